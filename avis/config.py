@@ -1,0 +1,140 @@
+"""Every config key that AVIS adds to Detectron2's, with its default and one line on what it does.
+
+Keys that Mask2Former has keep their names and meaning. The defaults are the paper's baseline.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+
+
+def add_avis_config(cfg: CN) -> None:
+    """Add the AVIS keys to a Detectron2 config, in place."""
+    cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
+    _add_audio_config(cfg)
+    _add_mask_former_config(cfg)
+    _add_input_config(cfg)
+    _add_solver_config(cfg)
+
+
+def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> CN:
+    """Build a config: the defaults, then `config_file` (YAML), then `opts` (KEY VALUE KEY VALUE …).
+
+    Raises:
+        KeyError: a key in the file or in `opts` does not exist.
+        FileNotFoundError: there is no such config file.
+    """
+    cfg = get_cfg()
+    add_avis_config(cfg)
+    if config_file is not None:
+        if not Path(config_file).is_file():
+            raise FileNotFoundError(f"config file not found: {config_file}")
+        cfg.merge_from_file(str(config_file))
+    cfg.merge_from_list(list(opts))
+    return cfg
+
+
+def _add_audio_config(cfg: CN) -> None:
+    cfg.MODEL.AUDIO = CN()
+    # A name in AUDIO_BACKBONE_REGISTRY ("VGGish", "AudioCNN"); "" builds a model without an audio branch.
+    cfg.MODEL.AUDIO.NAME = "VGGish"
+    # Weights of the audio backbone alone (torchvggish's .pth for VGGish); "" leaves them to MODEL.WEIGHTS.
+    cfg.MODEL.AUDIO.WEIGHTS = ""
+    # True: the audio backbone is not trained. Precomputed features need a frozen one.
+    cfg.MODEL.AUDIO.FREEZE = True
+    # Channels of the audio features, (T, FEATURE_DIM).
+    cfg.MODEL.AUDIO.FEATURE_DIM = 128
+
+    cfg.MODEL.FUSION = CN()
+    # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
+    cfg.MODEL.FUSION.NAME = "TPAVI"
+    # The backbone features that are fused with the audio features.
+    cfg.MODEL.FUSION.IN_FEATURES = ["res3", "res4", "res5"]
+
+
+def _add_mask_former_config(cfg: CN) -> None:
+    cfg.MODEL.MASK_FORMER = mask_former = CN()
+    # A name in TRANSFORMER_DECODER_REGISTRY.
+    mask_former.TRANSFORMER_DECODER_NAME = "VideoMultiScaleMaskedTransformerDecoder"
+    # Channels of queries and features; attention heads; width of the feed-forward layers.
+    mask_former.HIDDEN_DIM = 256
+    mask_former.NHEADS = 8
+    mask_former.DIM_FEEDFORWARD = 2048
+    # Predictions made, as in Mask2Former: the learnable queries' own and one a layer, so 10 means 9 layers.
+    mask_former.DEC_LAYERS = 10
+    # Upper bound on the objects found in a video.
+    mask_former.NUM_OBJECT_QUERIES = 100
+    # True: a 1x1 convolution per feature level also where the channels already agree.
+    mask_former.ENFORCE_INPUT_PROJ = False
+    # True: the mean audio feature, projected, is added to every query.
+    mask_former.AUDIO_QUERY = True
+    # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
+    mask_former.MASK_HEAD = "residual"
+    # Frames are padded (bottom, right) to a multiple of this.
+    mask_former.SIZE_DIVISIBILITY = 32
+
+    # Losses: every decoder layer supervised; weight of the no-object class; weights of the three losses.
+    mask_former.DEEP_SUPERVISION = True
+    mask_former.NO_OBJECT_WEIGHT = 0.1
+    mask_former.CLASS_WEIGHT = 2.0
+    mask_former.MASK_WEIGHT = 5.0
+    mask_former.DICE_WEIGHT = 5.0
+    # Points per mask for matching and losses; candidates per kept point; share chosen by uncertainty.
+    mask_former.TRAIN_NUM_POINTS = 12544
+    mask_former.OVERSAMPLE_RATIO = 3.0
+    mask_former.IMPORTANCE_SAMPLE_RATIO = 0.75
+
+    mask_former.TEST = CN()
+    # Tracks kept per video, the best of all (query, class) pairs.
+    mask_former.TEST.TOPK = 10
+    # Only tracks that score higher are kept.
+    mask_former.TEST.SCORE_THRESHOLD = 0.5
+    # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
+    mask_former.TEST.CHUNK_SIZE = 0
+
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.NAME = "MaskFormerHead"
+    head.NUM_CLASSES = 26
+    head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    head.CONVS_DIM = 256
+    head.MASK_DIM = 256
+    head.NORM = "GN"
+    # A name in SEM_SEG_HEADS_REGISTRY.
+    head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
+    # Deformable encoder: layers, levels, sampling points per head and level, heads, feed-forward width.
+    head.TRANSFORMER_ENC_LAYERS = 6
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
+    head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD = 1024
+
+
+def _add_input_config(cfg: CN) -> None:
+    # Frames of a training clip, drawn within ±SAMPLING_FRAME_RANGE of a reference frame.
+    cfg.INPUT.SAMPLING_FRAME_NUM = 2
+    cfg.INPUT.SAMPLING_FRAME_RANGE = 20
+    # True: the clip's frames are not put back into temporal order.
+    cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False
+    # Colour changes of a training clip: any of "brightness", "contrast", "saturation", "rotation".
+    cfg.INPUT.AUGMENTATIONS = []
+    # Frames per second of the data set: frame t is heard over [t / FPS, t / FPS + 0.96 s).
+    cfg.INPUT.FPS = 1.0
+
+    cfg.INPUT.AUDIO = CN()
+    # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features where they exist and
+    # the audio backbone is a frozen VGGish, the waveform elsewhere.
+    cfg.INPUT.AUDIO.SOURCE = "auto"
+    # What the model hears in evaluation: "own", "silent" (nothing), "shuffled" (another video's sound).
+    cfg.INPUT.AUDIO.AT_TEST = "own"
+
+
+def _add_solver_config(cfg: CN) -> None:
+    # "ADAMW" or "SGD".
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # Weight decay of nn.Embedding weights and of relative position biases.
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
+    # "float16" or "bfloat16": the lower precision of SOLVER.AMP.ENABLED.
+    cfg.SOLVER.AMP.PRECISION = "bfloat16"

@@ -1,0 +1,58 @@
+"""What inference makes, and what evaluation, drawing and JSON take: tracks of one video.
+
+A mask of one frame is a COCO RLE, ``{"size": [h, w], "counts": bytes or str}``, or None where it is empty;
+a dense (tracks, T, H, W) array is never built.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RLE = dict
+
+
+@dataclass
+class Track:
+    """One sounding object over the T frames of a video.
+
+    Attributes:
+        score: confidence in [0, 1].
+        category_id: contiguous class index, 0 … K-1.
+        segmentations: T masks at the video's own size, None where the object is silent or out of view.
+    """
+
+    score: float
+    category_id: int
+    segmentations: list[RLE | None]
+
+
+@dataclass
+class VideoPrediction:
+    """All tracks found in one video of `length` frames of `height` × `width` pixels."""
+
+    video_id: int | str
+    height: int
+    width: int
+    length: int
+    tracks: list[Track] = field(default_factory=list)
+
+    def to_results(self, dataset_category_ids: Mapping[int, int]) -> list[dict]:
+        """The entries of results.json: one per track, JSON-ready, categories as the data set numbers them.
+
+        Args:
+            dataset_category_ids: the data set's category id of each contiguous class index.
+        """
+        return [
+            {
+                "video_id": self.video_id,
+                "score": track.score,
+                "category_id": dataset_category_ids[track.category_id],
+                "segmentations": [_to_json(mask) for mask in track.segmentations],
+            }
+            for track in self.tracks
+        ]
+
+
+def _to_json(mask: RLE | None) -> RLE | None:
+    if mask is None or isinstance(mask["counts"], str):
+        return mask
+    return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
