@@ -1,0 +1,19 @@
+"""Sound: waveform → log-mel examples → features."""
+
+from avis.audio.audio_cnn import AudioCNN
+from avis.audio.backbone import AudioBackbone
+from avis.audio.build import AUDIO_BACKBONE_REGISTRY, build_audio_backbone
+from avis.audio.log_mel import EXAMPLE_SECONDS, SAMPLE_RATE, SILENCE, log_mel_examples
+from avis.audio.vggish import VGGish
+
+__all__ = [
+    "AUDIO_BACKBONE_REGISTRY",
+    "EXAMPLE_SECONDS",
+    "SAMPLE_RATE",
+    "SILENCE",
+    "AudioBackbone",
+    "AudioCNN",
+    "VGGish",
+    "build_audio_backbone",
+    "log_mel_examples",
+]
