@@ -49,11 +49,15 @@ def load_weights(backbone: AudioBackbone, path: str) -> None:
     try:
         weights = torch.load(PathManager.get_local_path(path), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"MODEL.AUDIO.WEIGHTS '{path}' is no readable state dict of tensors: {error}") from error
+        raise ValueError(
+            f"MODEL.AUDIO.WEIGHTS '{path}' is no readable state dict of tensors: {error}"
+        ) from error
     weights = {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
     problems = _compare(backbone.state_dict(), weights)
     if problems:
-        raise ValueError(f"MODEL.AUDIO.WEIGHTS '{path}' does not fit {type(backbone).__name__}: {'; '.join(problems)}")
+        raise ValueError(
+            f"MODEL.AUDIO.WEIGHTS '{path}' does not fit {type(backbone).__name__}: {'; '.join(problems)}"
+        )
     backbone.load_state_dict(weights)
     logger.info("loaded %s from %s", type(backbone).__name__, path)
 

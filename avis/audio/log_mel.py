@@ -80,7 +80,9 @@ def _to_mono(waveform: Tensor) -> Tensor:
         mono = mono.mean(dim=0)
     broken = (~torch.isfinite(mono)).nonzero()
     if len(broken):
-        raise ValueError(f"waveform holds NaN or infinity: {len(broken)} samples, the first at {int(broken[0])}")
+        raise ValueError(
+            f"waveform holds NaN or infinity: {len(broken)} samples, the first at {int(broken[0])}"
+        )
     return mono
 
 
@@ -116,7 +118,9 @@ def _log_mel(examples: Tensor) -> Tensor:
 @cache
 def mel_filters() -> Tensor:
     """The (257, 64) matrix, float64, from FFT bins to triangular mel bands; the DC bin belongs to none."""
-    bin_mel = _hz_to_mel(torch.linspace(0, SAMPLE_RATE / 2, FFT_LENGTH // 2 + 1, dtype=torch.float64))[:, None]
+    bin_mel = _hz_to_mel(torch.linspace(0, SAMPLE_RATE / 2, FFT_LENGTH // 2 + 1, dtype=torch.float64))[
+        :, None
+    ]
     low, high = _hz_to_mel(torch.tensor([MIN_HZ, MAX_HZ], dtype=torch.float64)).tolist()
     edges = torch.linspace(low, high, NUM_BANDS + 2, dtype=torch.float64)
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]

@@ -1,0 +1,110 @@
+"""Audio backbones: recorded numbers, building from a config, freezing, and loading weights."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from recipes import GOLDEN, fill_parameters
+from torch import nn
+
+from avis.audio import AUDIO_BACKBONE_REGISTRY, SILENCE, AudioCNN, VGGish, build_audio_backbone
+from avis.config import get_avis_cfg
+
+ALL_BACKBONES = sorted(name for name, _ in AUDIO_BACKBONE_REGISTRY)
+
+
+def audio_cfg(name="AudioCNN", **options):
+    opts = {"NAME": name, "FREEZE": False} | options
+    return get_avis_cfg(opts=[item for key, value in opts.items() for item in (f"MODEL.AUDIO.{key}", value)])
+
+
+def test_vggish_equals_recorded_numbers():
+    golden = np.load(GOLDEN / "vggish.npz")
+    vggish = VGGish().eval()
+    fill_parameters(vggish)
+    examples = torch.from_numpy(
+        np.random.default_rng(701).standard_normal((3, 1, 96, 64), dtype=np.float32) - np.float32(1)
+    )
+    with torch.no_grad():
+        maps = vggish.features(examples).flatten().numpy()
+        embedding = vggish(examples).numpy()
+    sample = np.linspace(0, maps.size - 1, 2000).astype(np.int64)
+    np.testing.assert_allclose(maps[sample], golden["features"], rtol=1e-4, atol=1e-4)
+    # The filled weights make features of up to 232.
+    np.testing.assert_allclose(embedding, golden["embedding"], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ALL_BACKBONES)
+def test_every_backbone_builds_runs_and_learns(name):
+    backbone = build_audio_backbone(audio_cfg(name))
+    examples = torch.randn(3, 96, 64)
+    features = backbone(examples)
+    assert features.shape == (3, backbone.output_dim)
+    torch.testing.assert_close(features, build_like(backbone)(examples[:, None]))
+    features.sum().backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+
+
+def build_like(backbone):
+    """A second backbone with the same parameters and fresh statistics."""
+    other = type(backbone)()
+    other.load_state_dict(backbone.state_dict())
+    return other
+
+
+def test_audio_cnn_is_small_and_takes_its_channels_from_the_config():
+    backbone = build_audio_backbone(audio_cfg(FEATURE_DIM=48))
+    assert backbone(torch.full((2, 96, 64), SILENCE)).shape == (2, 48)
+    assert sum(parameter.numel() for parameter in AudioCNN().parameters()) < 300_000
+
+
+def test_a_feature_dim_that_the_backbone_does_not_give_is_refused():
+    with pytest.raises(ValueError, match=r"FEATURE_DIM is 64, but VGGish gives 128"):
+        build_audio_backbone(audio_cfg("VGGish", FEATURE_DIM=64))
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(KeyError, match="Wav2Vec"):
+        build_audio_backbone(audio_cfg("Wav2Vec"))
+
+
+def test_a_frozen_backbone_stays_in_evaluation_mode_and_learns_nothing():
+    model = nn.ModuleDict({"audio": build_audio_backbone(audio_cfg(FREEZE=True)), "head": nn.Linear(128, 1)})
+    model.train()
+    assert model["head"].training
+    assert not any(module.training for module in model["audio"].modules())
+    assert not model["audio"](torch.randn(2, 96, 64)).requires_grad
+    assert not any(parameter.requires_grad for parameter in model["audio"].parameters())
+
+
+def test_weights_load_and_unused_pca_is_left_out(tmp_path):
+    saved = AudioCNN()
+    torch.save(saved.state_dict() | {"pproc.pca_means": torch.zeros(128, 1)}, tmp_path / "weights.pth")
+    loaded = build_audio_backbone(audio_cfg(WEIGHTS=str(tmp_path / "weights.pth")))
+    torch.testing.assert_close(loaded.state_dict(), saved.state_dict())
+
+
+def test_weights_that_do_not_fit_are_refused_by_key(tmp_path):
+    weights = AudioCNN(output_dim=64).state_dict()
+    weights["extra"] = weights.pop("stages.0.0.weight")
+    torch.save(weights, tmp_path / "weights.pth")
+    with pytest.raises(
+        ValueError, match=r"weights.pth.*no 'stages.0.0.weight'.*unknown 'extra'.*\(64, 512\)"
+    ):
+        build_audio_backbone(audio_cfg(WEIGHTS=str(tmp_path / "weights.pth")))
+
+
+class Hostile:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path):
+    torch.save({"stages.0.0.weight": Hostile(f"touch {tmp_path}/ran")}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="no readable state dict"):
+        build_audio_backbone(audio_cfg(WEIGHTS=str(tmp_path / "weights.pth")))
+    assert not (tmp_path / "ran").exists()
