@@ -1,0 +1,117 @@
+"""Mask heads: decoded queries and per-pixel embeddings to one mask per query and frame.
+
+"residual" is Eq. (1) of Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709; "dot" is the dot
+product of Cheng et al., "Masked-attention Mask Transformer", CVPR 2022. A new head is a subclass of
+`MaskHead` and a registered function that builds it, named by MODEL.MASK_FORMER.MASK_HEAD.
+
+Dimensions: B clips, T frames, N queries, C channels, H×W the per-pixel embeddings' size, h×w another.
+"""
+
+import torch
+from detectron2.utils.registry import Registry
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avis.modeling.layers import MLP
+
+MASK_HEAD_REGISTRY = Registry("MASK_HEAD")
+MASK_HEAD_REGISTRY.__doc__ = """Mask heads: built as head(hidden_dim, mask_dim, num_queries)."""
+
+# Frames whose N full masks are held at once where only resized ones are wanted.
+_FRAMES_AT_ONCE = 8
+
+
+class MaskHead(nn.Module):
+    """What the video decoder asks of a mask head."""
+
+    def forward(
+        self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
+    ) -> Tensor:
+        """Mask logits.
+
+        Args:
+            queries: (B, N, C), normalised outputs of the decoder.
+            mask_features: (B, T, C, H, W) per-pixel embeddings.
+            selected: (S,) indices of the queries whose masks are wanted; None for all.
+
+        Returns:
+            (B, N or S, T, H, W).
+        """
+        raise NotImplementedError
+
+    def resized(self, queries: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, N, T, h, w): the logits of `forward` interpolated to `size`."""
+        chunks = mask_features.split(_FRAMES_AT_ONCE, dim=1)
+        return torch.cat([resize_frames(self(queries, chunk), size) for chunk in chunks], dim=2)
+
+
+class DotMaskHead(MaskHead, MLP):
+    """Dot product of an MLP of the query with each pixel's embedding.
+
+    It is an MLP itself, rather than holding one, so that its parameters have Mask2Former's names.
+    """
+
+    def __init__(self, hidden_dim: int, mask_dim: int) -> None:
+        """Make the MLP."""
+        MLP.__init__(self, hidden_dim, hidden_dim, mask_dim, 3)
+
+    def forward(
+        self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
+    ) -> Tensor:
+        """See `MaskHead.forward`."""
+        queries = queries if selected is None else queries[:, selected]
+        embeddings = MLP.forward(self, queries)[:, None]
+        logits = embeddings @ mask_features.flatten(3)
+        return logits.transpose(1, 2).unflatten(-1, mask_features.shape[-2:])
+
+    def resized(self, queries: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
+        """See `MaskHead.resized`. The head is linear in the embeddings, so these are resized instead."""
+        return self(queries, resize_frames(mask_features, size))
+
+
+class ResidualMaskHead(MaskHead):
+    """Eq. (1): M = Linear(Ẑ + MLP(Ẑ·Q)), where all queries' responses at a pixel refine its embedding."""
+
+    def __init__(self, hidden_dim: int, mask_dim: int, num_queries: int) -> None:
+        """Make the MLP, N → C, and the linear layer, C → N.
+
+        Raises:
+            ValueError: queries and embeddings differ in channels, so that Eq. (1) has no dot product.
+        """
+        super().__init__()
+        if hidden_dim != mask_dim:
+            raise ValueError(
+                f"the residual mask head needs MASK_FORMER.HIDDEN_DIM ({hidden_dim}) equal to "
+                f"SEM_SEG_HEAD.MASK_DIM ({mask_dim})"
+            )
+        self.mlp = MLP(num_queries, mask_dim, mask_dim, 2)
+        self.linear = nn.Linear(mask_dim, num_queries)
+
+    def forward(
+        self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
+    ) -> Tensor:
+        """See `MaskHead.forward`."""
+        weight, bias = self.linear.weight, self.linear.bias
+        if selected is not None:
+            weight, bias = weight[selected], bias[selected]
+        pixels = mask_features.movedim(2, -1)
+        responses = torch.einsum("bthwc,bnc->bthwn", pixels, queries)
+        return F.linear(pixels + self.mlp(responses), weight, bias).movedim(-1, 1)
+
+
+@MASK_HEAD_REGISTRY.register()
+def dot(hidden_dim: int, mask_dim: int, num_queries: int) -> MaskHead:
+    """Mask2Former's head."""
+    return DotMaskHead(hidden_dim, mask_dim)
+
+
+@MASK_HEAD_REGISTRY.register()
+def residual(hidden_dim: int, mask_dim: int, num_queries: int) -> MaskHead:
+    """The head of the AVIS paper."""
+    return ResidualMaskHead(hidden_dim, mask_dim, num_queries)
+
+
+def resize_frames(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, A, B', H, W) to (B, A, B', h, w), bilinear, corners not aligned."""
+    flat = F.interpolate(x.flatten(0, 1), size=size, mode="bilinear", align_corners=False)
+    return flat.unflatten(0, x.shape[:2])

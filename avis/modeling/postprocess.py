@@ -1,0 +1,80 @@
+"""From the decoder's output of one video to tracks: the best queries, their masks at the video's own size.
+
+Follows Cheng et al., "Mask2Former for Video Instance Segmentation", 2021. Masks leave as RLE a few frames at a
+time, so that memory does not grow with the length of the video.
+
+Dimensions: N queries, K classes, S kept tracks, T frames, H×W the video's size.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from pycocotools import mask as mask_utils
+from torch import Tensor
+from torch.nn import functional as F
+
+from avis.structures import RLE
+
+
+def select_tracks(
+    class_logits: Tensor, topk: int, score_threshold: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best (query, class) pairs of a video; a query may appear with several classes.
+
+    Args:
+        class_logits: (N, K+1).
+        topk: pairs kept at most.
+        score_threshold: pairs that do not score higher are dropped.
+
+    Returns:
+        Scores, class indices and query indices, (S,) each, best first.
+    """
+    probabilities = class_logits.float().softmax(-1)[:, :-1]
+    scores, pairs = probabilities.flatten().topk(min(topk, probabilities.numel()))
+    kept = scores > score_threshold
+    scores, pairs = scores[kept], pairs[kept]
+    num_classes = probabilities.shape[1]
+    return scores, pairs % num_classes, pairs // num_classes
+
+
+def resize_masks(
+    mask_logits: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
+    """Masks at the video's size: up to the padded input, without its padding, to the original size.
+
+    Args:
+        mask_logits: (S, T, h, w).
+        padded_size: of the model's input.
+        image_size: of the input without padding.
+        size: of the video, (H, W).
+
+    Returns:
+        (S, T, H, W) bool.
+    """
+    logits = F.interpolate(mask_logits, size=padded_size, mode="bilinear", align_corners=False)
+    logits = logits[..., : image_size[0], : image_size[1]]
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False) > 0
+
+
+def encode_tracks(chunks: Iterable[Tensor]) -> list[list[RLE | None]]:
+    """Run-length encode S tracks that come as (S, t, H, W) bool chunks of frames.
+
+    Returns:
+        For each track its T masks; None where a mask is empty.
+    """
+    tracks = None
+    for chunk in chunks:
+        encoded = _encode_chunk(chunk.cpu())
+        tracks = encoded if tracks is None else [a + b for a, b in zip(tracks, encoded, strict=True)]
+    return tracks or []
+
+
+def _encode_chunk(masks: Tensor) -> list[list[RLE | None]]:
+    num_tracks, num_frames = masks.shape[:2]
+    # pycocotools reads masks column by column, as (H, W, n) in Fortran order: (n, W, H) in memory.
+    columns = masks.flatten(0, 1).transpose(1, 2).contiguous().to(torch.uint8).numpy()
+    encoded = mask_utils.encode(np.asfortranarray(columns.transpose(2, 1, 0)))
+    occupied = masks.flatten(2).any(-1).flatten().tolist()
+    frames = [rle if seen else None for rle, seen in zip(encoded, occupied, strict=True)]
+    return [frames[i * num_frames : (i + 1) * num_frames] for i in range(num_tracks)]
