@@ -31,7 +31,8 @@ def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
     backbone = AUDIO_BACKBONE_REGISTRY.get(options.NAME)(cfg)
     if backbone.output_dim != options.FEATURE_DIM:
         raise ValueError(
-            f"MODEL.AUDIO.FEATURE_DIM is {options.FEATURE_DIM}, but {options.NAME} gives {backbone.output_dim} channels"
+            f"MODEL.AUDIO.FEATURE_DIM is {options.FEATURE_DIM}, "
+            f"but {options.NAME} gives {backbone.output_dim} channels"
         )
     if options.WEIGHTS:
         load_weights(backbone, options.WEIGHTS)
@@ -44,20 +45,18 @@ def load_weights(backbone: AudioBackbone, path: str) -> None:
     """Load a state dict (a local .pth file or a URL) which must hold every parameter of the backbone.
 
     Raises:
-        ValueError: the file is no state dict of tensors, or keys or shapes do not fit; the message names them.
+        ValueError: the file is no state dict of tensors, or keys or shapes do not fit (the message names them).
     """
     try:
         weights = torch.load(PathManager.get_local_path(path), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(
-            f"MODEL.AUDIO.WEIGHTS '{path}' is no readable state dict of tensors: {error}"
-        ) from error
+        message = f"MODEL.AUDIO.WEIGHTS '{path}' is no readable state dict of tensors: {error}"
+        raise ValueError(message) from error
     weights = {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
     problems = _compare(backbone.state_dict(), weights)
     if problems:
-        raise ValueError(
-            f"MODEL.AUDIO.WEIGHTS '{path}' does not fit {type(backbone).__name__}: {'; '.join(problems)}"
-        )
+        name = type(backbone).__name__
+        raise ValueError(f"MODEL.AUDIO.WEIGHTS '{path}' does not fit {name}: {'; '.join(problems)}")
     backbone.load_state_dict(weights)
     logger.info("loaded %s from %s", type(backbone).__name__, path)
 

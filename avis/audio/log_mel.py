@@ -1,9 +1,9 @@
 """Waveform → log-mel examples, one per video frame: the input of VGGish.
 
-Follows the front end of Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017,
-as the AudioSet release computes it: 16 kHz, periodic Hann window of 25 ms every 10 ms, 512-point FFT, magnitude,
-64 HTK mel bands from 125 to 7500 Hz, log(mel + 0.01). AVISeg restarts that analysis at every frame, so an example
-depends on its own second of sound alone.
+Follows the front end of Hershey et al., "CNN Architectures for Large-Scale Audio Classification",
+ICASSP 2017, as the AudioSet release computes it: 16 kHz, periodic Hann window of 25 ms every 10 ms, 512-point
+FFT, magnitude, 64 HTK mel bands from 125 to 7500 Hz, log(mel + 0.01). As in AVISeg's features, the analysis
+starts anew at every frame, so an example depends on its own second of sound alone.
 
 Dimensions: N samples, T frames of the video; an example is 96 windows × 64 bands.
 """
@@ -42,8 +42,8 @@ def log_mel_examples(
 ) -> Tensor:
     """Compute the log-mel example of each frame of a video.
 
-    Frame t hears [t / fps, t / fps + 0.96 s). What lies beyond the end of the waveform is silence, so the frames
-    of a missing tail hold `SILENCE` and an empty waveform gives silence throughout.
+    Frame t hears [t / fps, t / fps + 0.96 s). What lies beyond the end of the waveform is silence: the
+    frames of a missing tail hold `SILENCE`, and an empty waveform gives silence throughout.
 
     Args:
         waveform: (N,) or (channels, N); channels are averaged. Floats are taken as they are (nominally within
@@ -80,9 +80,7 @@ def _to_mono(waveform: Tensor) -> Tensor:
         mono = mono.mean(dim=0)
     broken = (~torch.isfinite(mono)).nonzero()
     if len(broken):
-        raise ValueError(
-            f"waveform holds NaN or infinity: {len(broken)} samples, the first at {int(broken[0])}"
-        )
+        raise ValueError(f"waveform holds NaN or infinity: {len(broken)} samples, first {int(broken[0])}")
     return mono
 
 
@@ -118,9 +116,8 @@ def _log_mel(examples: Tensor) -> Tensor:
 @cache
 def mel_filters() -> Tensor:
     """The (257, 64) matrix, float64, from FFT bins to triangular mel bands; the DC bin belongs to none."""
-    bin_mel = _hz_to_mel(torch.linspace(0, SAMPLE_RATE / 2, FFT_LENGTH // 2 + 1, dtype=torch.float64))[
-        :, None
-    ]
+    bin_hz = torch.linspace(0, SAMPLE_RATE / 2, FFT_LENGTH // 2 + 1, dtype=torch.float64)
+    bin_mel = _hz_to_mel(bin_hz)[:, None]
     low, high = _hz_to_mel(torch.tensor([MIN_HZ, MAX_HZ], dtype=torch.float64)).tolist()
     edges = torch.linspace(low, high, NUM_BANDS + 2, dtype=torch.float64)
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
