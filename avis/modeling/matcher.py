@@ -71,7 +71,7 @@ class VideoHungarianMatcher(nn.Module):
 
 def _sample_shared(masks: Tensor, points: Tensor) -> Tensor:
     """(A, T, h, w) masks at the same (1, P, 2) points of every frame: (A, T·P)."""
-    return sample_points(masks.flatten(0, 1)[None], points)[0].view(masks.shape[0], -1)
+    return sample_points(masks.flatten(0, 1)[None], points)[0].unflatten(0, masks.shape[:2]).flatten(1)
 
 
 def _cross_entropy_cost(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,0 +1,129 @@
+"""The whole audio-visual model at a small size."""
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Instances
+
+from avis.config import get_avis_cfg
+from avis.structures import VideoPrediction
+
+SMALL = [
+    "MODEL.DEVICE", "cpu", "MODEL.BACKBONE.NAME", "build_resnet10_backbone",
+    "MODEL.RESNETS.STEM_OUT_CHANNELS", 8, "MODEL.RESNETS.RES2_OUT_CHANNELS", 8,
+    "MODEL.AUDIO.NAME", "AudioCNN", "MODEL.AUDIO.FREEZE", False,
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES", 4, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32,
+    "MODEL.SEM_SEG_HEAD.MASK_DIM", 32, "MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS", 1,
+    "MODEL.MASK_FORMER.HIDDEN_DIM", 32, "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", 6,
+    "MODEL.MASK_FORMER.DIM_FEEDFORWARD", 32, "MODEL.MASK_FORMER.DEC_LAYERS", 4,
+    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS", 50, "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", 0.0,
+]  # fmt: skip
+
+
+def small_model(*options) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_model(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *options]))
+
+
+def clip(num_frames: int, height: int = 40, width: int = 50, num_tracks: int = 2) -> dict:
+    """A clip of noise whose tracks fill stripes; the first is silent in the last frame."""
+    frames = [torch.randint(0, 256, (3, height, width), dtype=torch.uint8) for _ in range(num_frames)]
+    instances = []
+    for t in range(num_frames):
+        masks = torch.zeros(num_tracks, height, width, dtype=torch.bool)
+        for track in range(num_tracks):
+            masks[track, 10 * track : 10 * track + 10] = track > 0 or t < num_frames - 1
+        instances.append(
+            Instances((height, width), gt_masks=BitMasks(masks), gt_classes=torch.arange(num_tracks))
+        )
+    return {
+        "image": frames,
+        "audio": torch.randn(num_frames, 96, 64),
+        "instances": instances,
+        "height": 2 * height,
+        "width": 2 * width,
+        "video_id": 7,
+    }
+
+
+VARIANTS = {
+    "full": [],
+    "no audio query": ["MODEL.MASK_FORMER.AUDIO_QUERY", False],
+    "no fusion": ["MODEL.FUSION.NAME", ""],
+    "fusion on one level": ["MODEL.FUSION.IN_FEATURES", ["res5"]],
+    "dot head": ["MODEL.MASK_FORMER.MASK_HEAD", "dot"],
+    "vision only": ["MODEL.AUDIO.NAME", ""],
+    "neither query nor fusion": ["MODEL.MASK_FORMER.AUDIO_QUERY", False, "MODEL.FUSION.NAME", ""],
+    "last layer only": ["MODEL.MASK_FORMER.DEEP_SUPERVISION", False],
+}
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
+def test_trains_on_short_clips_and_runs_on_a_longer_video(options):
+    model = small_model(*options).train()
+    losses = model([clip(2), clip(2, height=32, num_tracks=1)])
+    assert len(losses) == (3 if "MODEL.MASK_FORMER.DEEP_SUPERVISION" in options else 12)
+    sum(losses.values()).backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+    with torch.no_grad():
+        (prediction,) = model.eval()([clip(5)])
+    assert isinstance(prediction, VideoPrediction)
+    assert (prediction.video_id, prediction.height, prediction.width) == (7, 80, 100)
+    assert len(prediction.tracks) == 10
+    assert all(len(track.segmentations) == 5 for track in prediction.tracks)
+    sizes = {tuple(m["size"]) for track in prediction.tracks for m in track.segmentations if m}
+    assert sizes == {(80, 100)}
+
+
+def test_a_clip_without_tracks_gives_every_parameter_a_gradient():
+    """Otherwise processes with and without tracks would wait for each other for ever."""
+    model = small_model().train()
+    sum(model([clip(2, num_tracks=0)]).values()).backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_each_video_of_a_batch_is_predicted_by_itself():
+    model, videos = small_model().eval(), [clip(3), clip(2, height=32)]
+    with torch.no_grad():
+        together = model(videos)
+        alone = [model([video])[0] for video in videos]
+    assert together == alone
+
+
+def test_sound_changes_the_prediction_only_of_a_model_that_hears():
+    for options, hears in (([], True), (["MODEL.AUDIO.NAME", ""], False)):
+        model, video = small_model(*options).eval(), clip(3)
+        with torch.no_grad():
+            first = model([video])[0].tracks
+            video["audio"] = torch.randn(3, 96, 64)
+            second = model([video])[0].tracks
+        assert (first != second) == hears
+
+
+def test_precomputed_features_skip_the_audio_backbone():
+    model, video = small_model().eval(), clip(3)
+    with torch.no_grad():
+        from_examples = model([video])[0]
+        video["audio"] = model.audio_backbone(video["audio"])
+        from_features = model([video])[0]
+    assert from_examples == from_features
+
+
+def test_clips_of_different_lengths_cannot_be_one_batch():
+    with pytest.raises(ValueError, match=r"equally long, not \[2, 3\] frames"):
+        small_model().train()([clip(2), clip(3)])
+
+
+def test_non_finite_predictions_are_named_before_matching():
+    model = small_model().train()
+    with torch.no_grad():
+        model.sem_seg_head.predictor.class_embed.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="matching cost is not finite"):
+        model([clip(2)])
+
+
+def test_fusion_on_a_feature_that_the_backbone_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"IN_FEATURES names \['res6'\]"):
+        small_model("MODEL.FUSION.IN_FEATURES", ["res6"])

@@ -1,0 +1,49 @@
+"""TPAVI's linear form."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avis.modeling import TPAVI
+
+
+def _quadratic(fusion: TPAVI, visual: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+    """The definition: every pixel's attention to every pixel of every frame, as a (T·h·w)² matrix."""
+    repeated = fusion.align_channel(audio).transpose(1, 2)[..., None, None].expand_as(visual)
+    theta, phi, g = (
+        layer(x).flatten(2).transpose(1, 2)
+        for layer, x in ((fusion.theta, visual), (fusion.phi, repeated), (fusion.g, visual))
+    )
+    attention = theta @ phi.transpose(1, 2) / theta.shape[1]
+    attended = (attention @ g).transpose(1, 2).unflatten(2, visual.shape[2:])
+    fused = fusion.W_z(attended) + visual
+    return fusion.norm_layer(fused.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    clips=st.integers(1, 2),
+    frames=st.integers(1, 4),
+    height=st.integers(1, 5),
+    width=st.integers(1, 5),
+    training=st.booleans(),
+)
+def test_linear_form_equals_quadratic_definition(clips, frames, height, width, training):
+    torch.manual_seed(0)
+    fusion = TPAVI(8, audio_dim=6).double().train(training and clips * frames * height * width > 1)
+    torch.nn.init.normal_(fusion.W_z[1].weight)  # it starts at 0, which would hide the attention
+    visual = torch.randn(clips, 8, frames, height, width, dtype=torch.double)
+    audio = torch.randn(clips, frames, 6, dtype=torch.double)
+    torch.testing.assert_close(fusion(visual, audio), _quadratic(fusion, visual, audio))
+
+
+def test_starts_as_the_layer_norm_of_the_visual_features():
+    fusion, visual = TPAVI(8), torch.randn(1, 8, 2, 3, 4)
+    expected = fusion.norm_layer(visual.movedim(1, -1)).movedim(-1, 1)
+    torch.testing.assert_close(fusion(visual, torch.randn(1, 2, 128)), expected)
+
+
+def test_clips_that_do_not_belong_together_are_refused():
+    with pytest.raises(ValueError, match="1 clips × 2 frames"):
+        TPAVI(8)(torch.randn(1, 8, 2, 3, 4), torch.randn(1, 3, 128))
