@@ -45,7 +45,7 @@ def load_weights(backbone: AudioBackbone, path: str) -> None:
     """Load a state dict (a local .pth file or a URL) which must hold every parameter of the backbone.
 
     Raises:
-        ValueError: the file is no state dict of tensors, or keys or shapes do not fit (the message names them).
+        ValueError: the file is no state dict of tensors, or keys or shapes (named) do not fit.
     """
     try:
         weights = torch.load(PathManager.get_local_path(path), map_location="cpu", weights_only=True)
