@@ -5,11 +5,11 @@ import os
 import numpy as np
 import pytest
 import torch
-from recipes import GOLDEN, fill_parameters
 from torch import nn
 
 from avis.audio import AUDIO_BACKBONE_REGISTRY, SILENCE, AudioCNN, VGGish, build_audio_backbone
 from avis.config import get_avis_cfg
+from tests.audio.recipes import GOLDEN, fill_parameters
 
 ALL_BACKBONES = sorted(name for name, _ in AUDIO_BACKBONE_REGISTRY)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipes import GOLDEN, to_int16, tone
 
 from avis.audio import EXAMPLE_SECONDS, SAMPLE_RATE, SILENCE, log_mel_examples
 from avis.audio.log_mel import EXAMPLE_LENGTH, mel_filters
+from tests.audio.recipes import GOLDEN, to_int16, tone
 
 
 @pytest.fixture(scope="module")
