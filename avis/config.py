@@ -13,6 +13,7 @@ from detectron2.config import get_cfg
 def add_avis_config(cfg: CN) -> None:
     """Add the AVIS keys to a Detectron2 config, in place."""
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
+    _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
     _add_input_config(cfg)
@@ -34,6 +35,14 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
         cfg.merge_from_file(str(config_file))
     cfg.merge_from_list(list(opts))
     return cfg
+
+
+def _add_backbone_config(cfg: CN) -> None:
+    cfg.MODEL.TIMM = CN()
+    # For MODEL.BACKBONE.NAME "build_timm_backbone": a model as timm lists it, its outputs, its stochastic depth.
+    cfg.MODEL.TIMM.NAME = ""
+    cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
 
 
 def _add_audio_config(cfg: CN) -> None:

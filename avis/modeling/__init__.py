@@ -4,7 +4,7 @@ Importing this package registers them all.
 """
 
 from avis.modeling.avis_mask_former import AVISMaskFormer
-from avis.modeling.backbones import build_resnet10_backbone
+from avis.modeling.backbones import TimmBackbone, build_resnet10_backbone, build_timm_backbone
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.fusion import AV_FUSION_REGISTRY, TPAVI
 from avis.modeling.mask_former_head import MaskFormerHead
@@ -30,9 +30,11 @@ __all__ = [
     "MaskFormerHead",
     "MaskHead",
     "ResidualMaskHead",
+    "TimmBackbone",
     "VideoHungarianMatcher",
     "VideoMultiScaleMaskedTransformerDecoder",
     "VideoSetCriterion",
     "build_resnet10_backbone",
+    "build_timm_backbone",
     "ms_deform_attn",
 ]
