@@ -1,0 +1,49 @@
+"""The data sets known by name, and any other by the path of its JSON file."""
+
+import os
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
+
+from avis.data.aviseg import describe_categories, read_aviseg_json, register_aviseg
+
+SPLITS = ("train", "val", "test")
+
+
+def register_builtin() -> None:
+    """Register AVISeg's and SynthAVIS's splits below $DETECTRON2_DATASETS, by default ./datasets."""
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    for split in SPLITS:
+        register_aviseg(f"avis_{split}", root / f"{split}.json")
+        register_aviseg(f"synthavis_{split}", root / "synthavis" / f"{split}.json")
+
+
+def ensure_registered(name: str) -> None:
+    """Make sure that a data set is known; a name that ends in ".json" is the path of its annotations.
+
+    Raises:
+        ValueError: the name is neither registered nor a path to a JSON file.
+    """
+    if name in DatasetCatalog.list():
+        return
+    if not name.endswith(".json"):
+        known = [known for known in DatasetCatalog.list() if "avis" in known]
+        raise ValueError(
+            f"unknown data set {name!r}: give the path of a .json file, or one of {sorted(known)}"
+        )
+    register_aviseg(name, name)
+
+
+def get_metadata(name: str) -> Metadata:
+    """Metadata of a data set, with `thing_classes` and `thing_dataset_id_to_contiguous_id` present.
+
+    Raises:
+        ValueError: the data set is unknown, or its annotations are malformed.
+        FileNotFoundError: its annotations do not exist.
+    """
+    ensure_registered(name)
+    metadata = MetadataCatalog.get(name)
+    if not hasattr(metadata, "thing_classes"):
+        describe_categories(name, read_aviseg_json(metadata.json_file))
+    return metadata

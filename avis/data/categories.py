@@ -1,0 +1,30 @@
+"""The categories of AVISeg (arXiv 2310.18709), in the order of their ids 1 … 26."""
+
+AVISEG_CATEGORIES = (
+    "person",
+    "violin",
+    "guitar",
+    "cello",
+    "flute",
+    "piano",
+    "ukulele",
+    "accordion",
+    "guzheng",
+    "clarinet",
+    "cat",
+    "car",
+    "saxophone",
+    "dog",
+    "lawn_mover",  # as the released annotations spell it
+    "tuba",
+    "banjo",
+    "pipa",
+    "bassoon",
+    "airplane",
+    "tree_harvester",
+    "trumpet",
+    "lion",
+    "bass",
+    "erhu",
+    "horse",
+)

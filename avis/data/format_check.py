@@ -1,0 +1,130 @@
+"""What is wrong with the content of an AVISeg annotation file, found without opening any other file.
+
+Dimensions: T frames of a video.
+"""
+
+from collections.abc import Iterator
+from pathlib import PureWindowsPath
+
+from avis.data.segmentation import check_segmentation
+
+
+def format_problems(content: object) -> Iterator[str]:
+    """Yield every violation of the AVISeg format in a parsed annotation file, one sentence each."""
+    if not isinstance(content, dict):
+        yield f"the file holds a {type(content).__name__}, not an object with 'videos', 'categories', 'annotations'"
+        return
+    tables = [_table(content, "videos"), _table(content, "categories"), _table(content, "annotations")]
+    for table in tables:
+        if isinstance(table, str):
+            yield table
+    if any(isinstance(table, str) for table in tables):
+        return
+    videos, categories, annotations = tables
+    yield from _category_problems(categories)
+    yield from _video_problems(videos)
+    yield from _annotation_problems(annotations, videos, categories)
+
+
+def _table(content: dict, key: str) -> list[dict] | str:
+    """The list under a key, or what is wrong with it. Test splits may lack annotations."""
+    table = content.get(key)
+    if table is None and key == "annotations":
+        return []
+    if table is None:
+        return f"the key {key!r} is missing"
+    if not isinstance(table, list) or not all(isinstance(entry, dict) for entry in table):
+        return f"{key!r} is not a list of objects"
+    if not table and key != "annotations":
+        return f"{key!r} is empty"
+    return table
+
+
+def _category_problems(categories: list[dict]) -> Iterator[str]:
+    yield from _key_problems(categories, "category", ("id", "name"))
+    yield from _duplicates(categories, "category", "id")
+    yield from _duplicates(categories, "category", "name")
+
+
+def _video_problems(videos: list[dict]) -> Iterator[str]:
+    yield from _key_problems(videos, "video", ("id", "height", "width", "file_names"))
+    yield from _duplicates(videos, "video", "id")
+    for video in videos:
+        where = f"video {video.get('id')!r}"
+        for key in ("height", "width"):
+            size = video.get(key, 1)
+            if not isinstance(size, int) or size < 1:
+                yield f"{where}: {key} is {size!r}, not a positive integer"
+        for problem in _file_name_problems(video):
+            yield f"{where}: {problem}"
+
+
+def _file_name_problems(video: dict) -> Iterator[str]:
+    names = video.get("file_names", ["-/-"])
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        yield "file_names is not a list of at least one path"
+        return
+    if video.get("length", len(names)) != len(names):
+        yield f"length is {video['length']}, but there are {len(names)} file_names"
+    for name in names:
+        path = PureWindowsPath(name)  # understands both kinds of separators
+        if path.anchor or ".." in path.parts:
+            yield f"file name {name!r} leaves the folder of the data set"
+        elif len(path.parts) < 2:
+            yield f"file name {name!r} is not of the form <video>/<frame>"
+
+
+def _annotation_problems(
+    annotations: list[dict], videos: list[dict], categories: list[dict]
+) -> Iterator[str]:
+    yield from _key_problems(annotations, "annotation", ("id", "video_id", "category_id", "segmentations"))
+    yield from _duplicates(annotations, "annotation", "id")
+    video_of = {repr(video.get("id")): video for video in videos}
+    category_ids = {repr(category.get("id")) for category in categories}
+    for annotation in annotations:
+        where = f"annotation {annotation.get('id')!r} of video {annotation.get('video_id')!r}"
+        if "category_id" in annotation and repr(annotation["category_id"]) not in category_ids:
+            yield f"{where}: category {annotation['category_id']!r} is not among the categories"
+        video = video_of.get(repr(annotation.get("video_id")))
+        if video is None:
+            yield f"{where}: there is no such video"
+        else:
+            for problem in _per_frame_problems(annotation, video):
+                yield f"{where}: {problem}"
+
+
+def _per_frame_problems(annotation: dict, video: dict) -> Iterator[str]:
+    if not {"height", "width", "file_names"} <= video.keys():
+        return
+    length = len(video["file_names"])
+    for key in ("segmentations", "bboxes", "areas"):
+        values = annotation.get(key)
+        if values is None and key != "segmentations":
+            continue
+        if not isinstance(values, list) or len(values) != length:
+            count = len(values) if isinstance(values, list) else "no"
+            yield f"{count} {key} for {length} frames (a silent frame has null)"
+            return
+    for frame, mask in enumerate(annotation["segmentations"]):
+        if not mask:
+            continue
+        try:
+            check_segmentation(mask, video["height"], video["width"])
+        except (ValueError, TypeError) as error:
+            yield f"frame {frame} ({video['file_names'][frame]}): {error}"
+
+
+def _key_problems(entries: list[dict], kind: str, keys: tuple[str, ...]) -> Iterator[str]:
+    for position, entry in enumerate(entries):
+        for key in keys:
+            if key not in entry:
+                yield f"{kind} {entry.get('id', f'number {position}')!r}: the key {key!r} is missing"
+
+
+def _duplicates(entries: list[dict], kind: str, key: str) -> Iterator[str]:
+    seen = set()
+    for entry in entries:
+        value = repr(entry.get(key))
+        if value in seen and key in entry:
+            yield f"{kind} {key} {value} is used twice"
+        seen.add(value)

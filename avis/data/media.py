@@ -1,0 +1,297 @@
+"""Video and sound files, read and written by PyAV (FFmpeg).
+
+Times are seconds from the first video frame, or from the first sample of a file without pictures.
+
+Dimensions: H×W frames, N samples.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+
+# Sound codecs that go into an mp4 as they are; others are encoded again.
+_COPIED_CODECS = ("aac", "mp3")
+# Sample rate of sound that is encoded again, in Hz.
+_AAC_RATE = 44100
+# Sound decoded ahead of the wanted start: compressed codecs need a block before they give the true signal.
+_PREROLL_SECONDS = 0.2
+# Sizes that a WAV written to a pipe announces, where the writer could not go back to fill them in.
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF)
+
+
+class MediaError(ValueError):
+    """A media file cannot be read or written as asked; the message names the file."""
+
+
+def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:
+    """Decode the frames that a video shows at the times 0, 1/fps, 2/fps, …
+
+    Frames are picked by presentation time, so variable frame rates keep their pace, and turned as the file
+    says that they are to be shown.
+
+    Args:
+        path: a video file.
+        fps: frames per second wanted; more than the video has repeats its frames.
+
+    Yields:
+        RGB uint8 (H, W, 3).
+
+    Raises:
+        MediaError: the file is missing, cannot be decoded, or holds no video.
+    """
+    if fps <= 0:
+        raise ValueError(f"fps must be positive, got {fps}")
+    step = 1 / Fraction(fps).limit_denominator(100_000)
+    with _open(path) as container:
+        stream = _first_stream(container, "video", path)
+        stream.thread_type = "AUTO"
+        wanted, shown = Fraction(0), None
+        for frame, start in _timed_frames(container, stream):
+            while shown is not None and wanted < start:
+                yield _to_rgb(shown)
+                wanted += step
+            shown = frame
+        if shown is None:
+            raise MediaError(f"{path}: the video stream holds no frame")
+        end = start + _duration(shown, stream)
+        while wanted < end:
+            yield _to_rgb(shown)
+            wanted += step
+
+
+def has_audio_stream(path: str | Path) -> bool:
+    """Whether a media file has sound.
+
+    Raises:
+        MediaError: the file is missing or cannot be read.
+    """
+    with _open(path) as container:
+        return bool(container.streams.audio)
+
+
+def read_waveform(
+    path: str | Path, start: float = 0.0, duration: float | None = None
+) -> tuple[np.ndarray, int]:
+    """Read the sound of an audio or video file; its channels are averaged.
+
+    Args:
+        path: an audio or video file.
+        start: seconds; what lies before the sound begins (also a negative start) is silence.
+        duration: seconds to read, None for all that follows; fewer samples come where the file ends before.
+
+    Returns:
+        float32 (N,), nominally within [-1, 1], and the sample rate in Hz.
+
+    Raises:
+        MediaError: the file is missing, cannot be decoded, is cut off, or has no sound.
+    """
+    with _open(path) as container:
+        _check_wav_is_whole(path)
+        stream = _first_stream(container, "audio", path)
+        rate = stream.codec_context.sample_rate
+        origin = _origin(container, stream)
+        if start > _PREROLL_SECONDS:
+            container.seek(int((start - _PREROLL_SECONDS + origin) / stream.time_base), stream=stream)
+        count = None if duration is None else round(duration * rate)
+        return _read_mono(container, stream, round((start + origin) * rate), count), rate
+
+
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], fps: float, audio_from: str | Path | None = None
+) -> None:
+    """Write frames as an H.264 video, with the sound of another file.
+
+    The sound is copied unchanged where the format allows it, encoded as AAC elsewhere, and ends with the video.
+    Odd sizes are made even by repeating the last row or column. The file appears only when it is complete.
+
+    Args:
+        path: the file to write; its suffix chooses the container (.mp4).
+        frames: RGB uint8 (H, W, 3), all of one size.
+        fps: frames per second.
+        audio_from: a file whose sound accompanies the frames from time 0; None, or a file without sound:
+            a silent video.
+
+    Raises:
+        MediaError: there is no frame, the sizes differ, or encoding fails.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        if audio_from is not None and has_audio_stream(audio_from):
+            with _open(audio_from) as source:
+                _encode(unfinished, frames, fps, source)
+        else:
+            _encode(unfinished, frames, fps, None)
+        os.replace(unfinished, path)
+    except av.FFmpegError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[av.container.InputContainer]:
+    if not Path(path).is_file():
+        raise MediaError(f"{path}: no such file")
+    try:
+        with av.open(os.path.abspath(path)) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise MediaError(f"{path}: cannot be decoded ({error.strerror})") from error
+
+
+def _first_stream(container: av.container.InputContainer, kind: str, path: str | Path) -> av.stream.Stream:
+    streams = getattr(container.streams, kind)
+    if not streams:
+        raise MediaError(f"{path}: the file has no {kind} stream")
+    return streams[0]
+
+
+def _timed_frames(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+    """Frames with their presentation times, the first at 0; a frame without a time stamp follows its predecessor."""
+    first, following = None, Fraction(0)
+    for frame in container.decode(stream):
+        if frame.pts is None:
+            start = following
+        else:
+            first = frame.pts if first is None else first
+            start = (frame.pts - first) * frame.time_base
+        yield frame, start
+        following = start + _duration(frame, stream)
+
+
+def _duration(frame: av.VideoFrame, stream: av.VideoStream) -> Fraction:
+    if frame.duration:
+        return frame.duration * frame.time_base
+    return 1 / (stream.average_rate or Fraction(25))
+
+
+def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
+    """The picture as it is to be shown: cameras store the way they were held as a rotation."""
+    quarter_turns = round(frame.rotation / 90)
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
+
+
+def _origin(container: av.container.InputContainer, stream: av.AudioStream) -> Fraction:
+    """Where time 0 lies on the container's clock, in seconds."""
+    anchor = container.streams.video[0] if container.streams.video else stream
+    return (anchor.start_time or 0) * anchor.time_base
+
+
+def _read_mono(
+    container: av.container.InputContainer, stream: av.AudioStream, first: int, count: int | None
+) -> np.ndarray:
+    """Up to `count` samples from sample `first` of the container's clock on."""
+    frames = chain.from_iterable(map(av.AudioResampler(format="fltp").resample, container.decode(stream)))
+    head = next(frames, None)
+    if head is None:
+        return np.zeros(0, np.float32)
+    lead = round((head.time or 0) * head.sample_rate) - first
+    blocks, length = [np.zeros(max(lead, 0), np.float32)], lead
+    for frame in chain([head], frames):
+        # Averaged here: FFmpeg's own stereo-to-mono is 3 dB too loud for floats.
+        blocks.append(frame.to_ndarray().mean(axis=0))
+        length += frame.samples
+        if count is not None and length >= count:
+            break
+    return np.concatenate(blocks)[max(-lead, 0) :][:count]
+
+
+def _check_wav_is_whole(path: str | Path) -> None:
+    """FFmpeg reads a WAV that was cut off without a word, so its header is compared with its size."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
+            return
+        name, announced = _next_chunk(file)
+        while name not in (b"data", b""):
+            file.seek(announced + announced % 2, os.SEEK_CUR)
+            name, announced = _next_chunk(file)
+        present = os.path.getsize(path) - file.tell()
+    if announced not in _UNKNOWN_SIZES and present < announced:
+        raise MediaError(f"{path}: cut off: it announces {announced} bytes of sound and holds {present}")
+
+
+def _next_chunk(file: BinaryIO) -> tuple[bytes, int]:
+    """Name and size in bytes of the chunk that follows in a RIFF file; an empty name at its end."""
+    header = file.read(8)
+    return (header[:4], int.from_bytes(header[4:], "little")) if len(header) == 8 else (b"", 0)
+
+
+def _encode(
+    path: Path, frames: Iterable[np.ndarray], fps: float, source: av.container.InputContainer | None
+) -> None:
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise MediaError(f"{path}: there are no frames to write")
+    with av.open(path, "w") as output:
+        rate = Fraction(fps).limit_denominator(100_000)
+        video = _add_video_stream(output, first.shape, rate)
+        packets = _sound_packets(source, output) if source else iter(())
+        pending = next(packets, None)
+        for index, image in enumerate(chain([first], frames)):
+            if image.shape != first.shape:
+                raise MediaError(f"{path}: frame {index} is {image.shape}, frame 0 is {first.shape}")
+            output.mux(video.encode(_to_video_frame(image, index, rate)))
+            while pending is not None and pending.pts * pending.time_base < (index + 1) / rate:
+                output.mux(pending)
+                pending = next(packets, None)
+        output.mux(video.encode(None))
+
+
+def _add_video_stream(
+    output: av.container.OutputContainer, shape: tuple[int, ...], rate: Fraction
+) -> av.VideoStream:
+    stream = output.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+    stream.pix_fmt = "yuv420p"
+    stream.height, stream.width = (size + size % 2 for size in shape[:2])
+    return stream
+
+
+def _to_video_frame(image: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
+    height, width = image.shape[:2]
+    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+    frame.pts, frame.time_base = index, 1 / rate
+    return frame
+
+
+def _sound_packets(
+    source: av.container.InputContainer, output: av.container.OutputContainer
+) -> Iterator[av.Packet]:
+    """The packets of a file's sound, for a new stream of `output`, on a clock that starts at 0."""
+    stream = source.streams.audio[0]
+    copied = stream.codec_context.name.removesuffix("float") in _COPIED_CODECS
+    packets = _copied_packets(stream, output) if copied else _encoded_packets(stream, output)
+    origin = _origin(source, stream)
+    for packet in packets:
+        shift = round(origin / packet.time_base)
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        yield packet
+
+
+def _copied_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    target = output.add_stream_from_template(stream)
+    for packet in stream.container.demux(stream):
+        if packet.dts is not None:  # the empty packet that ends a stream has none
+            packet.stream = target
+            yield packet
+
+
+def _encoded_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+    target = output.add_stream("aac", rate=_AAC_RATE, layout=layout)
+    resampler = av.AudioResampler(format="fltp", layout=layout, rate=_AAC_RATE)
+    frames = chain(stream.container.decode(stream), [None])
+    for frame in chain.from_iterable(map(resampler.resample, frames)):
+        yield from target.encode(frame)
+    yield from target.encode(None)
