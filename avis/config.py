@@ -126,6 +126,8 @@ def _add_input_config(cfg: CN) -> None:
     cfg.INPUT.SAMPLING_FRAME_RANGE = 20
     # True: the clip's frames are not put back into temporal order.
     cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False
+    # True: a clip's reference frame is one in which an object sounds. False: the model also learns silence.
+    cfg.INPUT.FILTER_EMPTY_CLIPS = False
     # Colour changes of a training clip: any of "brightness", "contrast", "saturation", "rotation".
     cfg.INPUT.AUGMENTATIONS = []
     # Frames per second of the data set: frame t is heard over [t / FPS, t / FPS + 0.96 s).

@@ -29,17 +29,17 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
 
     Args:
         json_file: the annotations.
-        root: folder that holds JPEGImages, WAVAudios and FEATAudios; by default `json_file` without its suffix.
+        root: folder of JPEGImages, WAVAudios and FEATAudios; by default `json_file` without its suffix.
 
     Returns:
         One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
         "audio_file" and "audio_features_file" (None where there is none), and "annotations", each with "id",
-        "category_id" (contiguous, 0 … K-1 in the order of the ids), "iscrowd", "segmentations", "areas" and "bboxes"
-        (per frame; None where the object is silent).
+        "category_id" (contiguous, 0 … K-1 in the order of the ids), "iscrowd", "segmentations" (T, None where
+        the object is silent), and "areas" and "bboxes" (T, or None where the file has none).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no JSON, violates the format, or holds no video; the message names the culprits.
+        ValueError: the file is no JSON, violates the format, or holds no video; the message names it all.
     """
     return _records(read_aviseg_json(json_file), Path(json_file), root)
 
@@ -71,7 +71,7 @@ def read_aviseg_json(json_file: str | Path) -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no JSON, violates the format, or holds no video; the message names the culprits.
+        ValueError: the file is no JSON, violates the format, or holds no video; the message names it all.
     """
     content = parse_json(json_file)
     problems = list(islice(format_problems(content), _PROBLEMS_SHOWN + 1))
@@ -95,8 +95,8 @@ def parse_json(json_file: str | Path) -> object:
     path = Path(json_file)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no annotations at {path.absolute()}. AVISeg is downloaded by hand (datasets/README.md says how, and where "
-            "$DETECTRON2_DATASETS comes in); `python tools/make_synthetic.py --help` makes a synthetic data set"
+            f"no annotations at {path.absolute()}. datasets/README.md says how to get AVISeg by hand and what "
+            "$DETECTRON2_DATASETS does; tools/make_synthetic.py makes a synthetic data set"
         )
     try:
         return json.loads(path.read_bytes())
@@ -159,6 +159,6 @@ def _warn_about_silence(records: list[dict], json_file: Path, split: Path) -> No
     silent = [record for record in records if not (record["audio_file"] or record["audio_features_file"])]
     if silent:
         logger.warning(
-            "%s: %d of %d videos have no sound in %s or FEATAudios beside it and count as silent, the first is %r",
+            "%s: %d of %d videos have no sound in %s or FEATAudios and count as silent, the first is %r",
             json_file, len(silent), len(records), split / "WAVAudios", silent[0]["video_id"],
         )  # fmt: skip

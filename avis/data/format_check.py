@@ -12,7 +12,7 @@ from avis.data.segmentation import check_segmentation
 def format_problems(content: object) -> Iterator[str]:
     """Yield every violation of the AVISeg format in a parsed annotation file, one sentence each."""
     if not isinstance(content, dict):
-        yield f"the file holds a {type(content).__name__}, not an object with 'videos', 'categories', 'annotations'"
+        yield f"the file holds a {type(content).__name__}, not an object with 'videos' and 'categories'"
         return
     tables = [_table(content, "videos"), _table(content, "categories"), _table(content, "annotations")]
     for table in tables:

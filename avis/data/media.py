@@ -108,8 +108,8 @@ def write_video(
 ) -> None:
     """Write frames as an H.264 video, with the sound of another file.
 
-    The sound is copied unchanged where the format allows it, encoded as AAC elsewhere, and ends with the video.
-    Odd sizes are made even by repeating the last row or column. The file appears only when it is complete.
+    AAC and MP3 sound is copied unchanged, other sound encoded as AAC; it ends with the video. Odd sizes are made
+    even by repeating the last row or column. The file appears only when it is complete.
 
     Args:
         path: the file to write; its suffix chooses the container (.mp4).
@@ -157,7 +157,7 @@ def _first_stream(container: av.container.InputContainer, kind: str, path: str |
 def _timed_frames(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[tuple[av.VideoFrame, Fraction]]:
-    """Frames with their presentation times, the first at 0; a frame without a time stamp follows its predecessor."""
+    """Frames with their presentation times, the first at 0; those without one follow their predecessors."""
     first, following = None, Fraction(0)
     for frame in container.decode(stream):
         if frame.pts is None:

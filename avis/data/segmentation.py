@@ -1,7 +1,7 @@
 """Masks of single frames as data sets write them: compressed RLE, uncompressed RLE or polygons.
 
-Follows the COCO annotation format (Lin et al., "Microsoft COCO", 2014): runs go down the columns and start with
-background; a polygon is [x0, y0, x1, y1, …], and a mask is the union of a list of them.
+Follows the COCO annotation format (Lin et al., "Microsoft COCO", 2014): runs go down the columns and start
+with background; a polygon is [x0, y0, x1, y1, …], and a mask is the union of a list of them.
 """
 
 import numpy as np

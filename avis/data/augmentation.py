@@ -1,0 +1,93 @@
+"""Augmentations of clips, by config. They are drawn once a clip, and every frame is changed alike.
+
+Follows Mask2Former's video data pipeline (Cheng et al., 2021) in kinds, order and ranges.
+"""
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+
+_FLIPS = {"none": None, "horizontal": True, "vertical": False, "flip_by_clip": True}
+_COLOURS = ("brightness", "contrast", "saturation", "rotation")
+_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """Augmentations as INPUT.* asks: crop, resize, flip, colour in training; resize in evaluation.
+
+    Values of Mask2Former's configs that end in "_by_clip" mean the same as those without: nothing is drawn
+    frame by frame.
+
+    Raises:
+        ValueError: an unknown RANDOM_FLIP, MIN_SIZE_TRAIN_SAMPLING or member of AUGMENTATIONS.
+    """
+    if not is_train:
+        return [T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")]
+    crop = [T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)] if cfg.INPUT.CROP.ENABLED else []
+    return [*crop, _build_resize(cfg), *_build_flip(cfg), *_build_colours(cfg)]
+
+
+class SaturationTransform(T.Transform):
+    """Blends an image with its own greys: weight 0 gives greys, 1 the image, more deepens the colours."""
+
+    def __init__(self, weight: float, grey_weights: np.ndarray) -> None:
+        """Keep the weight, and the weights (3,) of the channels in a grey, in the order of the channels."""
+        super().__init__()
+        self.weight, self.grey_weights = weight, grey_weights
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Uint8 (H, W, 3) to the same."""
+        greys = (img @ self.grey_weights)[..., None]
+        return np.clip(greys + self.weight * (img - greys), 0, 255).astype(np.uint8)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Nothing moves."""
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Nothing moves."""
+        return segmentation
+
+
+class RandomClipSaturation(T.Augmentation):
+    """Draws a saturation; Detectron2's own blends all frames with the greys of the frame it was drawn for."""
+
+    def __init__(self, low: float, high: float, image_format: str) -> None:
+        """Weights are drawn from [low, high); `image_format` is "RGB" or "BGR"."""
+        super().__init__()
+        self.low, self.high = low, high
+        self.grey_weights = _GREY_WEIGHTS[::-1] if image_format == "BGR" else _GREY_WEIGHTS
+
+    def get_transform(self, image: np.ndarray) -> SaturationTransform:
+        """Draw the weight."""
+        return SaturationTransform(np.random.uniform(self.low, self.high), self.grey_weights)
+
+
+def _build_resize(cfg: CfgNode) -> T.Augmentation:
+    sampling = cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING.removesuffix("_by_clip")
+    if sampling not in ("choice", "range"):
+        raise ValueError(
+            f"INPUT.MIN_SIZE_TRAIN_SAMPLING is {cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING!r}, not 'choice' or 'range'"
+        )
+    return T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, sampling)
+
+
+def _build_flip(cfg: CfgNode) -> list[T.Augmentation]:
+    if cfg.INPUT.RANDOM_FLIP not in _FLIPS:
+        raise ValueError(f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP!r}, not one of {sorted(_FLIPS)}")
+    horizontal = _FLIPS[cfg.INPUT.RANDOM_FLIP]
+    return [] if horizontal is None else [T.RandomFlip(horizontal=horizontal, vertical=not horizontal)]
+
+
+def _build_colours(cfg: CfgNode) -> list[T.Augmentation]:
+    wanted = cfg.INPUT.AUGMENTATIONS
+    unknown = set(wanted) - set(_COLOURS)
+    if unknown:
+        raise ValueError(f"INPUT.AUGMENTATIONS has {sorted(unknown)}; known are {_COLOURS}")
+    augmentations = {
+        "brightness": T.RandomBrightness(0.9, 1.1),
+        "contrast": T.RandomContrast(0.9, 1.1),
+        "saturation": RandomClipSaturation(0.9, 1.1, cfg.INPUT.FORMAT),
+        "rotation": T.RandomRotation([-15, 15], expand=False, center=[(0.4, 0.4), (0.6, 0.6)]),
+    }
+    return [augmentations[name] for name in _COLOURS if name in wanted]

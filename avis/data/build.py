@@ -1,0 +1,167 @@
+"""Loaders: endless clips for training, whole videos for evaluation."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, DatasetFromList, build_detection_test_loader
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from avis.data.builtin import ensure_registered, get_metadata
+from avis.data.clip_audio import with_sound
+from avis.data.clip_mapper import ClipMapper, sounding_frames
+from avis.data.sampler import ClipSampler
+
+AUDIO_SOURCES = ("auto", "features", "waveform")
+
+
+def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+    """Build the endless loader of training clips.
+
+    The clips of iteration i, their frames and augmentations depend on SEED and i alone: not on the number of
+    processes and workers, nor on where training was resumed. A negative SEED draws one.
+
+    Args:
+        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), DATALOADER.*, INPUT.*, SEED.
+        start_iteration: iterations already trained.
+
+    Returns:
+        A loader of lists of clips (see `ClipMapper`), this process's share of a batch.
+
+    Raises:
+        ValueError: the batch cannot be split over the processes, the number of classes is not the model's, or the
+            data set is empty or malformed.
+        FileNotFoundError: a data set's annotations do not exist.
+    """
+    batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch_size < 1 or batch_size % world_size:
+        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
+    records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    check_categories(cfg, cfg.DATASETS.TRAIN)
+    mapper = ClipMapper(cfg, is_train=True, audio_source=choose_audio_source(cfg, records))
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    start = start_iteration * batch_size
+    return DataLoader(
+        SeededClips(records, mapper, seed),
+        batch_size=batch_size // world_size,
+        sampler=ClipSampler(len(records), seed, start, comm.get_rank(), world_size),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=list,
+    )
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
+    """Build the loader of whole videos, one a batch, which sound as INPUT.AUDIO.AT_TEST says.
+
+    Raises:
+        ValueError: the number of classes is not the model's, or the data set is empty or malformed.
+        FileNotFoundError: its annotations do not exist.
+    """
+    records = get_dataset_records([dataset_name])
+    check_categories(cfg, [dataset_name])
+    mapper = ClipMapper(cfg, is_train=False, audio_source=choose_audio_source(cfg, records))
+    heard = with_sound(records, cfg.INPUT.AUDIO.AT_TEST)
+    return build_detection_test_loader(heard, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
+
+
+def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> list[dict]:
+    """Read the records of data sets, one after the other.
+
+    Args:
+        names: registered names, or paths that end in ".json".
+        filter_empty: leave out the videos in which nothing ever sounds.
+
+    Raises:
+        ValueError: a name is unknown, a file malformed, or no video is left.
+        FileNotFoundError: a data set's annotations do not exist.
+    """
+    if isinstance(names, str) or not names:
+        raise ValueError(f"DATASETS needs a sequence of at least one name, got {names!r}")
+    for name in names:
+        ensure_registered(name)
+    records = list(itertools.chain.from_iterable(DatasetCatalog.get(name) for name in names))
+    if filter_empty:
+        records = [record for record in records if sounding_frames(record)]
+    if not records:
+        raise ValueError(
+            f"no video of {tuple(names)} has a mask; DATALOADER.FILTER_EMPTY_ANNOTATIONS keeps those"
+        )
+    return records
+
+
+def check_categories(cfg: CfgNode, names: Sequence[str]) -> None:
+    """Check that the model has as many classes as each data set has categories.
+
+    Raises:
+        ValueError: it has not, or the data sets' categories differ.
+    """
+    classes = {name: get_metadata(name).thing_classes for name in names}
+    first = names[0]
+    for name, categories in classes.items():
+        if categories != classes[first]:
+            raise ValueError(
+                f"the categories of {name!r} and {first!r} differ: {categories} and {classes[first]}"
+            )
+    if len(classes[first]) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
+        raise ValueError(
+            f"{first!r} has {len(classes[first])} categories, but MODEL.SEM_SEG_HEAD.NUM_CLASSES is "
+            f"{cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}; set it to {len(classes[first])}"
+        )
+
+
+def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
+    """Choose what a model hears on a data set: "waveform", "features", or None if it does not hear.
+
+    INPUT.AUDIO.SOURCE "auto" takes features where every sounding video has them and the audio backbone is a frozen
+    VGGish, which they come from.
+
+    Raises:
+        ValueError: an unknown SOURCE, or SOURCE "features" and a video with sound has none.
+    """
+    source = cfg.INPUT.AUDIO.SOURCE
+    if source not in AUDIO_SOURCES:
+        raise ValueError(f"INPUT.AUDIO.SOURCE is {source!r}, not one of {AUDIO_SOURCES}")
+    if not cfg.MODEL.AUDIO.NAME:
+        return None
+    without = [record for record in records if record["audio_file"] and not record["audio_features_file"]]
+    if source == "features" and without:
+        raise ValueError(
+            f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in FEATAudios, the first is "
+            f"{without[0]['video_id']!r}; make them with tools/prepare_audio.py or choose 'waveform'"
+        )
+    if source != "auto":
+        return source
+    replaceable = cfg.MODEL.AUDIO.NAME == "VGGish" and cfg.MODEL.AUDIO.FREEZE
+    present = any(record["audio_features_file"] for record in records) and not without
+    return "features" if replaceable and present else "waveform"
+
+
+class SeededClips(Dataset):
+    """Clips whose random choices depend on a seed and on their position in the training order alone."""
+
+    def __init__(self, records: list[dict], mapper: Callable[[dict], dict], seed: int) -> None:
+        """Keep the records, packed so that worker processes share them."""
+        self.records = DatasetFromList(records, copy=False)
+        self.mapper, self.seed = mapper, seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, sample: tuple[int, int]) -> dict:
+        position, index = sample
+        with _numpy_seed((self.seed, position)):
+            return self.mapper(self.records[index])
+
+
+@contextmanager
+def _numpy_seed(seed: Sequence[int]) -> Iterator[None]:
+    """Seed numpy's global generator, which Detectron2's augmentations draw from, and put it back afterwards."""
+    state = np.random.get_state()
+    np.random.seed(np.random.SeedSequence(seed).generate_state(4))
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

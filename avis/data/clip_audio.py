@@ -1,0 +1,152 @@
+"""The sound of a clip: the row of log-mel values or features that belongs to each of its frames.
+
+Dimensions: T frames of the video, F frames of the clip, A audio channels; a log-mel example is 96 × 64.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.utils.logger import log_first_n
+from torch import Tensor
+
+from avis.audio import EXAMPLE_SECONDS, SILENCE, log_mel_examples
+from avis.data.media import read_waveform
+
+EXAMPLE_SHAPE = (96, 64)
+SOUNDS = ("own", "silent", "shuffled")
+
+# Sound read before and after a single example, for the resampling filter and the last analysis window.
+_MARGIN_SECONDS = 0.1
+
+
+def load_examples(record: dict, frame_indices: Sequence[int], fps: float) -> Tensor:
+    """Compute the log-mel examples of some frames of a video from its waveform.
+
+    A video without a file is silent, and so is what follows the end of its sound.
+
+    Args:
+        record: of the video.
+        frame_indices: F indices of frames.
+        fps: frames per second of the video.
+
+    Returns:
+        float32 (F, 96, 64).
+
+    Raises:
+        ValueError: the file cannot be read or holds NaN; the message names it.
+    """
+    path = record["audio_file"]
+    if path is None:
+        return torch.full((len(frame_indices), *EXAMPLE_SHAPE), SILENCE)
+    rows = _rows(record, frame_indices)
+    # Frames that lie close together are cheaper in one piece.
+    read = _read_from_start if 2 * len(rows) > max(rows) else _read_one_by_one
+    try:
+        return read(path, rows, fps)
+    except ValueError as error:
+        raise ValueError(f"sound of video {record['video_id']!r} ({path}): {error}") from error
+
+
+def load_features(record: dict, frame_indices: Sequence[int], feature_dim: int) -> Tensor:
+    """Read the precomputed audio features of some frames of a video; zeros where it has no file.
+
+    Args:
+        record: of the video.
+        frame_indices: F indices of frames.
+        feature_dim: A, channels that the model expects.
+
+    Returns:
+        float32 (F, A).
+
+    Raises:
+        ValueError: the file is no array of shape (T, A), or holds NaN; the message names it.
+    """
+    path = record["audio_features_file"]
+    if path is None:
+        return torch.zeros(len(frame_indices), feature_dim)
+    where = f"audio features of video {record['video_id']!r} ({path})"
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{where}: no array can be read: {error}") from error
+    expected = (_sound_length(record), feature_dim)
+    if features.shape != expected:
+        raise ValueError(f"{where}: shape {features.shape}, not {expected} (frames, MODEL.AUDIO.FEATURE_DIM)")
+    values = torch.from_numpy(np.array(features[_rows(record, frame_indices)], dtype=np.float32))
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{where}: NaN or infinity in the frames {list(frame_indices)}")
+    return values
+
+
+def with_sound(records: list[dict], sound: str) -> list[dict]:
+    """Give videos another sound, to see whether a model listens.
+
+    Args:
+        records: of the videos.
+        sound: "own"; "silent": none; "shuffled": each hears the video that follows it, from the start again
+            where that one is shorter.
+
+    Returns:
+        New records; the given ones stay as they are.
+
+    Raises:
+        ValueError: an unknown kind of sound, or fewer than two videos to shuffle.
+    """
+    if sound not in SOUNDS:
+        raise ValueError(f"INPUT.AUDIO.AT_TEST is {sound!r}; it must be one of {SOUNDS}")
+    if sound == "own":
+        return records
+    if sound == "silent":
+        return [{**record, "audio_file": None, "audio_features_file": None} for record in records]
+    if len(records) < 2:
+        raise ValueError("INPUT.AUDIO.AT_TEST 'shuffled' needs at least two videos")
+    return [_hear(record, other) for record, other in zip(records, records[1:] + records[:1], strict=True)]
+
+
+def _hear(record: dict, other: dict) -> dict:
+    return {
+        **record,
+        "audio_file": other["audio_file"],
+        "audio_features_file": other["audio_features_file"],
+        "sound_length": _sound_length(other),
+    }
+
+
+def _sound_length(record: dict) -> int:
+    """Frames of the video that a record's sound belongs to, which is its own but for shuffled sound."""
+    return record.get("sound_length", record["length"])
+
+
+def _rows(record: dict, frame_indices: Sequence[int]) -> list[int]:
+    return [index % _sound_length(record) for index in frame_indices]
+
+
+def _read_from_start(path: str, rows: Sequence[int], fps: float) -> Tensor:
+    last = max(rows)
+    waveform, sample_rate = read_waveform(path, duration=last / fps + EXAMPLE_SECONDS + _MARGIN_SECONDS)
+    if len(waveform) < last / fps * sample_rate:
+        _warn_that_sound_ends(path, last, fps)
+    return log_mel_examples(waveform, sample_rate, last + 1, fps)[list(rows)]
+
+
+def _read_one_by_one(path: str, rows: Sequence[int], fps: float) -> Tensor:
+    return torch.stack([_read_example(path, row, fps) for row in rows])
+
+
+def _read_example(path: str, row: int, fps: float) -> Tensor:
+    """One example (96, 64): the second of two when frames follow one another at the margin's distance."""
+    start, duration = row / fps - _MARGIN_SECONDS, EXAMPLE_SECONDS + 2 * _MARGIN_SECONDS
+    waveform, sample_rate = read_waveform(path, start, duration)
+    if len(waveform) <= _MARGIN_SECONDS * sample_rate:
+        _warn_that_sound_ends(path, row, fps)
+    return log_mel_examples(waveform, sample_rate, 2, fps=1 / _MARGIN_SECONDS)[1]
+
+
+def _warn_that_sound_ends(path: str, row: int, fps: float) -> None:
+    log_first_n(
+        logging.WARNING,
+        f"{path}: the sound ends before frame {row} at {row / fps:g} s; what is missing counts as silence",
+        key="message",
+    )

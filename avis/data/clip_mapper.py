@@ -1,0 +1,226 @@
+"""Record of a video → what the model takes: a few frames in training, all of them in evaluation.
+
+Dimensions: T frames of the video, F frames of the clip, N objects, H×W images after augmentation.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, Instances
+from torch import Tensor
+
+from avis.data.augmentation import build_augmentations
+from avis.data.clip_audio import load_examples, load_features
+from avis.data.segmentation import decode_segmentation
+
+
+class ClipMapper:
+    """Turns records into model inputs; only the frames of the clip are decoded.
+
+    Random choices come from numpy's global generator, as Detectron2's augmentations do.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation],
+        image_format: str,
+        audio_source: str | None,
+        fps: float,
+        feature_dim: int,
+        sampling_frame_num: int,
+        sampling_frame_range: int,
+        sampling_frame_shuffle: bool,
+        filter_empty_clips: bool,
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            is_train: clips with their objects, not whole videos without.
+            augmentations: drawn once a clip, applied to every frame.
+            image_format: order of the channels, "RGB" or "BGR".
+            audio_source: "waveform", "features", or None for a model that does not hear.
+            fps: frames per second of the videos.
+            feature_dim: channels of the audio features.
+            sampling_frame_num: F, frames of a training clip.
+            sampling_frame_range: frames are drawn at most this far from a clip's reference frame.
+            sampling_frame_shuffle: leave the frames in the order in which they were drawn.
+            filter_empty_clips: take reference frames only where an object sounds.
+        """
+        if audio_source not in ("waveform", "features", None):
+            raise ValueError(f"audio_source is {audio_source!r}, not 'waveform', 'features' or None")
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.audio_source = audio_source
+        self.fps, self.feature_dim = fps, feature_dim
+        self.sampling_frame_num = sampling_frame_num
+        self.sampling_frame_range = sampling_frame_range
+        self.sampling_frame_shuffle = sampling_frame_shuffle
+        self.filter_empty_clips = filter_empty_clips
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool, audio_source: str | None) -> dict:
+        """Arguments of the class from a config and `choose_audio_source`'s choice."""
+        return {
+            "is_train": is_train,
+            "augmentations": build_augmentations(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
+            "audio_source": audio_source,
+            "fps": cfg.INPUT.FPS,
+            "feature_dim": cfg.MODEL.AUDIO.FEATURE_DIM,
+            "sampling_frame_num": cfg.INPUT.SAMPLING_FRAME_NUM,
+            "sampling_frame_range": cfg.INPUT.SAMPLING_FRAME_RANGE,
+            "sampling_frame_shuffle": cfg.INPUT.SAMPLING_FRAME_SHUFFLE,
+            "filter_empty_clips": cfg.INPUT.FILTER_EMPTY_CLIPS,
+        }
+
+    def __call__(self, record: dict) -> dict:
+        """Load a clip, or in evaluation the whole video.
+
+        Args:
+            record: of a video, as `load_aviseg_json` makes them; it is not changed.
+
+        Returns:
+            "image", F uint8 tensors (3, H, W); "audio", float32 (F, 96, 64) log-mel examples or (F, A) features,
+            row f of frame f (absent without `audio_source`); "frame_indices" and "file_names" of the F frames;
+            "height", "width", "length" and "video_id" of the video; in training also "instances", from
+            `load_instances`.
+
+        Raises:
+            ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
+        """
+        frame_indices = self._choose_frames(record) if self.is_train else list(range(record["length"]))
+        first = T.AugInput(self._read_frame(record, frame_indices[0]))
+        transforms = self.augmentations(first)
+        others = (transforms.apply_image(self._read_frame(record, index)) for index in frame_indices[1:])
+        clip = {
+            "image": [_to_tensor(image) for image in (first.image, *others)],
+            "frame_indices": frame_indices,
+            "file_names": [record["file_names"][index] for index in frame_indices],
+            **{key: record[key] for key in ("height", "width", "length", "video_id")},
+        }
+        if self.audio_source == "waveform":
+            clip["audio"] = load_examples(record, frame_indices, self.fps)
+        elif self.audio_source == "features":
+            clip["audio"] = load_features(record, frame_indices, self.feature_dim)
+        if self.is_train:
+            clip["instances"] = load_instances(record, frame_indices, transforms)
+        return clip
+
+    def _choose_frames(self, record: dict) -> list[int]:
+        length = record["length"]
+        sounding = sounding_frames(record) if self.filter_empty_clips else []
+        reference = np.random.choice(sounding) if len(sounding) else np.random.randint(length)
+        chosen = sample_frames(length, int(reference), self.sampling_frame_num, self.sampling_frame_range)
+        return chosen if self.sampling_frame_shuffle else sorted(chosen)
+
+    def _read_frame(self, record: dict, index: int) -> np.ndarray:
+        """(height, width, 3) uint8."""
+        path = record["file_names"][index]
+        where = f"video {record['video_id']!r} frame {index}"
+        try:
+            image = detection_utils.read_image(path, self.image_format)
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
+            raise ValueError(f"{where}: {path} cannot be read: {error}") from error
+        if image.shape[:2] != (record["height"], record["width"]):
+            raise ValueError(
+                f"{where}: {path} is {image.shape[0]}×{image.shape[1]}, "
+                f"the annotations say {record['height']}×{record['width']}"
+            )
+        return image
+
+
+def sample_frames(length: int, reference: int, number: int, reach: int) -> list[int]:
+    """Draw the frames of a clip: a reference frame and others around it.
+
+    No frame comes twice unless the video is too short.
+
+    Args:
+        length: frames of the video.
+        reference: a frame of it, which comes first.
+        number: frames of the clip.
+        reach: the others lie within ± this many frames; where these are too few, the nearest do.
+
+    Returns:
+        `number` indices of frames.
+    """
+    others = np.delete(np.arange(length), reference)
+    distance = np.abs(others - reference)
+    nearest_first = others[np.argsort(distance, kind="stable")]
+    candidates = nearest_first[: max(int((distance <= reach).sum()), number - 1)]
+    if len(candidates) >= number - 1:
+        chosen = np.random.choice(candidates, number - 1, replace=False)
+    else:
+        repeated = np.random.choice(length, number - 1 - len(candidates))
+        chosen = np.concatenate([np.random.permutation(candidates), repeated])
+    return [reference, *chosen.tolist()]
+
+
+def sounding_frames(record: dict) -> list[int]:
+    """Frames in which at least one object has a mask."""
+    masks = [annotation["segmentations"] for annotation in record["annotations"]]
+    return [index for index in range(record["length"]) if any(track[index] for track in masks)]
+
+
+def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Transform) -> list[Instances]:
+    """Decode and transform the masks of a clip.
+
+    Args:
+        record: of the video; its crowd annotations are left out.
+        frame_indices: F indices of frames.
+        transforms: applied to every mask.
+
+    Returns:
+        One `Instances` (`gt_masks`, `gt_classes`, `gt_ids`) a frame, with the same objects in the same order:
+        those that have a mask in at least one of the frames after the transform. Where an object is silent, its
+        mask is empty and its class stays.
+
+    Raises:
+        ValueError: a mask is malformed; the message names video, annotation and frame.
+    """
+    tracks = [
+        annotation
+        for annotation in record["annotations"]
+        if not annotation["iscrowd"] and any(annotation["segmentations"][index] for index in frame_indices)
+    ]
+    blank = np.zeros((record["height"], record["width"]), np.uint8)
+    size = transforms.apply_segmentation(blank).shape
+    masks = np.zeros((len(frame_indices), len(tracks), *size), bool)
+    for position, index in enumerate(frame_indices):
+        for number, track in enumerate(tracks):
+            if track["segmentations"][index]:
+                mask = _decode_mask(record, track, index)
+                masks[position, number] = transforms.apply_segmentation(mask)
+    seen = masks.any(axis=(0, 2, 3))
+    classes = torch.tensor([track["category_id"] for track in tracks], dtype=torch.int64)
+    ids = torch.tensor([track["id"] for track in tracks], dtype=torch.int64)
+    kept = torch.from_numpy(seen)
+    return [
+        Instances(
+            size,
+            gt_masks=BitMasks(torch.from_numpy(frame_masks[seen])),
+            gt_classes=classes[kept],
+            gt_ids=ids[kept],
+        )
+        for frame_masks in masks
+    ]
+
+
+def _decode_mask(record: dict, track: dict, index: int) -> np.ndarray:
+    try:
+        mask = decode_segmentation(track["segmentations"][index], record["height"], record["width"])
+    except ValueError as error:
+        where = f"video {record['video_id']!r} annotation {track['id']!r} frame {index}"
+        raise ValueError(f"{where}: {error}") from error
+    return np.ascontiguousarray(mask)
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
