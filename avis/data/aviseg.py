@@ -95,7 +95,7 @@ def parse_json(json_file: str | Path) -> object:
     path = Path(json_file)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no annotations at {path.absolute()}. datasets/README.md says how to get AVISeg by hand and what "
+            f"no annotations at {path.absolute()}. datasets/README.md says how to get AVISeg and what "
             "$DETECTRON2_DATASETS does; tools/make_synthetic.py makes a synthetic data set"
         )
     try:

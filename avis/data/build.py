@@ -32,8 +32,8 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
         A loader of lists of clips (see `ClipMapper`), this process's share of a batch.
 
     Raises:
-        ValueError: the batch cannot be split over the processes, the number of classes is not the model's, or the
-            data set is empty or malformed.
+        ValueError: the batch cannot be split over the processes, the number of classes is not the model's, or
+            the data set is empty or malformed.
         FileNotFoundError: a data set's annotations do not exist.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
@@ -86,9 +86,7 @@ def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> lis
     if filter_empty:
         records = [record for record in records if sounding_frames(record)]
     if not records:
-        raise ValueError(
-            f"no video of {tuple(names)} has a mask; DATALOADER.FILTER_EMPTY_ANNOTATIONS keeps those"
-        )
+        raise ValueError(f"no video of {tuple(names)} has a mask (DATALOADER.FILTER_EMPTY_ANNOTATIONS)")
     return records
 
 
@@ -102,9 +100,7 @@ def check_categories(cfg: CfgNode, names: Sequence[str]) -> None:
     first = names[0]
     for name, categories in classes.items():
         if categories != classes[first]:
-            raise ValueError(
-                f"the categories of {name!r} and {first!r} differ: {categories} and {classes[first]}"
-            )
+            raise ValueError(f"categories of {name!r} and {first!r} differ: {categories}, {classes[first]}")
     if len(classes[first]) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
         raise ValueError(
             f"{first!r} has {len(classes[first])} categories, but MODEL.SEM_SEG_HEAD.NUM_CLASSES is "
@@ -115,8 +111,8 @@ def check_categories(cfg: CfgNode, names: Sequence[str]) -> None:
 def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
     """Choose what a model hears on a data set: "waveform", "features", or None if it does not hear.
 
-    INPUT.AUDIO.SOURCE "auto" takes features where every sounding video has them and the audio backbone is a frozen
-    VGGish, which they come from.
+    INPUT.AUDIO.SOURCE "auto" takes features where every sounding video has them and the audio backbone is the
+    frozen VGGish that they come from.
 
     Raises:
         ValueError: an unknown SOURCE, or SOURCE "features" and a video with sound has none.
@@ -129,8 +125,8 @@ def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
     without = [record for record in records if record["audio_file"] and not record["audio_features_file"]]
     if source == "features" and without:
         raise ValueError(
-            f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in FEATAudios, the first is "
-            f"{without[0]['video_id']!r}; make them with tools/prepare_audio.py or choose 'waveform'"
+            f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in FEATAudios, the first "
+            f"is {without[0]['video_id']!r}; make them with tools/prepare_audio.py or choose 'waveform'"
         )
     if source != "auto":
         return source
@@ -158,7 +154,7 @@ class SeededClips(Dataset):
 
 @contextmanager
 def _numpy_seed(seed: Sequence[int]) -> Iterator[None]:
-    """Seed numpy's global generator, which Detectron2's augmentations draw from, and put it back afterwards."""
+    """Seed numpy's global generator, which augmentations draw from, and put it back afterwards."""
     state = np.random.get_state()
     np.random.seed(np.random.SeedSequence(seed).generate_state(4))
     try:

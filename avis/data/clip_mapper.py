@@ -88,10 +88,10 @@ class ClipMapper:
             record: of a video, as `load_aviseg_json` makes them; it is not changed.
 
         Returns:
-            "image", F uint8 tensors (3, H, W); "audio", float32 (F, 96, 64) log-mel examples or (F, A) features,
-            row f of frame f (absent without `audio_source`); "frame_indices" and "file_names" of the F frames;
-            "height", "width", "length" and "video_id" of the video; in training also "instances", from
-            `load_instances`.
+            "image", F uint8 tensors (3, H, W); "audio", float32 (F, 96, 64) log-mel examples or (F, A)
+            features, row f of frame f (absent without `audio_source`); "frame_indices" and "file_names" of
+            the F frames; "height", "width", "length" and "video_id" of the video; in training also "instances",
+            from `load_instances`.
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
@@ -179,8 +179,8 @@ def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Tra
 
     Returns:
         One `Instances` (`gt_masks`, `gt_classes`, `gt_ids`) a frame, with the same objects in the same order:
-        those that have a mask in at least one of the frames after the transform. Where an object is silent, its
-        mask is empty and its class stays.
+        those that have a mask in at least one of the frames after the transform. Where an object is silent,
+        its mask is empty and its class stays.
 
     Raises:
         ValueError: a mask is malformed; the message names video, annotation and frame.

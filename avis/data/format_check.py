@@ -42,13 +42,13 @@ def _table(content: dict, key: str) -> list[dict] | str:
 
 def _category_problems(categories: list[dict]) -> Iterator[str]:
     yield from _key_problems(categories, "category", ("id", "name"))
-    yield from _duplicates(categories, "category", "id")
-    yield from _duplicates(categories, "category", "name")
+    yield from _value_problems(categories, "category", "id", int)
+    yield from _value_problems(categories, "category", "name", str)
 
 
 def _video_problems(videos: list[dict]) -> Iterator[str]:
     yield from _key_problems(videos, "video", ("id", "height", "width", "file_names"))
-    yield from _duplicates(videos, "video", "id")
+    yield from _value_problems(videos, "video", "id", (int, str))
     for video in videos:
         where = f"video {video.get('id')!r}"
         for key in ("height", "width"):
@@ -78,7 +78,7 @@ def _annotation_problems(
     annotations: list[dict], videos: list[dict], categories: list[dict]
 ) -> Iterator[str]:
     yield from _key_problems(annotations, "annotation", ("id", "video_id", "category_id", "segmentations"))
-    yield from _duplicates(annotations, "annotation", "id")
+    yield from _value_problems(annotations, "annotation", "id", int)
     video_of = {repr(video.get("id")): video for video in videos}
     category_ids = {repr(category.get("id")) for category in categories}
     for annotation in annotations:
@@ -94,18 +94,18 @@ def _annotation_problems(
 
 
 def _per_frame_problems(annotation: dict, video: dict) -> Iterator[str]:
-    if not {"height", "width", "file_names"} <= video.keys():
+    if not {"height", "width"} <= video.keys() or not isinstance(video.get("file_names"), list):
         return
     length = len(video["file_names"])
     for key in ("segmentations", "bboxes", "areas"):
         values = annotation.get(key)
-        if values is None and key != "segmentations":
+        if key not in annotation or (values is None and key != "segmentations"):
             continue
         if not isinstance(values, list) or len(values) != length:
             count = len(values) if isinstance(values, list) else "no"
             yield f"{count} {key} for {length} frames (a silent frame has null)"
             return
-    for frame, mask in enumerate(annotation["segmentations"]):
+    for frame, mask in enumerate(annotation.get("segmentations", [])):
         if not mask:
             continue
         try:
@@ -121,10 +121,18 @@ def _key_problems(entries: list[dict], kind: str, keys: tuple[str, ...]) -> Iter
                 yield f"{kind} {entry.get('id', f'number {position}')!r}: the key {key!r} is missing"
 
 
-def _duplicates(entries: list[dict], kind: str, key: str) -> Iterator[str]:
+def _value_problems(
+    entries: list[dict], kind: str, key: str, types: type | tuple[type, ...]
+) -> Iterator[str]:
+    """Values of other types, and values that two entries share."""
     seen = set()
     for entry in entries:
-        value = repr(entry.get(key))
-        if value in seen and key in entry:
-            yield f"{kind} {key} {value} is used twice"
-        seen.add(value)
+        if key not in entry:
+            continue
+        value = entry[key]
+        if not isinstance(value, types):
+            yield f"{kind} {key} {value!r} is of the wrong type"
+        elif value in seen:
+            yield f"{kind} {key} {value!r} is used twice"
+        else:
+            seen.add(value)

@@ -108,8 +108,8 @@ def write_video(
 ) -> None:
     """Write frames as an H.264 video, with the sound of another file.
 
-    AAC and MP3 sound is copied unchanged, other sound encoded as AAC; it ends with the video. Odd sizes are made
-    even by repeating the last row or column. The file appears only when it is complete.
+    AAC and MP3 sound is copied unchanged, other sound encoded as AAC; it ends with the video. Odd sizes are
+    made even by repeating the last row or column. The file appears only when it is complete.
 
     Args:
         path: the file to write; its suffix chooses the container (.mp4).

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from avis.data.segmentation import decode_segmentation
+
+
+def runs_of(mask):
+    """Uncompressed counts, column by column, background first."""
+    flat = mask.T.reshape(-1)
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], flat])))
+    return np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_compressed_and_uncompressed_rle_are_the_mask(height, width, grain, seed):
+    rng = np.random.default_rng(seed)
+    mask = np.kron(rng.random((height, width)) < rng.random(), np.ones((grain, grain))).astype(np.uint8)
+    rle = coco_mask.encode(np.asfortranarray(mask))
+    as_text = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
+    uncompressed = {"size": list(mask.shape), "counts": runs_of(mask)}
+    for form in (rle, as_text, uncompressed):
+        np.testing.assert_array_equal(decode_segmentation(form, *mask.shape), mask)
+
+
+def test_polygons_are_the_union_of_their_parts():
+    square = [2.0, 3.0, 12.0, 3.0, 12.0, 9.0, 2.0, 9.0]
+    other = [20.0, 1.0, 26.0, 1.0, 26.0, 5.0, 20.0, 5.0]
+    expected = np.zeros((16, 30), np.uint8)
+    expected[3:9, 2:12] = 1
+    expected[1:5, 20:26] = 1
+    np.testing.assert_array_equal(decode_segmentation([square, other], 16, 30), expected)
+
+
+@pytest.mark.parametrize("empty", [None, [], [[1.0, 1.0, 4.0, 4.0]]])
+def test_nothing_and_lines_are_empty_masks(empty):
+    mask = decode_segmentation(empty, 5, 7)
+    assert mask.shape == (5, 7) and not mask.any()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [5, 8], "counts": [40]}, "5×8, the video is 5×7"),
+        ({"size": [5, 7], "counts": [5, 40]}, "45 pixels of 35"),
+        ({"size": [5, 7], "counts": [5]}, "5 pixels of 35"),
+        ({"size": [5, 7], "counts": "0d0"}, "20 pixels of 35"),
+        ({"size": [5, 7], "counts": ""}, "0 pixels of 35"),
+        ({"counts": "0d0"}, "'size' and 'counts'"),
+        ([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]], "7 numbers"),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "list of lists"),
+        ("0d0", "a str"),
+    ],
+)
+def test_malformed_masks_are_refused(segmentation, message):
+    with pytest.raises(ValueError, match=message):
+        decode_segmentation(segmentation, 5, 7)
