@@ -7,7 +7,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
-_FLIPS = {"none": None, "horizontal": True, "vertical": False, "flip_by_clip": True}
+_FLIPS = ("none", "horizontal", "vertical", "flip_by_clip")
 _COLOURS = ("brightness", "contrast", "saturation", "rotation")
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -27,6 +27,22 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     return [*crop, _build_resize(cfg), *_build_flip(cfg), *_build_colours(cfg)]
 
 
+class VerticalFlip(T.VFlipTransform):
+    """Turns an image upside down; the parent goes through torch, which warns of Pillow's read-only arrays."""
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """(H, W) or (H, W, C) to the same."""
+        return np.flip(img, axis=0)
+
+
+class RandomVerticalFlip(T.Augmentation):
+    """Turns every second clip upside down."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """Draw whether this clip is turned."""
+        return VerticalFlip(image.shape[0]) if self._rand_range() < 0.5 else T.NoOpTransform()
+
+
 class SaturationTransform(T.Transform):
     """Blends an image with its own greys: weight 0 gives greys, 1 the image, more deepens the colours."""
 
@@ -38,7 +54,7 @@ class SaturationTransform(T.Transform):
     def apply_image(self, img: np.ndarray) -> np.ndarray:
         """Uint8 (H, W, 3) to the same."""
         greys = (img @ self.grey_weights)[..., None]
-        return np.clip(greys + self.weight * (img - greys), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(greys + self.weight * (img - greys)), 0, 255).astype(np.uint8)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Nothing moves."""
@@ -74,9 +90,10 @@ def _build_resize(cfg: CfgNode) -> T.Augmentation:
 
 def _build_flip(cfg: CfgNode) -> list[T.Augmentation]:
     if cfg.INPUT.RANDOM_FLIP not in _FLIPS:
-        raise ValueError(f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP!r}, not one of {sorted(_FLIPS)}")
-    horizontal = _FLIPS[cfg.INPUT.RANDOM_FLIP]
-    return [] if horizontal is None else [T.RandomFlip(horizontal=horizontal, vertical=not horizontal)]
+        raise ValueError(f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP!r}, not one of {_FLIPS}")
+    if cfg.INPUT.RANDOM_FLIP == "none":
+        return []
+    return [RandomVerticalFlip() if cfg.INPUT.RANDOM_FLIP == "vertical" else T.RandomFlip()]
 
 
 def _build_colours(cfg: CfgNode) -> list[T.Augmentation]:

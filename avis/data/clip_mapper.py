@@ -90,7 +90,7 @@ class ClipMapper:
         Returns:
             "image", F uint8 tensors (3, H, W); "audio", float32 (F, 96, 64) log-mel examples or (F, A)
             features, row f of frame f (absent without `audio_source`); "frame_indices" and "file_names" of
-            the F frames; "height", "width", "length" and "video_id" of the video; in training also "instances",
+            the F frames; "height", "width", "length" and "video_id" of the video; in training "instances",
             from `load_instances`.
 
         Raises:

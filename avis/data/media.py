@@ -18,6 +18,8 @@ import numpy as np
 
 # Sound codecs that go into an mp4 as they are; others are encoded again.
 _COPIED_CODECS = ("aac", "mp3")
+# Containers that hold H.264 with AAC.
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 # Sample rate of sound that is encoded again, in Hz.
 _AAC_RATE = 44100
 # Sound decoded ahead of the wanted start: compressed codecs need a block before they give the true signal.
@@ -112,16 +114,20 @@ def write_video(
     made even by repeating the last row or column. The file appears only when it is complete.
 
     Args:
-        path: the file to write; its suffix chooses the container (.mp4).
+        path: the file to write: .mp4, .mov or .mkv.
         frames: RGB uint8 (H, W, 3), all of one size.
         fps: frames per second.
         audio_from: a file whose sound accompanies the frames from time 0; None, or a file without sound:
             a silent video.
 
     Raises:
-        MediaError: there is no frame, the sizes differ, or encoding fails.
+        MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
+            read.
     """
     path = Path(path)
+    if path.suffix.lower() not in _VIDEO_SUFFIXES:
+        raise MediaError(f"{path}: the name of a video ends in one of {_VIDEO_SUFFIXES}")
+    frames = _of_one_size(frames, path)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         if audio_from is not None and has_audio_stream(audio_from):
@@ -226,21 +232,28 @@ def _next_chunk(file: BinaryIO) -> tuple[bytes, int]:
     return (header[:4], int.from_bytes(header[4:], "little")) if len(header) == 8 else (b"", 0)
 
 
-def _encode(
-    path: Path, frames: Iterable[np.ndarray], fps: float, source: av.container.InputContainer | None
-) -> None:
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
+def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    """The same frames; an error if there are none or their sizes differ."""
+    shape = None
+    for index, image in enumerate(frames):
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise MediaError(f"{path}: frame {index} is {image.shape}, frame 0 is {shape}")
+        yield image
+    if shape is None:
         raise MediaError(f"{path}: there are no frames to write")
+
+
+def _encode(
+    path: Path, frames: Iterator[np.ndarray], fps: float, source: av.container.InputContainer | None
+) -> None:
+    first = next(frames)
     with av.open(path, "w") as output:
         rate = Fraction(fps).limit_denominator(100_000)
         video = _add_video_stream(output, first.shape, rate)
         packets = _sound_packets(source, output) if source else iter(())
         pending = next(packets, None)
         for index, image in enumerate(chain([first], frames)):
-            if image.shape != first.shape:
-                raise MediaError(f"{path}: frame {index} is {image.shape}, frame 0 is {first.shape}")
             output.mux(video.encode(_to_video_frame(image, index, rate)))
             while pending is not None and pending.pts * pending.time_base < (index + 1) / rate:
                 output.mux(pending)

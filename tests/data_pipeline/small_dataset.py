@@ -1,7 +1,7 @@
 """A data set of a few small videos in the AVISeg format, whose pictures and sound say what they are.
 
-An object is a rectangle painted in its own colour on black, so a mask can be read off the picture; second k of a
-video's sound is a tone of its own pitch, so a row of audio tells which frame it belongs to.
+An object is a rectangle painted in its own colour on black, so a mask can be read off the picture; second k
+of a video's sound is a tone of its own pitch, so a row of audio tells which frame it belongs to.
 """
 
 import json
@@ -44,9 +44,9 @@ def tracks(video_id: int, length: int = LENGTH) -> list[list[np.ndarray | None]]
     return [first, second]
 
 
-def write_wav(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
+def write_wav(path: Path | str, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     """Samples float (N,) or (N, channels) within [-1, 1], as 16 bits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(samples.shape[1] if samples.ndim == 2 else 1)
         file.setsampwidth(2)

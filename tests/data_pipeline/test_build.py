@@ -1,0 +1,238 @@
+import itertools
+import multiprocessing
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+from detectron2.utils import comm
+
+from avis.data import build_test_loader, build_train_loader, choose_audio_source, get_dataset_records
+from avis.data.sampler import ClipSampler
+from tests.data_pipeline.small_dataset import LENGTH, edit, write_split
+
+
+def batches(cfg, number, start=0):
+    return list(itertools.islice(build_train_loader(cfg, start), number))
+
+
+def same(clip, other):
+    masks, other_masks = (
+        torch.stack([frame.gt_masks.tensor for frame in c["instances"]]) for c in (clip, other)
+    )
+    return (
+        clip["video_id"] == other["video_id"]
+        and clip["frame_indices"] == other["frame_indices"]
+        and all(torch.equal(a, b) for a, b in zip(clip["image"], other["image"], strict=True))
+        and torch.equal(clip["audio"], other["audio"])
+        and torch.equal(masks, other_masks)
+    )
+
+
+def all_same(first, second):
+    first, second = list(itertools.chain(*first)), list(itertools.chain(*second))
+    return len(first) == len(second) and all(map(same, first, second))
+
+
+@pytest.fixture
+def augmented(cfg):
+    cfg.INPUT.RANDOM_FLIP = "horizontal"
+    cfg.INPUT.MIN_SIZE_TRAIN = (32, 40, 48)
+    cfg.INPUT.CROP.ENABLED = True
+    cfg.INPUT.AUGMENTATIONS = ["brightness"]
+    return cfg
+
+
+def test_batches_are_lists_of_clips(cfg):
+    (batch,) = batches(cfg, 1)
+    assert isinstance(batch, list) and len(batch) == 2
+    assert set(batch[0]) == {
+        "image", "audio", "instances", "frame_indices", "file_names", "height", "width", "length", "video_id",
+    }  # fmt: skip
+
+
+def test_resumed_training_sees_the_same_clips(augmented):
+    whole = batches(augmented, 6)
+    assert all_same(batches(augmented, 2, start=4), whole[4:])
+    assert not all_same(whole[:2], whole[4:])
+
+
+def test_the_number_of_workers_does_not_change_the_clips(augmented):
+    whole = batches(augmented, 4)
+    augmented.DATALOADER.NUM_WORKERS = 2
+    assert all_same(batches(augmented, 4), whole)
+    assert all_same(batches(augmented, 2, start=2), whole[2:])
+
+
+def test_other_seeds_give_other_clips(augmented):
+    whole = batches(augmented, 2)
+    augmented.SEED = 2
+    assert not all_same(batches(augmented, 2), whole)
+    augmented.SEED = -1
+    assert not all_same(batches(augmented, 2), batches(augmented, 2))
+
+
+def test_loading_leaves_numpys_generator_alone(cfg):
+    np.random.seed(0)
+    expected = np.random.rand(3)
+    np.random.seed(0)
+    batches(cfg, 2)
+    np.testing.assert_array_equal(np.random.rand(3), expected)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_rank(rank, port, cfg, results):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    comm.create_local_process_group(2)
+    seen = [(clip["video_id"], clip["frame_indices"], clip["image"][0].sum().item())
+            for batch in batches(cfg, 4, start=1) for clip in batch]  # fmt: skip
+    videos = [video["video_id"] for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for video in batch]
+    results.put((rank, seen, videos))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_share_what_one_would_see(augmented):
+    context = multiprocessing.get_context("spawn")
+    results, port = context.SimpleQueue(), free_port()
+    processes = [context.Process(target=run_rank, args=(rank, port, augmented, results)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    (_, first, first_videos), (_, second, second_videos) = sorted(results.get() for _ in processes)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    whole = [(clip["video_id"], clip["frame_indices"], clip["image"][0].sum().item())
+             for clip in itertools.chain(*batches(augmented, 4, start=1))]  # fmt: skip
+    assert whole == list(itertools.chain(*zip(first, second, strict=True)))
+    assert sorted(first_videos + second_videos) == [1, 2, 3]
+
+
+def test_every_pass_visits_every_clip_once():
+    order = [index for _, index in itertools.islice(iter(ClipSampler(7, seed=3)), 21)]
+    assert [sorted(order[start : start + 7]) for start in (0, 7, 14)] == [list(range(7))] * 3
+    assert order[:7] != order[7:14]
+
+
+def test_the_order_can_start_anywhere():
+    whole = list(itertools.islice(iter(ClipSampler(5, seed=3)), 30))
+    assert list(itertools.islice(iter(ClipSampler(5, seed=3, start=13)), 17)) == whole[13:]
+    ranks = [list(itertools.islice(iter(ClipSampler(5, 3, 4, rank, 2)), 5)) for rank in range(2)]
+    assert [sample for pair in zip(*ranks, strict=True) for sample in pair] == whole[4:14]
+
+
+def test_whole_videos_come_once_each_in_order(cfg):
+    loader = build_test_loader(cfg, cfg.DATASETS.TEST[0])
+    videos = list(loader)
+    assert [len(batch) for batch in videos] == [1, 1, 1] and len(loader) == 3
+    assert [batch[0]["video_id"] for batch in videos] == [1, 2, 3]
+    assert len(videos[0][0]["image"]) == LENGTH
+
+
+def test_sound_at_test_is_what_the_config_says(cfg):
+    own, silent, shuffled = (
+        [batch[0]["audio"] for batch in build_test_loader(with_test_sound(cfg, sound), cfg.DATASETS.TEST[0])]
+        for sound in ("own", "silent", "shuffled")
+    )
+    assert all(audio.min() == audio.max() for audio in silent)
+    assert all(torch.equal(shuffled[i], own[(i + 1) % 3]) for i in range(3))
+
+
+def with_test_sound(cfg, sound):
+    cfg = cfg.clone()
+    cfg.INPUT.AUDIO.AT_TEST = sound
+    return cfg
+
+
+def test_the_batch_must_split_over_the_processes(cfg):
+    cfg.SOLVER.IMS_PER_BATCH = 0
+    with pytest.raises(ValueError, match="IMS_PER_BATCH 0 cannot be split over 1"):
+        build_train_loader(cfg)
+
+
+def test_the_number_of_classes_must_be_the_models(cfg):
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 26
+    with pytest.raises(ValueError, match=r"has 2 categories, but MODEL.SEM_SEG_HEAD.NUM_CLASSES is 26"):
+        build_train_loader(cfg)
+    with pytest.raises(ValueError, match=r"NUM_CLASSES"):
+        build_test_loader(cfg, cfg.DATASETS.TEST[0])
+
+
+def test_data_sets_of_different_categories_do_not_mix(cfg, tmp_path):
+    other = edit(
+        write_split(tmp_path / "other"), lambda content: content["categories"][0].update(name="cello")
+    )
+    cfg.DATASETS.TRAIN = (*cfg.DATASETS.TRAIN, str(other))
+    with pytest.raises(ValueError, match=r"categories of .* differ: .*cello"):
+        build_train_loader(cfg)
+
+
+def test_several_data_sets_follow_one_another(train_json, tmp_path):
+    other = write_split(tmp_path / "other", "val", num_videos=2)
+    records = get_dataset_records([str(train_json), str(other)])
+    assert [record["video_id"] for record in records] == [1, 2, 3, 1, 2]
+
+
+def test_videos_in_which_nothing_sounds_can_be_left_out(train_json):
+    def silence_the_second(content):
+        content["annotations"] = [a for a in content["annotations"] if a["video_id"] != 2]
+        content["annotations"][0]["segmentations"] = [None] * LENGTH
+
+    edit(train_json, silence_the_second)
+    names = [str(train_json)]
+    assert [record["video_id"] for record in get_dataset_records(names)] == [1, 2, 3]
+    assert [record["video_id"] for record in get_dataset_records(names, filter_empty=True)] == [1, 3]
+
+
+def test_a_training_set_without_masks_is_refused(cfg, train_json):
+    edit(train_json, lambda content: content.pop("annotations"))
+    with pytest.raises(ValueError, match=r"no video of .*train\.json.* has a mask"):
+        build_train_loader(cfg)
+
+
+@pytest.mark.parametrize("names", [(), "avis_train"])
+def test_names_must_be_a_sequence(names):
+    with pytest.raises(ValueError, match="DATASETS needs a sequence"):
+        get_dataset_records(names)
+
+
+def write_features(train_json, *videos):
+    folder = train_json.parent / "train" / "FEATAudios"
+    folder.mkdir()
+    for video in videos:
+        np.save(folder / f"clip{video}.npy", np.full((LENGTH, 128), video, np.float32))
+
+
+def test_features_are_taken_where_all_videos_have_them_and_the_backbone_made_them(cfg, train_json):
+    write_features(train_json, 1, 2, 3)
+    records = get_dataset_records([str(train_json)])
+    assert choose_audio_source(cfg, records) == "features"
+    (batch,) = batches(cfg, 1)
+    assert all((clip["audio"] == clip["video_id"]).all() for clip in batch)
+    for key, value, source in (
+        ("MODEL.AUDIO.FREEZE", False, "waveform"),
+        ("MODEL.AUDIO.NAME", "AudioCNN", "waveform"),
+        ("MODEL.AUDIO.NAME", "", None),
+        ("INPUT.AUDIO.SOURCE", "waveform", "waveform"),
+    ):
+        other = cfg.clone()
+        other.merge_from_list([key, value])
+        assert choose_audio_source(other, records) == source
+
+
+def test_features_of_some_videos_only_are_not_taken(cfg, train_json):
+    write_features(train_json, 1, 3)
+    records = get_dataset_records([str(train_json)])
+    assert choose_audio_source(cfg, records) == "waveform"
+    cfg.INPUT.AUDIO.SOURCE = "features"
+    with pytest.raises(ValueError, match=r"1 videos have none in FEATAudios, the first is 2.*prepare_audio"):
+        choose_audio_source(cfg, records)
+    cfg.INPUT.AUDIO.SOURCE = "mp3"
+    with pytest.raises(ValueError, match="SOURCE is 'mp3'"):
+        choose_audio_source(cfg, records)

@@ -1,0 +1,172 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from avis.audio import SILENCE, log_mel_examples
+from avis.data import load_aviseg_json, read_waveform, with_sound
+from avis.data.clip_audio import load_examples, load_features
+from tests.data_pipeline.small_dataset import LENGTH, tone_hz, tones, write_wav
+
+
+@pytest.fixture
+def records(train_json):
+    return load_aviseg_json(train_json)
+
+
+def loudest_hz(example):
+    """Centre of the strongest mel band of an example (96, 64)."""
+    mel = 1127 * np.log1p(np.array([125.0, 7500.0]) / 700)
+    centres = np.linspace(*mel, 66)[1:-1]
+    return 700 * np.expm1(centres[example.mean(dim=0).argmax()] / 1127)
+
+
+@pytest.mark.parametrize("frames", [[0], [5], [2, 5], [1, 4], range(LENGTH), [3, 1, 2]])
+def test_row_t_hears_second_t(records, frames):
+    examples = load_examples(records[1], list(frames), fps=1)
+    assert examples.shape == (len(frames), 96, 64) and examples.dtype == torch.float32
+    for row, frame in zip(examples, frames, strict=True):
+        assert loudest_hz(row) == pytest.approx(tone_hz(2, frame), rel=0.06)  # bands lie up to 12 % apart
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "tolerance"), [(16000, 0), (44100, 1e-3), (22050, 1e-3), (8000, 1e-3)]
+)
+def test_single_examples_equal_those_of_the_whole_sound(records, sample_rate, tolerance):
+    """Resampled samples are equal up to float32 rounding, which the logarithm magnifies 100-fold near silence."""
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(-0.5, 0.5, LENGTH * sample_rate)
+    write_wav(records[0]["audio_file"], noise, sample_rate)
+    whole = load_examples(records[0], range(LENGTH), fps=1)
+    for frame in range(LENGTH):
+        single = load_examples(records[0], [frame], fps=1)
+        torch.testing.assert_close(single[0], whole[frame], rtol=0, atol=tolerance)
+
+
+def test_other_frame_rates_hear_their_own_times(records):
+    whole = log_mel_examples(*read_waveform(records[0]["audio_file"]), 20, fps=4)
+    examples = load_examples({**records[0], "length": 20}, [1, 17], fps=4)
+    torch.testing.assert_close(examples, whole[[1, 17]], rtol=0, atol=0)
+
+
+def test_a_video_without_a_file_is_silent(records):
+    record = {**records[0], "audio_file": None}
+    examples = load_examples(record, [0, 3], fps=1)
+    assert examples.shape == (2, 96, 64) and (examples == torch.tensor(SILENCE)).all()
+    assert not load_features(record, [0, 3], 128).any()
+
+
+@pytest.mark.parametrize("frames", [range(LENGTH), [0, 5]])
+def test_sound_that_ends_early_goes_on_as_silence_with_one_warning(records, frames, caplog):
+    write_wav(records[0]["audio_file"], tones(1, 2))
+    with caplog.at_level(logging.WARNING):
+        examples = load_examples(records[0], list(frames), fps=1)
+        load_examples(records[0], list(frames), fps=1)
+    assert loudest_hz(examples[0]) == pytest.approx(tone_hz(1, 0), rel=0.06)
+    assert (examples[-1] == torch.tensor(SILENCE)).all()
+    assert len(caplog.records) == 1 and "ends before frame 5 at 5 s" in caplog.text
+    assert records[0]["audio_file"] in caplog.text
+
+
+def test_broken_sound_names_video_and_file(records):
+    path = records[0]["audio_file"]
+    with open(path, "rb") as file:
+        content = file.read()
+    with open(path, "wb") as file:
+        file.write(content[: len(content) // 2])
+    for frames in ([0, 5], range(LENGTH)):
+        with pytest.raises(ValueError, match=rf"video 1 \({path}\).*cut off"):
+            load_examples(records[0], frames, fps=1)
+
+
+def write_float_wav(path, samples):
+    data = samples.astype("<f4").tobytes()
+    header = b"RIFF" + (36 + len(data)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    numbers = (
+        (3, 2),
+        (1, 2),
+        (16000, 4),
+        (64000, 4),
+        (4, 2),
+        (32, 2),
+    )  # float, mono, rate, bytes/s, align, bits
+    format_chunk = b"".join(number.to_bytes(size, "little") for number, size in numbers)
+    path.write_bytes(header + format_chunk + b"data" + len(data).to_bytes(4, "little") + data)
+
+
+def test_nan_in_sound_names_video_and_file(records, tmp_path):
+    samples = np.zeros(LENGTH * 16000)
+    samples[40000] = np.nan
+    write_float_wav(tmp_path / "nan.wav", samples)
+    record = {**records[0], "audio_file": str(tmp_path / "nan.wav")}
+    with pytest.raises(ValueError, match=r"video 1 .*nan\.wav\): .*NaN"):
+        load_examples(record, range(LENGTH), fps=1)
+
+
+@pytest.fixture
+def featured(records, tmp_path):
+    """The first record with features whose row t is t."""
+    path = tmp_path / "features.npy"
+    np.save(path, np.repeat(np.arange(LENGTH, dtype=np.float64)[:, None], 128, axis=1))
+    return {**records[0], "audio_features_file": str(path)}
+
+
+def test_row_t_of_features_belongs_to_frame_t(featured):
+    features = load_features(featured, [4, 1], 128)
+    assert features.shape == (2, 128) and features.dtype == torch.float32
+    assert features[:, 7].tolist() == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((LENGTH + 1, 128)), r"shape \(7, 128\), not \(6, 128\)"),
+        (np.zeros((LENGTH, 64)), r"shape \(6, 64\), not \(6, 128\)"),
+        (np.full((LENGTH, 128), np.nan), r"NaN or infinity"),
+        (np.array([{"row": 1}]), "no array can be read"),
+    ],
+)
+def test_broken_features_name_video_and_file(featured, array, message):
+    np.save(featured["audio_features_file"], array)
+    with pytest.raises(ValueError, match=rf"video 1 \(.*features\.npy\): {message}"):
+        load_features(featured, [0, 2], 128)
+
+
+def test_features_cut_off_are_named(featured):
+    with open(featured["audio_features_file"], "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(ValueError, match=r"video 1 \(.*features\.npy\): no array can be read"):
+        load_features(featured, [0, 2], 128)
+
+
+def test_own_sound_changes_nothing(records):
+    assert with_sound(records, "own") is records
+
+
+def test_silence_takes_all_sound_away(records):
+    silent = with_sound(records, "silent")
+    assert all(record["audio_file"] is None for record in silent)
+    assert records[0]["audio_file"] is not None
+
+
+def test_shuffled_sound_is_the_next_videos(records):
+    shuffled = with_sound(records, "shuffled")
+    assert [record["audio_file"] for record in shuffled] == [
+        records[index]["audio_file"] for index in (1, 2, 0)
+    ]
+    assert [record["video_id"] for record in shuffled] == [1, 2, 3]
+
+
+def test_shuffled_sound_starts_again_where_the_other_video_is_shorter(records):
+    shuffled = with_sound([records[0], {**records[1], "length": 4}], "shuffled")[0]
+    examples = load_examples(shuffled, range(LENGTH), fps=1)
+    own = load_examples(records[1], range(4), fps=1)
+    torch.testing.assert_close(examples, own[[0, 1, 2, 3, 0, 1]])
+
+
+def test_one_video_cannot_be_shuffled(records):
+    with pytest.raises(ValueError, match="at least two videos"):
+        with_sound(records[:1], "shuffled")
+    with pytest.raises(ValueError, match="AT_TEST is 'loud'"):
+        with_sound(records, "loud")
