@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 set -euo pipefail
-usage='bash tools/run_tests.sh [pytest arguments]
+usage='usage: bash tools/run_tests.sh [pytest arguments]
 
 Makes .venv where it is not complete (tools/setup_env.sh), then checks style with ruff and runs all tests.
 With arguments: runs pytest with them and nothing else, from the root of the project, for example

@@ -102,9 +102,10 @@ def why_unusable() -> str | None:
         return "its packages are of another Python version than its Python"
     if not (VENV / "pyvenv.cfg").is_file():
         return "its pyvenv.cfg is missing"  # without it, its Python is the one it was made with
-    made_by = re.search(r"^command = .* -m venv (.*)$", (VENV / "pyvenv.cfg").read_text(), re.MULTILINE)
-    if made_by and not f" {made_by[1]}".endswith(f" {VENV}"):
-        return f"it was made as {made_by[1]}"  # the scripts in it name that folder
+    settings = (VENV / "pyvenv.cfg").read_text()
+    made_as = re.search(r"^command = .* -m venv (?:--\S+ )*(.+)$", settings, re.MULTILINE)
+    if made_as and made_as[1] != str(VENV):
+        return f"it was made as {made_as[1]}"  # the scripts in it name that folder
     return None
 
 
@@ -158,13 +159,17 @@ def install_everything(detectron2: str | None) -> None:
     forget_damaged(site)
     if not any(site.glob("pip-*.dist-info")):
         run(PYTHON, "-m", "ensurepip")
+    keep_detectron2 = detectron2 is None and any(site.glob("detectron2-*.dist-info"))  # upstream's
+    if not keep_detectron2:
+        run(PYTHON, "-m", "pip", "uninstall", "-qq", "--yes", "detectron2", "sal-detectron2")
     with tempfile.TemporaryDirectory(prefix=".downloads-", dir=VENV) as downloads:  # /tmp may be too small
-        print("[2/4] Installing requirements.txt (3.2 GB to download, 6.2 GB on disk)", flush=True)
+        print("[2/4] Installing requirements.txt (in all 3.2 GB to download, 6.2 GB on disk)", flush=True)
         # Some come as sources: they are built with the pinned setuptools, not with whichever is newest.
         pip_install("--constraint", REQUIREMENTS, "setuptools", downloads=downloads)
         pip_install("--no-build-isolation", "--requirement", REQUIREMENTS, downloads=downloads)
         print("[3/4] Installing detectron2 and avis", flush=True)
-        install_detectron2(site, detectron2, downloads)
+        if not keep_detectron2:
+            install_detectron2(site, detectron2 or "wheel", downloads)
         pip_install("--no-build-isolation", "--no-deps", "--editable", ROOT, downloads=downloads)
     print("[4/4] Importing everything once", flush=True)
     run(PYTHON, "-W", "ignore", "-c", f"import {IMPORTS}")
@@ -180,13 +185,7 @@ def forget_damaged(site: Path) -> None:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def install_detectron2(site: Path, choice: str | None, downloads: str) -> None:
-    """Install Detectron2 as chosen; without a choice, keep upstream's where it is installed."""
-    has_upstream = any(site.glob("detectron2-*.dist-info"))
-    if choice is None and has_upstream:
-        return
-    if has_upstream or choice is not None:
-        run(PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", "detectron2", "sal-detectron2")
+def install_detectron2(site: Path, choice: str, downloads: str) -> None:
     if choice == "upstream":
         pip_install("--no-build-isolation", "--no-deps", DETECTRON2_UPSTREAM, downloads=downloads)
         return
