@@ -29,10 +29,11 @@ run() {
 step "1/5 The environment"
 bash tools/setup_env.sh
 step "2/5 The data set: datasets/synthavis"
-run tools/make_synthetic.py --output datasets/synthavis
+run tools/make_synthetic.py --preset quickstart --output datasets/synthavis
 step "3/5 Training: $output"
 run tools/train_net.py --config-file "$config" --resume OUTPUT_DIR "$output"
-step "4/5 Drawing predictions on held-out videos: $output/visualization"
-run tools/visualize_predictions.py --config-file "$config" --weights "$weights" --output "$output/visualization"
+step "4/5 Drawing predictions for held-out videos: $output/pictures"
+run tools/visualize_predictions.py --config-file "$config" --output "$output/pictures" \
+  --predictions "$output/inference/synthavis_val/results.json"
 step "5/5 Evaluation with the videos' own sound, with silence, with another video's sound"
 run tools/check_listening.py --config-file "$config" --weights "$weights" --output "$output/metrics.json"
