@@ -35,6 +35,16 @@ def ensure_registered(name: str) -> None:
     register_aviseg(name, name)
 
 
+def json_file_of(name: str) -> str:
+    """Path of the annotations of a data set.
+
+    Raises:
+        ValueError: the data set is unknown.
+    """
+    ensure_registered(name)
+    return MetadataCatalog.get(name).json_file
+
+
 def get_metadata(name: str) -> Metadata:
     """Metadata of a data set, with `thing_classes` and `thing_dataset_id_to_contiguous_id` present.
 
@@ -42,8 +52,7 @@ def get_metadata(name: str) -> Metadata:
         ValueError: the data set is unknown, or its annotations are malformed.
         FileNotFoundError: its annotations do not exist.
     """
-    ensure_registered(name)
-    metadata = MetadataCatalog.get(name)
+    json_file, metadata = json_file_of(name), MetadataCatalog.get(name)
     if not hasattr(metadata, "thing_classes"):
-        describe_categories(name, read_aviseg_json(metadata.json_file))
+        describe_categories(name, read_aviseg_json(json_file))
     return metadata

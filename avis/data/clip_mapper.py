@@ -97,11 +97,12 @@ class ClipMapper:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
         """
         frame_indices = self._choose_frames(record) if self.is_train else list(range(record["length"]))
-        first = T.AugInput(self._read_frame(record, frame_indices[0]))
+        frames = (read_frame(record, index, self.image_format) for index in frame_indices)
+        first = T.AugInput(next(frames))
         transforms = self.augmentations(first)
-        others = (transforms.apply_image(self._read_frame(record, index)) for index in frame_indices[1:])
+        images = [first.image, *map(transforms.apply_image, frames)]
         clip = {
-            "image": [_to_tensor(image) for image in (first.image, *others)],
+            "image": [_to_tensor(image) for image in images],
             "frame_indices": frame_indices,
             "file_names": [record["file_names"][index] for index in frame_indices],
             **{key: record[key] for key in ("height", "width", "length", "video_id")},
@@ -120,21 +121,6 @@ class ClipMapper:
         reference = np.random.choice(sounding) if len(sounding) else np.random.randint(length)
         chosen = sample_frames(length, int(reference), self.sampling_frame_num, self.sampling_frame_range)
         return chosen if self.sampling_frame_shuffle else sorted(chosen)
-
-    def _read_frame(self, record: dict, index: int) -> np.ndarray:
-        """(height, width, 3) uint8."""
-        path = record["file_names"][index]
-        where = f"video {record['video_id']!r} frame {index}"
-        try:
-            image = detection_utils.read_image(path, self.image_format)
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
-            raise ValueError(f"{where}: {path} cannot be read: {error}") from error
-        if image.shape[:2] != (record["height"], record["width"]):
-            raise ValueError(
-                f"{where}: {path} is {image.shape[0]}×{image.shape[1]}, "
-                f"the annotations say {record['height']}×{record['width']}"
-            )
-        return image
 
 
 def sample_frames(length: int, reference: int, number: int, reach: int) -> list[int]:
@@ -169,6 +155,29 @@ def sounding_frames(record: dict) -> list[int]:
     return [index for index in range(record["length"]) if any(track[index] for track in masks)]
 
 
+def read_frame(record: dict, index: int, image_format: str) -> np.ndarray:
+    """Read a frame of a video.
+
+    Returns:
+        uint8 (height, width, 3), the channels as `image_format` says, "RGB" or "BGR".
+
+    Raises:
+        ValueError: the file is missing, broken or of another size than the annotations say.
+    """
+    path = record["file_names"][index]
+    where = f"video {record['video_id']!r} frame {index}"
+    try:
+        image = detection_utils.read_image(path, image_format)
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
+        raise ValueError(f"{where}: {path} cannot be read: {error}") from error
+    if image.shape[:2] != (record["height"], record["width"]):
+        raise ValueError(
+            f"{where}: {path} is {image.shape[0]}×{image.shape[1]}, "
+            f"the annotations say {record['height']}×{record['width']}"
+        )
+    return image
+
+
 def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Transform) -> list[Instances]:
     """Decode and transform the masks of a clip.
 
@@ -196,8 +205,8 @@ def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Tra
     for position, index in enumerate(frame_indices):
         for number, track in enumerate(tracks):
             if track["segmentations"][index]:
-                mask = _decode_mask(record, track, index)
-                masks[position, number] = transforms.apply_segmentation(mask)
+                mask = decode_mask(record, track, index)
+                masks[position, number] = transforms.apply_segmentation(np.ascontiguousarray(mask))
     seen = masks.any(axis=(0, 2, 3))
     classes = torch.tensor([track["category_id"] for track in tracks], dtype=torch.int64)
     ids = torch.tensor([track["id"] for track in tracks], dtype=torch.int64)
@@ -213,13 +222,20 @@ def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Tra
     ]
 
 
-def _decode_mask(record: dict, track: dict, index: int) -> np.ndarray:
+def decode_mask(record: dict, annotation: dict, index: int) -> np.ndarray:
+    """Decode the mask of an annotation in one frame.
+
+    Returns:
+        uint8 (height, width) of 0 and 1.
+
+    Raises:
+        ValueError: the mask is malformed; the message names video, annotation and frame.
+    """
     try:
-        mask = decode_segmentation(track["segmentations"][index], record["height"], record["width"])
+        return decode_segmentation(annotation["segmentations"][index], record["height"], record["width"])
     except ValueError as error:
-        where = f"video {record['video_id']!r} annotation {track['id']!r} frame {index}"
+        where = f"video {record['video_id']!r} annotation {annotation['id']!r} frame {index}"
         raise ValueError(f"{where}: {error}") from error
-    return np.ascontiguousarray(mask)
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

@@ -34,7 +34,7 @@ def test_row_t_hears_second_t(records, frames):
     ("sample_rate", "tolerance"), [(16000, 0), (44100, 1e-3), (22050, 1e-3), (8000, 1e-3)]
 )
 def test_single_examples_equal_those_of_the_whole_sound(records, sample_rate, tolerance):
-    """Resampled samples are equal up to float32 rounding, which the logarithm magnifies 100-fold near silence."""
+    """Resampled samples differ by float32 rounding, which the logarithm magnifies 100-fold near silence."""
     rng = np.random.default_rng(0)
     noise = rng.uniform(-0.5, 0.5, LENGTH * sample_rate)
     write_wav(records[0]["audio_file"], noise, sample_rate)
