@@ -1,8 +1,8 @@
 """VGGish: AudioSet's convolutional network for one 0.96 s log-mel example.
 
-Follows Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017. Parameters are
-named as in torchvggish, whose released weights load as they are. The features end with a ReLU, without PCA, as
-AVISeg's precomputed ones do.
+Follows Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017.
+Parameters are named as in torchvggish, whose released weights load as they are. The features end with a ReLU
+and without PCA, as AVISeg's precomputed ones do.
 """
 
 from detectron2.config import CfgNode, configurable

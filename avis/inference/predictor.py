@@ -1,0 +1,87 @@
+"""A video in, its sounding objects out.
+
+Dimensions: T frames, H×W the video's own size.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import transforms
+from torch import Tensor
+
+from avis.data.augmentation import build_augmentations
+from avis.data.clip_audio import load_examples
+from avis.engine import load_trained_model
+from avis.inference.video_source import VideoSource, open_video
+from avis.structures import VideoPrediction
+
+
+class VideoPredictor:
+    """Runs the model of a config, with the weights of MODEL.WEIGHTS, on whole videos.
+
+    cfg = get_avis_cfg("configs/avis_R50.yaml", ["MODEL.WEIGHTS", "model_final.pth"])
+    prediction = VideoPredictor(cfg)("concert.mp4")
+    """
+
+    def __init__(self, cfg: CfgNode):
+        """Build the model and load its weights; a machine without CUDA computes on the CPU.
+
+        Raises:
+            FileNotFoundError: there is no such weight file.
+            ValueError: MODEL.WEIGHTS is empty, damaged or of another model.
+        """
+        cfg = cfg.clone()
+        cfg.defrost()
+        if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+            cfg.MODEL.DEVICE = "cpu"
+        self.model = load_trained_model(cfg).eval()
+        self.fps = cfg.INPUT.FPS
+        self._hears = bool(cfg.MODEL.AUDIO.NAME)
+        self._reverse_channels = cfg.INPUT.FORMAT == "BGR"
+        self._augmentations = transforms.AugmentationList(build_augmentations(cfg, is_train=False))
+
+    def __call__(self, path: str | Path, fps: float | None = None) -> VideoPrediction:
+        """Predict on a video file or a folder of frames (see `open_video`).
+
+        Args:
+            path: of the file or folder.
+            fps: frames per second; by default INPUT.FPS, those of the training data.
+
+        Returns:
+            The tracks that score higher than SCORE_THRESHOLD, with masks at the video's own size.
+
+        Raises:
+            MediaError: the video cannot be read; the message names the file.
+        """
+        return self.predict(open_video(path, fps or self.fps))
+
+    @torch.inference_mode()
+    def predict(self, video: VideoSource) -> VideoPrediction:
+        """Predict on a video that is already open."""
+        images, (height, width) = self._prepare(video.frames())
+        frame_indices = list(range(len(images)))
+        inputs = {
+            "image": images,
+            "height": height,
+            "width": width,
+            "length": len(images),
+            "video_id": video.name,
+            "frame_indices": frame_indices,
+        }
+        if self._hears:
+            sound = {"video_id": video.name, "length": len(images), "audio_file": video.audio_file}
+            inputs["audio"] = load_examples(sound, frame_indices, video.fps)
+        return self.model([inputs])[0]
+
+    def _prepare(self, frames: Iterable[np.ndarray]) -> tuple[list[Tensor], tuple[int, int]]:
+        """Resize frames as in evaluation: T uint8 tensors (3, h, w), and the original (H, W)."""
+        images = []
+        for frame in frames:
+            pixels = frame[..., ::-1] if self._reverse_channels else frame
+            augmented = transforms.AugInput(pixels)
+            self._augmentations(augmented)
+            images.append(torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1))))
+        return images, frame.shape[:2]

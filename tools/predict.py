@@ -1,0 +1,120 @@
+#!/usr/bin/env python
+"""Find the sounding objects of videos: an overlay video with the original sound, and a JSON, for each."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import OutOfMemoryError
+from tqdm import tqdm
+
+from avis.engine import exit_on_bad_input, load_cfg
+from avis.inference import VideoPredictor, VideoSource, get_categories, make_report, open_video
+from avis.visualization import write_overlay_video
+
+EPILOG = """\
+examples:
+  python tools/predict.py --config-file configs/avis_R50.yaml --weights model_final.pth \\
+      --input concert.mp4 street.mov --output predictions
+  python tools/predict.py --config-file configs/quickstart.yaml --weights output/quickstart/model_final.pth \\
+      --input datasets/synthavis/test/JPEGImages/0001 --output predictions
+
+An input is a video file, or a folder of .jpg or .png frames with one .wav in it. For each, OUTPUT receives
+<name>.mp4 and <name>.json: size, frame rate, categories, and tracks with score, category, the intervals in
+which they sound (seconds) and one RLE mask per frame. An input that cannot be read is reported and the others
+are done; the exit code is then 1.
+"""
+
+logger = logging.getLogger("avis.tools.predict")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="the model's config")
+    parser.add_argument("--weights", required=True, metavar="FILE", help="its trained weights")
+    parser.add_argument("--input", required=True, nargs="+", metavar="VIDEO|DIR")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--score-threshold", type=float, default=0.5, help="default: %(default)s")
+    parser.add_argument(
+        "--fps", type=float, help="frames per second to look at, default: the config's INPUT.FPS"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    return parser.parse_args()
+
+
+@exit_on_bad_input()
+def main() -> None:
+    args = parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    overrides = [
+        "MODEL.WEIGHTS",
+        args.weights,
+        "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD",
+        args.score_threshold,
+    ]
+    cfg = load_cfg(args.config_file, [*args.opts, *overrides])
+    fps = args.fps if args.fps is not None else cfg.INPUT.FPS
+    if fps <= 0:
+        raise ValueError(f"--fps must be positive, got {fps}")
+    outputs = output_paths(args.input, Path(args.output))
+    predictor, categories = VideoPredictor(cfg), get_categories(cfg)
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    failures = 0
+    for number, (path, output) in enumerate(zip(args.input, outputs, strict=True), start=1):
+        logger.info("[%d/%d] %s", number, len(outputs), path)
+        try:
+            predict(predictor, open_video(path, fps), categories, output)
+        except (OSError, OutOfMemoryError, ValueError) as error:
+            logger.error("%s failed: %s", path, error)
+            failures += 1
+    if failures:
+        sys.exit(1)
+
+
+def output_paths(inputs: list[str], folder: Path) -> list[Path]:
+    """The overlay video of each input; no two inputs may have the same, and none may be its own input."""
+    outputs = [folder / f"{_name(Path(path).resolve())}.mp4" for path in inputs]
+    for path, output in zip(inputs, outputs, strict=True):
+        if outputs.count(output) > 1:
+            raise ValueError(f"several inputs would be written to {output}; give them in separate calls")
+        if output.resolve() == Path(path).resolve():
+            raise ValueError(f"{path} would be overwritten by its prediction; choose another --output")
+    return outputs
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
+
+
+def predict(predictor: VideoPredictor, video: VideoSource, categories: list[dict], output: Path) -> None:
+    decoding = replace(video, frames=lambda: progress(video.frames(), desc="decoding"))
+    prediction = predictor.predict(decoding)
+    frames = progress(video.frames(), desc="drawing", total=prediction.length)
+    class_names = [category["name"] for category in categories]
+    write_overlay_video(output, frames, prediction, class_names, video.fps, video.audio_file)
+    write_json(output.with_suffix(".json"), make_report(prediction, video.fps, categories))
+    logger.info("%d frames, %d tracks: %s", prediction.length, len(prediction.tracks), output)
+
+
+# A bar on terminals only.
+progress = partial(tqdm, unit=" frames", leave=False, disable=None)
+
+
+def write_json(path: Path, content: dict) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(json.dumps(content))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
