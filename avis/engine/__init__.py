@@ -1,0 +1,22 @@
+"""Training: the trainer and its step, optimizer, checkpoints, starting of processes."""
+
+from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.launch import launch
+from avis.engine.optimizer import build_optimizer
+from avis.engine.setup import ConfigError, argument_parser, exit_on_bad_input, load_cfg, setup
+from avis.engine.trainer import AVISTrainer, load_trained_model
+from avis.engine.weights import load_weights
+
+__all__ = [
+    "AVISCheckpointer",
+    "AVISTrainer",
+    "ConfigError",
+    "argument_parser",
+    "build_optimizer",
+    "exit_on_bad_input",
+    "launch",
+    "load_cfg",
+    "load_trained_model",
+    "load_weights",
+    "setup",
+]

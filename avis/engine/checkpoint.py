@@ -1,0 +1,107 @@
+"""Saving and resuming the whole state of a training run."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+from fvcore.common.checkpoint import Checkpointer
+from torch import nn
+
+from avis.engine.rng import get_rng_state
+from avis.engine.weights import apply_weights, load_weights, read_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+class AVISCheckpointer(Checkpointer):
+    """Detectron2's checkpointer with safe reading, files that are whole or absent, and generator states.
+
+    Args:
+        model: the model, plain or wrapped for distributed training.
+        save_dir: the folder of the checkpoints; holds ``last_checkpoint``, the name of the newest.
+        checkpointables: objects with ``state_dict`` and ``load_state_dict``, saved beside the model.
+    """
+
+    def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
+        super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
+        self.path_manager = PathManager
+
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
+
+        Every process must call this: the generator states of all are collected, and the main process writes.
+        """
+        rng_states = comm.gather(get_rng_state())
+        if not self.save_to_disk:
+            return
+        states = {key: item.state_dict() for key, item in self.checkpointables.items()}
+        checkpoint = {"model": self.model.state_dict(), **states, "rng_states": rng_states, **extra}
+        path = Path(self.save_dir, f"{name}.pth")
+        logger.info("Saving checkpoint to %s", path)
+        _write_whole(path, lambda file: torch.save(checkpoint, file))
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Name the newest checkpoint in ``last_checkpoint``."""
+        content = last_filename_basename.encode()
+        _write_whole(Path(self.save_dir, "last_checkpoint"), lambda file: file.write(content))
+
+    def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict:
+        """Load a checkpoint.
+
+        Args:
+            path: a file as `read_checkpoint` takes; "" loads nothing.
+            checkpointables: which objects to load beside the model, None: all. With objects, this resumes a
+                run: the model must agree with the file in every name and shape. Without any, the weights that
+                fit are loaded.
+
+        Returns:
+            What the file holds beside the model and the checkpointables.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or does not belong to this model.
+        """
+        if not path:
+            logger.info("No weights to load: the model keeps its initial values")
+            return {}
+        if checkpointables is None:
+            checkpointables = list(self.checkpointables)
+        if checkpointables:
+            return self._resume(path, checkpointables)
+        load_weights(self.model, path)
+        return {}
+
+    def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
+        checkpoint = read_checkpoint(path)
+        report = apply_weights(self.model, checkpoint)
+        if not report.complete():
+            raise ValueError(
+                f"cannot resume from {path}: the model differs from the saved one ({report.summary()}). "
+                "To start anew from its weights, set MODEL.WEIGHTS to it and leave --resume out"
+            )
+        del checkpoint["model"]
+        for key in checkpointables:
+            if key not in checkpoint:
+                raise ValueError(f"cannot resume from {path}: it holds no {key!r}, only weights")
+            self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+        logger.info("Resumed from %s", path)
+        return checkpoint
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file so that, even if the run is killed meanwhile, there is all of it or its older version."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

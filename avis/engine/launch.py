@@ -1,0 +1,122 @@
+"""Starting the processes of a run: one per GPU, or N gloo processes on a machine without one.
+
+Takes Detectron2's arguments, and joins the group that torchrun has made where there is one.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+from torch import multiprocessing
+
+DEFAULT_TIMEOUT = timedelta(minutes=30)
+
+
+def launch(
+    main_func: Callable[..., Any],
+    num_gpus_per_machine: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+    args: Sequence = (),
+    timeout: timedelta = DEFAULT_TIMEOUT,
+) -> None:
+    """Run ``main_func(*args)`` in every process of a run, on this machine.
+
+    Under torchrun (RANK and WORLD_SIZE are set) this process is one of them and the numbers given here do not
+    count. One process alone runs without a process group.
+
+    Args:
+        main_func: a function of a module, so that new processes find it.
+        num_gpus_per_machine: processes on this machine; 0 is 1.
+        num_machines: machines of the run.
+        machine_rank: this machine's number, 0 … num_machines - 1.
+        dist_url: where the processes meet, as tcp://HOST:PORT; "auto" takes a free port of this machine.
+        args: the arguments of `main_func`.
+        timeout: how long a process waits for the others.
+
+    Raises:
+        ValueError: more processes than GPUs, or several machines without a `dist_url`.
+        SystemExit: a process has ended with an exit code of its own.
+    """
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        _run_under_torchrun(main_func, args, timeout)
+        return
+    num_local = max(num_gpus_per_machine, 1)
+    if num_local * num_machines == 1:
+        main_func(*args)
+        return
+    if torch.cuda.is_available() and num_local > torch.cuda.device_count():
+        raise ValueError(f"--num-gpus {num_local}: this machine has {torch.cuda.device_count()} GPUs")
+    if dist_url == "auto":
+        dist_url = _local_url(num_machines)
+    try:
+        multiprocessing.start_processes(
+            _run_spawned,
+            args=(main_func, args, num_local, num_machines, machine_rank, dist_url, timeout),
+            nprocs=num_local,
+        )
+    except multiprocessing.ProcessExitedException as error:
+        if error.signal_name:
+            raise
+        sys.exit(error.exit_code)  # the process has said why
+
+
+def _run_spawned(
+    local_rank: int,
+    main_func: Callable[..., Any],
+    args: Sequence,
+    num_local: int,
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str,
+    timeout: timedelta,
+) -> None:
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
+    meeting = {
+        "init_method": dist_url,
+        "rank": machine_rank * num_local + local_rank,
+        "world_size": num_machines * num_local,
+    }
+    _run_in_group(main_func, args, local_rank, num_local, timeout, **meeting)
+
+
+def _run_under_torchrun(main_func: Callable[..., Any], args: Sequence, timeout: timedelta) -> None:
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    _run_in_group(main_func, args, local_rank, num_local, timeout, init_method="env://")
+
+
+def _run_in_group(
+    main_func: Callable[..., Any],
+    args: Sequence,
+    local_rank: int,
+    num_local: int,
+    timeout: timedelta,
+    **meeting: Any,
+) -> None:
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "nccl"
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group(backend, timeout=timeout, **meeting)
+    comm.create_local_process_group(num_local)
+    comm.synchronize()
+    main_func(*args)
+    # Only after success: with a process that failed, this could wait for ever.
+    dist.destroy_process_group()
+
+
+def _local_url(num_machines: int) -> str:
+    if num_machines > 1:
+        raise ValueError("--num-machines > 1 needs --dist-url tcp://HOST:PORT, the same on every machine")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"

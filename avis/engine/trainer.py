@@ -1,0 +1,287 @@
+"""The training loop: Detectron2's trainer with hooks, around our own training step.
+
+Beyond Detectron2's DefaultTrainer: one or several CPU processes, float16 and bfloat16, a finite check before
+the weights change, and exact resume (data order and generators too).
+"""
+
+import logging
+import sys
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+import avis.modeling  # noqa: F401  registers the models
+from avis.data import build_test_loader, build_train_loader
+from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
+from avis.engine.rng import preserved_rng, set_rng_state
+from avis.engine.training_step import TrainingStep
+from avis.evaluation import AVISEvaluator
+
+logger = logging.getLogger(__name__)
+
+WRITE_PERIOD = 20
+
+
+class EvalHook(hooks.EvalHook):
+    """Evaluates periodically, and after the last iteration unless that has failed.
+
+    Detectron2's own evaluates then, too, which waits for ever if another process has not failed.
+    """
+
+    def after_train(self) -> None:
+        """Evaluate if all iterations are done."""
+        if self.trainer.iter == self.trainer.max_iter:
+            super().after_train()
+
+
+class AVISTrainer(TrainerBase):
+    """Trains and evaluates what a config describes.
+
+    To change a part, override its ``build_…`` method, as with Detectron2's DefaultTrainer.
+
+    Attributes:
+        model: the model; wrapped for distributed training where there are several processes.
+        start_iter: the first iteration to run; not 0 after a resume.
+        seed: decides the order of the data; SEED, or drawn where SEED is negative.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__()
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg
+        self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.model = _distribute(self.build_model(cfg))
+        self.model.train()
+        self.optimizer = self.build_optimizer(cfg, self.model)
+        self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
+        self.step = TrainingStep(self.model, self.optimizer, build_gradient_clipper(cfg), _amp_precision(cfg))
+        self.checkpointer = AVISCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self._batches: Iterator[list[dict]]
+        self._rng_states: list[dict] = []
+        self._results: dict = {}
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue from the last checkpoint in OUTPUT_DIR, or load MODEL.WEIGHTS and start at iteration 0.
+
+        Args:
+            resume: True continues where there is a checkpoint.
+        """
+        checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if "iteration" in checkpoint:
+            self.start_iter = checkpoint["iteration"] + 1
+            self._rng_states = checkpoint["rng_states"]
+
+    def train(self) -> dict:
+        """Run the iterations that are left, then evaluate.
+
+        Returns:
+            The results of the last evaluation, as `test` returns them; on the main process.
+        """
+        if self.start_iter < self.max_iter:
+            self._batches = iter(self._open_train_loader())
+        else:
+            logger.info("All %d iterations are done already", self.max_iter)
+        super().train(self.start_iter, self.max_iter)
+        return self._results
+
+    def before_train(self) -> None:
+        """Open the files of metrics, and restore the generators."""
+        if comm.is_main_process():
+            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD)])
+        super().before_train()
+        # Last, because all before may draw from the generators.
+        self._restore_rng()
+
+    def run_step(self) -> None:
+        """Train on one batch."""
+        start = time.perf_counter()
+        batch = next(self._batches)
+        data_time = time.perf_counter() - start
+        try:
+            metrics = self.step(batch)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"iteration {self.iter}: {error}") from error
+        self.storage.put_scalars(data_time=data_time, **metrics)
+        if self.step.device_type == "cuda":
+            max_mem_mb = torch.cuda.max_memory_allocated() / 2**20
+            self.storage.put_scalar("max_mem_mb", max_mem_mb, smoothing_hint=False)
+
+    def after_train(self) -> None:
+        """Run the hooks' last step, among them the final evaluation."""
+        # TrainerBase counts one too many when no iteration was left.
+        self.iter = min(self.iter, self.max_iter)
+        super().after_train()
+
+    def state_dict(self) -> dict:
+        """What a checkpoint needs beside the model to continue."""
+        state = super().state_dict()
+        state["seed"] = self.seed
+        state["optimizer"] = self.optimizer.state_dict()
+        state["grad_scaler"] = self.step.grad_scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Take over the state of a checkpoint."""
+        super().load_state_dict(state_dict)
+        self.seed = state_dict["seed"]
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+    def build_hooks(self) -> list[HookBase]:
+        """Timing, learning rate, checkpoints and evaluation; the writing of metrics comes after them."""
+        solver = self.cfg.SOLVER
+        trainer_hooks = [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD or sys.maxsize),
+        ]
+        if self.cfg.DATASETS.TEST:
+            trainer_hooks.append(EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate))
+        return trainer_hooks
+
+    def build_writers(self) -> list[EventWriter]:
+        """Console with ETA, OUTPUT_DIR/training_metrics.json (one JSON object a line), TensorBoard."""
+        output_dir = Path(self.cfg.OUTPUT_DIR)
+        output_dir.mkdir(parents=True, exist_ok=True)
+        return [
+            CommonMetricPrinter(self.max_iter),
+            JSONWriter(str(output_dir / "training_metrics.json")),
+            TensorboardXWriter(str(output_dir)),
+        ]
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Build the model MODEL.META_ARCHITECTURE, on MODEL.DEVICE."""
+        model = build_model(cfg)
+        logger.debug("Model:\n%s", model)
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        total = sum(p.numel() for p in model.parameters())
+        millions = (total / 1e6, trainable / 1e6)
+        logger.info("%s: %.2f M parameters, %.2f M of them trained", type(model).__name__, *millions)
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """Build the optimizer; see `avis.engine.optimizer`."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        """Build Detectron2's schedule SOLVER.LR_SCHEDULER_NAME."""
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+        """Build the endless loader of DATASETS.TRAIN, standing at an iteration."""
+        return build_train_loader(cfg, start_iteration=start_iteration)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
+        """Build the loader of one data set for evaluation."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """Build the evaluator, which writes to OUTPUT_DIR/inference/<data set>."""
+        return AVISEvaluator(dataset_name, output_dir=str(inference_dir(cfg, dataset_name)))
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module) -> dict:
+        """Evaluate a model on every data set of DATASETS.TEST.
+
+        Returns:
+            The evaluator's results, with several data sets a dict of them; empty off the main process.
+        """
+        if isinstance(model, DistributedDataParallel):
+            # The wrapper's forward synchronises processes, which here take different numbers of videos.
+            model = model.module
+            _broadcast_buffers(model)
+        results = OrderedDict()
+        for dataset_name in cfg.DATASETS.TEST:
+            loader = cls.build_test_loader(cfg, dataset_name)
+            evaluator = cls.build_evaluator(cfg, dataset_name)
+            results[dataset_name] = inference_on_dataset(model, loader, evaluator)
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    def _open_train_loader(self) -> DataLoader:
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.SEED = self.seed
+        return self.build_train_loader(cfg, start_iteration=self.start_iter)
+
+    def _evaluate(self) -> dict:
+        with preserved_rng():  # training goes on as if nothing had been evaluated
+            self._results = self.test(self.cfg, self.model)
+        return self._results
+
+    def _restore_rng(self) -> None:
+        if len(self._rng_states) == comm.get_world_size():
+            set_rng_state(self._rng_states[comm.get_rank()])
+        elif self._rng_states:
+            logger.warning(
+                "The checkpoint is of a run with %d processes, this has %d: it draws other random numbers",
+                len(self._rng_states),
+                comm.get_world_size(),
+            )
+
+
+def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module:
+    """Build the model with the weights of MODEL.WEIGHTS, or of the last checkpoint in OUTPUT_DIR.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no checkpoint.
+        ValueError: MODEL.WEIGHTS is empty, or the file is damaged or of another model.
+    """
+    checkpointer = AVISCheckpointer(AVISTrainer.build_model(cfg), cfg.OUTPUT_DIR)
+    if last_checkpoint and not checkpointer.has_checkpoint():
+        raise FileNotFoundError(f"there is no checkpoint in {cfg.OUTPUT_DIR}")
+    if not last_checkpoint and not cfg.MODEL.WEIGHTS:
+        raise ValueError("MODEL.WEIGHTS is empty; give a weight file, or --resume for the last checkpoint")
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=last_checkpoint)
+    return checkpointer.model
+
+
+def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
+    """The folder of a data set's predictions and metrics; for one named by a JSON file, the file's stem."""
+    return Path(cfg.OUTPUT_DIR, "inference", Path(dataset_name).stem)
+
+
+def _amp_precision(cfg: CfgNode) -> torch.dtype | None:
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    precisions = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+    if cfg.SOLVER.AMP.PRECISION not in precisions:
+        raise ValueError(
+            f"SOLVER.AMP.PRECISION is {cfg.SOLVER.AMP.PRECISION!r}; it can be 'float16' or 'bfloat16'"
+        )
+    return precisions[cfg.SOLVER.AMP.PRECISION]
+
+
+def _distribute(model: nn.Module) -> nn.Module:
+    if comm.get_world_size() == 1:
+        return model
+    device = next(model.parameters()).device
+    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def _broadcast_buffers(model: nn.Module) -> None:
+    """Give every process the main process's running statistics, which are those that checkpoints hold."""
+    for buffer in model.buffers():
+        torch.distributed.broadcast(buffer, src=0)

@@ -1,0 +1,110 @@
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from avis.engine import ConfigError, exit_on_bad_input, load_cfg
+
+
+def write_yaml(path: Path, content: object) -> str:
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(path)
+
+
+def test_file_and_overrides_are_merged_in_order(tmp_path: Path):
+    path = write_yaml(tmp_path / "c.yaml", {"VERSION": 2, "SOLVER": {"MAX_ITER": 10, "BASE_LR": 0.5}})
+    cfg = load_cfg(path, ["SOLVER.MAX_ITER", "20"])
+    assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (20, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("key", "right"),
+    [
+        ("SOLVER.MAX_ITERS", "SOLVER.MAX_ITER"),
+        ("MODEL.MASK_FORMER.NUM_OBJECT_QUERYS", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES"),
+        ("model.audio.name", "MODEL.AUDIO.NAME"),
+        ("MODEL.MASKFORMER.NHEADS", "MODEL.MASK_FORMER.NHEADS"),
+    ],
+)
+def test_unknown_key_suggests_the_right_one(key: str, right: str):
+    message = rf"^command line: there is no config key '{key}'; did you mean '{right}'\?$"
+    with pytest.raises(ConfigError, match=message):
+        load_cfg("", [key, "1"])
+
+
+def test_unknown_key_in_a_file_is_named_with_the_file(tmp_path: Path):
+    path = write_yaml(tmp_path / "c.yaml", {"VERSION": 2, "MODEL": {"MASKFORMER": {"NHEADS": 1}}})
+    message = r"c\.yaml: there is no config key 'MODEL\.MASKFORMER'; did you mean 'MODEL\.MASK_FORMER'\?$"
+    with pytest.raises(ConfigError, match=message):
+        load_cfg(path)
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        (["XYZZY", "1"], r"there is no config key 'XYZZY'$"),
+        (["--num-gpus", "2"], r"'--num-gpus'; options come before the KEY VALUE pairs"),
+        (["SOLVER.MAX_ITER"], r"odd length"),
+        (["SOLVER.MAX_ITER", "many"], r"SOLVER\.MAX_ITER cannot be many: it is a int"),
+        (["SOLVER", "3"], r"SOLVER cannot be 3: it is a CfgNode$"),
+    ],
+)
+def test_mistakes_on_the_command_line(opts: list[str], message: str):
+    with pytest.raises(ConfigError, match=f"^command line: .*{message}"):
+        load_cfg("", opts)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "SOLVER: [1", "- 1", "_BASE_: absent.yaml", "VERSION: 9", "SOLVER: 3"]
+)
+def test_mistakes_in_a_file_name_it(tmp_path: Path, content: str):
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        load_cfg(write_yaml(tmp_path / "c.yaml", content))
+
+
+def test_missing_file_is_named():
+    with pytest.raises(ConfigError, match=r"config file not found: absent\.yaml"):
+        load_cfg("absent.yaml")
+
+
+@pytest.mark.parametrize("error", [ValueError("bad clip 7"), KeyError("bad clip 7"), OSError("bad clip 7")])
+def test_bad_input_ends_with_one_line_and_code_2(error: Exception, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as ended, exit_on_bad_input():
+        raise error
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: bad clip 7\n"
+
+
+def test_mistakes_of_the_program_keep_their_traceback():
+    with pytest.raises(AttributeError), exit_on_bad_input():
+        raise AttributeError
+
+
+RUN = """
+import logging, random, sys
+from argparse import Namespace
+from avis.engine import setup
+cfg = setup(Namespace(config_file="", opts=["OUTPUT_DIR", sys.argv[1], "SEED", "5"], eval_only=False))
+logging.getLogger("avis.part").info("to be seen")
+logging.getLogger("avis.part").debug("to be kept")
+print(cfg.MODEL.DEVICE, cfg.is_frozen(), random.random())
+"""
+
+
+def test_setup_logs_briefly_to_the_console_and_wholly_to_the_file(tmp_path: Path):
+    output_dir = tmp_path / "new" / "out put"
+    command = [sys.executable, "-c", RUN, output_dir]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert run.stderr == ""
+    *console, result = run.stdout.splitlines()
+    assert result == f"cpu True {random.Random(5).random()}"
+    assert [line.split("]: ")[1] for line in console] == ["No CUDA device: running on the CPU", "to be seen"]
+    log = (output_dir / "log.txt").read_text()
+    for content in ("Environment info", "BACKBONE_MULTIPLIER", "to be seen", "to be kept"):
+        assert content in log
+    assert yaml.safe_load((output_dir / "config.yaml").read_text())["SEED"] == 5

@@ -1,0 +1,55 @@
+#!/usr/bin/env python
+"""Train or evaluate a model, on GPUs or on the CPU."""
+
+import argparse
+
+from avis.engine import (
+    AVISTrainer,
+    argument_parser,
+    exit_on_bad_input,
+    launch,
+    load_cfg,
+    load_trained_model,
+    setup,
+)
+
+EPILOG = """\
+examples:
+  python tools/train_net.py --config-file configs/quickstart.yaml
+  python tools/train_net.py --config-file configs/avis_R50.yaml --num-gpus 6 --resume
+  python tools/train_net.py --config-file configs/avis_R50.yaml --eval-only MODEL.WEIGHTS model_final.pth
+  torchrun --nproc-per-node 6 tools/train_net.py --config-file configs/avis_R50.yaml
+
+Without a GPU, --num-gpus N starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt,
+training_metrics.json, TensorBoard events, checkpoints, and under inference/ what each test set gave.
+"""
+
+
+@exit_on_bad_input()
+def run(args: argparse.Namespace) -> None:
+    """What every process does."""
+    cfg = setup(args)
+    if args.eval_only:
+        AVISTrainer.test(cfg, load_trained_model(cfg, last_checkpoint=args.resume))
+        return
+    trainer = AVISTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    trainer.train()
+
+
+@exit_on_bad_input()
+def main() -> None:
+    args = argument_parser(__doc__, EPILOG).parse_args()
+    load_cfg(args.config_file, args.opts)  # a mistake in the config ends here, before processes start
+    launch(
+        run,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    main()
