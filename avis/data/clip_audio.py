@@ -19,6 +19,7 @@ SOUNDS = ("own", "silent", "shuffled")
 
 # Sound read before and after a single example, for the resampling filter and the last analysis window.
 _MARGIN_SECONDS = 0.1
+_PIECE_SECONDS = EXAMPLE_SECONDS + 2 * _MARGIN_SECONDS
 
 
 def load_examples(record: dict, frame_indices: Sequence[int], fps: float) -> Tensor:
@@ -42,7 +43,7 @@ def load_examples(record: dict, frame_indices: Sequence[int], fps: float) -> Ten
         return torch.full((len(frame_indices), *EXAMPLE_SHAPE), SILENCE)
     rows = _rows(record, frame_indices)
     # Frames that lie close together are cheaper in one piece.
-    read = _read_from_start if 2 * len(rows) > max(rows) else _read_one_by_one
+    read = _read_from_start if 2 * len(rows) > max(rows) else _read_in_pieces
     try:
         return read(path, rows, fps)
     except ValueError as error:
@@ -131,17 +132,18 @@ def _read_from_start(path: str, rows: Sequence[int], fps: float) -> Tensor:
     return log_mel_examples(waveform, sample_rate, last + 1, fps)[list(rows)]
 
 
-def _read_one_by_one(path: str, rows: Sequence[int], fps: float) -> Tensor:
-    return torch.stack([_read_example(path, row, fps) for row in rows])
-
-
-def _read_example(path: str, row: int, fps: float) -> Tensor:
-    """One example (96, 64): the second of two when frames follow one another at the margin's distance."""
-    start, duration = row / fps - _MARGIN_SECONDS, EXAMPLE_SECONDS + 2 * _MARGIN_SECONDS
-    waveform, sample_rate = read_waveform(path, start, duration)
-    if len(waveform) <= _MARGIN_SECONDS * sample_rate:
-        _warn_that_sound_ends(path, row, fps)
-    return log_mel_examples(waveform, sample_rate, 2, fps=1 / _MARGIN_SECONDS)[1]
+def _read_in_pieces(path: str, rows: Sequence[int], fps: float) -> Tensor:
+    """Each row's sound and the margins around it, put one after the other to be analysed at once."""
+    pieces = []
+    for row in rows:
+        piece, sample_rate = read_waveform(path, row / fps - _MARGIN_SECONDS, _PIECE_SECONDS)
+        if len(piece) <= _MARGIN_SECONDS * sample_rate:
+            _warn_that_sound_ends(path, row, fps)
+        pieces.append(np.pad(piece, (0, round(_PIECE_SECONDS * sample_rate) - len(piece))))
+    # An empty piece ahead, less a margin, lets piece i start a margin before example i's time.
+    ahead = np.zeros(round((_PIECE_SECONDS - _MARGIN_SECONDS) * sample_rate), np.float32)
+    waveform = np.concatenate([ahead, *pieces])
+    return log_mel_examples(waveform, sample_rate, len(rows) + 1, fps=1 / _PIECE_SECONDS)[1:]
 
 
 def _warn_that_sound_ends(path: str, row: int, fps: float) -> None:

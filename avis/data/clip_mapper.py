@@ -112,7 +112,7 @@ class ClipMapper:
         elif self.audio_source == "features":
             clip["audio"] = load_features(record, frame_indices, self.feature_dim)
         if self.is_train:
-            clip["instances"] = load_instances(record, frame_indices, transforms)
+            clip["instances"] = load_instances(record, frame_indices, transforms, images[0].shape[:2])
         return clip
 
     def _choose_frames(self, record: dict) -> list[int]:
@@ -178,13 +178,16 @@ def read_frame(record: dict, index: int, image_format: str) -> np.ndarray:
     return image
 
 
-def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Transform) -> list[Instances]:
+def load_instances(
+    record: dict, frame_indices: Sequence[int], transforms: T.Transform, size: tuple[int, int]
+) -> list[Instances]:
     """Decode and transform the masks of a clip.
 
     Args:
         record: of the video; its crowd annotations are left out.
         frame_indices: F indices of frames.
         transforms: applied to every mask.
+        size: (H, W) that they give.
 
     Returns:
         One `Instances` (`gt_masks`, `gt_classes`, `gt_ids`) a frame, with the same objects in the same order:
@@ -199,8 +202,6 @@ def load_instances(record: dict, frame_indices: Sequence[int], transforms: T.Tra
         for annotation in record["annotations"]
         if not annotation["iscrowd"] and any(annotation["segmentations"][index] for index in frame_indices)
     ]
-    blank = np.zeros((record["height"], record["width"]), np.uint8)
-    size = transforms.apply_segmentation(blank).shape
     masks = np.zeros((len(frame_indices), len(tracks), *size), bool)
     for position, index in enumerate(frame_indices):
         for number, track in enumerate(tracks):
