@@ -92,5 +92,6 @@ def _read_pictures(files: Sequence[Path]) -> Iterator[np.ndarray]:
             raise MediaError(f"{file}: cannot be read as a picture ({error})") from error
         shape = shape or image.shape
         if image.shape != shape:
-            raise MediaError(f"{file}: is {image.shape[:2]}, {files[0].name} is {shape[:2]}")
+            sizes = [f"{height}×{width}" for height, width, _ in (image.shape, shape)]
+            raise MediaError(f"{file} is {sizes[0]}, {files[0].name} is {sizes[1]}")
         yield image

@@ -1,0 +1,74 @@
+"""VideoPredictor: sizes, the same numbers as evaluation, and that it hears."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as mask_utils
+
+from avis.data import ClipMapper, get_dataset_records, write_video
+from avis.inference import VideoPredictor, open_video
+from tests.data_pipeline.small_dataset import LENGTH, tones, write_wav
+
+
+@pytest.fixture(scope="module")
+def predictor(cfg):
+    return VideoPredictor(cfg)
+
+
+@pytest.fixture(scope="module")
+def folder(json_file):
+    return json_file.with_suffix("") / "JPEGImages" / "clip1"
+
+
+def scores(prediction):
+    return [track.score for track in prediction.tracks]
+
+
+def test_a_folder_gives_what_evaluation_gives_for_the_same_record(cfg, predictor, json_file, folder):
+    record = get_dataset_records([str(json_file)])[0]
+    inputs = ClipMapper(cfg, is_train=False, audio_source="waveform")(record)
+    with torch.no_grad():
+        (expected,) = predictor.model([inputs])
+    expected.video_id = "clip1"
+    assert predictor(folder) == expected
+    assert len(expected.tracks) == 3
+
+
+def test_masks_have_the_videos_own_size_and_frame_rate(tmp_path, predictor):
+    write_wav(tmp_path / "sound.wav", tones(1, 2))
+    frames = np.random.default_rng(0).integers(0, 255, (8, 50, 90, 3)).astype(np.uint8)
+    write_video(tmp_path / "clip.mp4", frames, fps=4.0, audio_from=tmp_path / "sound.wav")
+    for fps, length in ((None, 2), (2.0, 4)):
+        prediction = predictor(tmp_path / "clip.mp4", fps)
+        assert (prediction.height, prediction.width, prediction.length) == (50, 90, length)
+        assert prediction.tracks
+        for track in prediction.tracks:
+            assert len(track.segmentations) == length
+            masks = [mask for mask in track.segmentations if mask is not None]
+            assert all(mask_utils.decode(mask).shape == (50, 90) for mask in masks)
+
+
+def test_the_prediction_depends_on_the_sound(predictor, folder):
+    video = open_video(folder, fps=1.0)
+    silent = dataclasses.replace(video, audio_file=None)
+    assert not np.allclose(scores(predictor.predict(video)), scores(predictor.predict(silent)), atol=1e-4)
+
+
+def test_a_model_without_audio_takes_videos_as_well(cfg, tmp_path, folder):
+    from detectron2.modeling import build_model
+
+    cfg = cfg.clone()
+    cfg.MODEL.AUDIO.NAME = cfg.MODEL.FUSION.NAME = ""
+    cfg.MODEL.MASK_FORMER.AUDIO_QUERY = False
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
+    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
+    assert VideoPredictor(cfg)(folder).length == LENGTH
+
+
+def test_weights_are_needed(cfg):
+    cfg = cfg.clone()
+    cfg.MODEL.WEIGHTS = ""
+    with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS is empty"):
+        VideoPredictor(cfg)

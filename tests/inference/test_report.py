@@ -1,0 +1,38 @@
+"""The JSON of a prediction."""
+
+import json
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from avis.config import get_avis_cfg
+from avis.data import AVISEG_CATEGORIES
+from avis.inference import get_categories, make_report
+from avis.structures import Track, VideoPrediction
+
+
+def test_sounding_intervals_are_in_seconds_and_masks_survive_json():
+    mask = np.zeros((4, 6), np.uint8)
+    mask[1:3, 2:5] = 1
+    rle = mask_utils.encode(np.asfortranarray(mask))
+    prediction = VideoPrediction("clip", 4, 6, 5, [Track(0.75, 1, [rle, rle, None, rle, None])])
+    categories = [{"id": 3, "name": "violin"}, {"id": 7, "name": "dog"}]
+    report = json.loads(json.dumps(make_report(prediction, 2.0, categories)))
+    assert report["video"] == {"name": "clip", "width": 6, "height": 4, "fps": 2.0, "num_frames": 5}
+    (track,) = report["tracks"]
+    assert (track["score"], track["category_id"], track["category"]) == (0.75, 7, "dog")
+    assert track["sounding"] == [[0.0, 1.0], [1.5, 2.0]]
+    np.testing.assert_array_equal(mask_utils.decode(track["segmentations"][3]), mask)
+    assert track["segmentations"][2] is None
+
+
+def test_categories_come_from_the_configs_data_set(cfg):
+    assert get_categories(cfg) == [{"id": 3, "name": "violin"}, {"id": 7, "name": "dog"}]
+
+
+def test_without_a_data_set_categories_are_avisegs_or_numbered():
+    categories = get_categories(get_avis_cfg())
+    assert [category["name"] for category in categories] == list(AVISEG_CATEGORIES)
+    assert [category["id"] for category in categories] == list(range(1, 27))
+    absent = get_avis_cfg(opts=["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 4, "DATASETS.TEST", ("absent.json",)])
+    assert [category["name"] for category in get_categories(absent)][-1] == "class 3"

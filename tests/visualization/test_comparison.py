@@ -1,0 +1,157 @@
+"""Predictions beside ground truth: association, colours, and the tool that draws both for a data set."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as mask_utils
+
+from avis.data import decode_video, get_dataset_records, has_audio_stream
+from avis.structures import Track, VideoPrediction
+from avis.visualization import (
+    ComparedVideo,
+    draw_comparison,
+    ground_truth_tracks,
+    match_tracks,
+    predicted_tracks,
+    shown_frames,
+)
+from avis.visualization.comparison import track_iou
+from avis.visualization.drawing import track_color
+from tests.data_pipeline.small_dataset import HEIGHT, LENGTH, WIDTH, edit, write_split
+
+TOOL = Path(__file__).parents[2] / "tools" / "visualize_predictions.py"
+
+
+@pytest.fixture(scope="module")
+def json_file(tmp_path_factory):
+    return write_split(tmp_path_factory.mktemp("visualization") / "my data")
+
+
+@pytest.fixture(scope="module")
+def records(json_file):
+    return get_dataset_records([str(json_file)])
+
+
+def results_of(json_file, score=0.9):
+    """Predictions that equal the ground truth."""
+    annotations = json.loads(json_file.read_text())["annotations"]
+    keys = ("video_id", "category_id", "segmentations")
+    return [{"score": score} | {key: annotation[key] for key in keys} for annotation in annotations]
+
+
+def track(masks, score=0.9):
+    return Track(score, 0, [mask_utils.encode(np.asfortranarray(m)) if m.any() else None for m in masks])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000))
+def test_track_iou_equals_that_of_dense_masks(seed):
+    generator = np.random.default_rng(seed)
+    one, other = (generator.random((2, 3, 5, 4)) < generator.random((2, 3, 1, 1)) ** 2).astype(np.uint8)
+    union = (one | other).sum()
+    expected = (one & other).sum() / union if union else 0.0
+    assert track_iou(track(one), track(other)) == pytest.approx(expected)
+
+
+def test_tracks_are_matched_one_to_one_by_overlap():
+    blocks = np.zeros((3, 2, 8, 24), np.uint8)
+    for index in range(3):
+        blocks[index, :, :, 8 * index : 8 * index + 6] = 1
+    shifted = np.roll(blocks, 1, axis=-1)
+    truth = [track(masks) for masks in blocks]
+    # The second prediction also lies on the first object, but less exactly.
+    predicted = [track(blocks[2]), track(shifted[0]), track(blocks[0])]
+    assert match_tracks(truth, predicted) == {0: 2, 2: 0}
+    assert match_tracks(truth, []) == match_tracks([], predicted) == {}
+
+
+def test_matched_tracks_share_a_colour_in_the_picture(records):
+    truth = ground_truth_tracks(records[0])
+    predicted = VideoPrediction(1, HEIGHT, WIDTH, LENGTH, truth.tracks[::-1])
+    frames = {t: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for t in shown_frames(LENGTH)}
+    picture = draw_comparison([ComparedVideo("clip1", frames, truth, predicted)], ["violin", "dog"], fps=1.0)
+    timeline = picture[-160:]
+    pixels = [int((timeline == track_color(index)).all(axis=-1).sum()) for index in range(3)]
+    # Two rows in each of the two colours, none in a third; 3 and 4 of the 6 frames sound.
+    assert pixels[0] == pytest.approx(pixels[1] * 3 / 4, rel=0.05)
+    assert pixels[0] > 10_000 and pixels[2] == 0
+
+
+def test_videos_of_different_widths_stand_one_under_the_other():
+    def video(width, length):
+        nothing = VideoPrediction("clip", 20, width, length)
+        frames = {t: np.zeros((20, width, 3), np.uint8) for t in shown_frames(length)}
+        return ComparedVideo("clip", frames, nothing, nothing)
+
+    alone = [draw_comparison([video(*size)], [], fps=1.0) for size in ((20, 1), (40, 9))]
+    together = draw_comparison([video(20, 1), video(40, 9)], [], fps=1.0)
+    assert together.shape == (sum(map(len, alone)), max(p.shape[1] for p in alone), 3)
+
+
+def test_ground_truth_takes_every_form_of_mask_and_leaves_crowds_out(tmp_path):
+    def use_other_forms(content):
+        first, second = content["annotations"][:2]
+        first["segmentations"] = [
+            [[4, 4, 20, 4, 20, 12, 4, 12]],
+            {"size": [HEIGHT, WIDTH], "counts": [9, 5, 3058]},
+        ]
+        first["segmentations"] += [[], None, None, None]
+        second["iscrowd"] = 1
+
+    json_file = edit(write_split(tmp_path), use_other_forms)
+    truth = ground_truth_tracks(get_dataset_records([str(json_file)])[0])
+    (track,) = truth.tracks
+    areas = [mask_utils.area(mask) if mask else None for mask in track.segmentations]
+    assert areas == [16 * 8, 5, None, None, None, None]
+
+
+def test_predictions_are_sorted_filtered_and_given_class_indices(json_file, records):
+    results = results_of(json_file)
+    results[0]["score"], results[1]["score"] = 0.2, 0.6
+    results.append({**results[0], "score": 0.8})
+    predictions = predicted_tracks(results, records[:1], {3: 0, 7: 1}, score_threshold=0.5)
+    assert list(predictions) == [1]
+    assert [(track.score, track.category_id) for track in predictions[1].tracks] == [(0.8, 0), (0.6, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"category_id": 4}, "video 1: the data set has no category 4"),
+        ({"segmentations": [None] * 5}, "video 1: 5 masks, the video has 6 frames"),
+    ],
+)
+def test_predictions_of_another_data_set_are_refused(json_file, records, change, message):
+    results = [{**results_of(json_file)[0], **change}]
+    with pytest.raises(ValueError, match=message):
+        predicted_tracks(results, records, {3: 0, 7: 1}, score_threshold=0.5)
+
+
+def test_the_tool_draws_a_data_set(json_file, tmp_path):
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps(results_of(json_file)))
+    output = tmp_path / "pictures"
+    command = [
+        sys.executable, TOOL, "--predictions", results, "--dataset", json_file, "--output", output,
+        "--num-videos", "2",
+    ]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in output.iterdir()) == ["clip1.mp4", "clip3.mp4", "comparison.png"]
+    assert len(list(decode_video(output / "clip3.mp4", fps=1))) == LENGTH
+    assert has_audio_stream(output / "clip3.mp4")
+    assert cv2.imread(str(output / "comparison.png")).shape[0] > 1000
+
+
+def test_a_file_that_is_no_prediction_is_named(json_file):
+    read_results = runpy.run_path(str(TOOL))["read_results"]
+    with pytest.raises(ValueError, match=r"train\.json is no results\.json"):
+        read_results(str(json_file))
