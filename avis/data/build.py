@@ -25,7 +25,8 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     processes and workers, nor on where training was resumed. A negative SEED draws one.
 
     Args:
-        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), DATALOADER.*, INPUT.*, SEED.
+        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), SEED, INPUT.*, and of DATALOADER
+            NUM_WORKERS and FILTER_EMPTY_ANNOTATIONS.
         start_iteration: iterations already trained.
 
     Returns:

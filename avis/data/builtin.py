@@ -13,7 +13,7 @@ SPLITS = ("train", "val", "test")
 
 def register_builtin() -> None:
     """Register AVISeg's and SynthAVIS's splits below $DETECTRON2_DATASETS, by default ./datasets."""
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
     for split in SPLITS:
         register_aviseg(f"avis_{split}", root / f"{split}.json")
         register_aviseg(f"synthavis_{split}", root / "synthavis" / f"{split}.json")

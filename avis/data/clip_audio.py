@@ -12,7 +12,7 @@ from detectron2.utils.logger import log_first_n
 from torch import Tensor
 
 from avis.audio import EXAMPLE_SECONDS, SILENCE, log_mel_examples
-from avis.data.media import read_waveform
+from avis.data.media import MediaError, read_waveform
 
 EXAMPLE_SHAPE = (96, 64)
 SOUNDS = ("own", "silent", "shuffled")
@@ -47,7 +47,8 @@ def load_examples(record: dict, frame_indices: Sequence[int], fps: float) -> Ten
     try:
         return read(path, rows, fps)
     except ValueError as error:
-        raise ValueError(f"sound of video {record['video_id']!r} ({path}): {error}") from error
+        culprit = str(error) if isinstance(error, MediaError) else f"{path}: {error}"
+        raise ValueError(f"sound of video {record['video_id']!r}: {culprit}") from error
 
 
 def load_features(record: dict, frame_indices: Sequence[int], feature_dim: int) -> Tensor:
@@ -67,7 +68,7 @@ def load_features(record: dict, frame_indices: Sequence[int], feature_dim: int) 
     path = record["audio_features_file"]
     if path is None:
         return torch.zeros(len(frame_indices), feature_dim)
-    where = f"audio features of video {record['video_id']!r} ({path})"
+    where = f"audio features of video {record['video_id']!r}: {path}"
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

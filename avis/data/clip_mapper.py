@@ -55,6 +55,10 @@ class ClipMapper:
         """
         if audio_source not in ("waveform", "features", None):
             raise ValueError(f"audio_source is {audio_source!r}, not 'waveform', 'features' or None")
+        if sampling_frame_num < 1:
+            raise ValueError(
+                f"INPUT.SAMPLING_FRAME_NUM is {sampling_frame_num}, a clip has at least one frame"
+            )
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
@@ -150,8 +154,8 @@ def sample_frames(length: int, reference: int, number: int, reach: int) -> list[
 
 
 def sounding_frames(record: dict) -> list[int]:
-    """Frames in which at least one object has a mask."""
-    masks = [annotation["segmentations"] for annotation in record["annotations"]]
+    """Frames in which at least one object, crowds apart, has a mask."""
+    masks = [a["segmentations"] for a in record["annotations"] if not a["iscrowd"]]
     return [index for index in range(record["length"]) if any(track[index] for track in masks)]
 
 

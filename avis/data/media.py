@@ -129,17 +129,20 @@ def write_video(
     path = Path(path)
     if path.suffix.lower() not in _VIDEO_SUFFIXES:
         raise MediaError(f"{path}: the name of a video ends in one of {_VIDEO_SUFFIXES}")
+    if not path.parent.is_dir():
+        raise MediaError(f"{path}: there is no folder {path.parent}")
     frames = _of_one_size(frames, path)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         if audio_from is not None and has_audio_stream(audio_from):
-            with _open(audio_from) as source:
+            with av.open(os.path.abspath(audio_from)) as source:
                 _encode(unfinished, frames, fps, source)
         else:
             _encode(unfinished, frames, fps, None)
         os.replace(unfinished, path)
     except av.FFmpegError as error:
-        raise MediaError(f"{path}: cannot be written ({error.strerror})") from error
+        sound = f" with the sound of {audio_from}" if audio_from else ""
+        raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -9,6 +9,8 @@ from pycocotools import mask as coco_mask
 
 # Numbers of the smallest polygon, a triangle.
 _TRIANGLE = 6
+# Coordinates beyond so many times the picture's size are mistakes.
+_FAR = 10
 
 
 def check_segmentation(segmentation: dict | list, height: int, width: int) -> None:
@@ -39,7 +41,7 @@ def decode_segmentation(segmentation: dict | list | None, height: int, width: in
     check_segmentation(segmentation, height, width)
     if isinstance(segmentation, dict):
         return coco_mask.decode(_compressed(segmentation))
-    polygons = [polygon for polygon in segmentation if len(polygon) >= _TRIANGLE]
+    polygons = [_bounded(polygon, height, width) for polygon in segmentation if len(polygon) >= _TRIANGLE]
     if not polygons:
         return np.zeros((height, width), np.uint8, order="F")
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
@@ -62,15 +64,24 @@ def _check_polygons(polygons: list) -> None:
             raise ValueError(f"polygon has {len(polygon)} numbers, which are not pairs")
 
 
+def _bounded(polygon: list, height: int, width: int) -> list:
+    """The polygon, known to be numbers that lie near the picture: pycocotools walks along every edge."""
+    reach = np.abs(np.asarray(polygon, dtype=np.float64)).max()
+    if not reach < _FAR * max(height, width):
+        raise ValueError(f"polygon has the coordinate {reach:g} in a picture of {height}×{width}")
+    return polygon
+
+
 def _compressed(rle: dict) -> dict:
     """The RLE in the compressed form, known to cover the mask exactly: pycocotools does not check that."""
     height, width = rle["size"]
-    if isinstance(rle["counts"], list):
-        return coco_mask.frPyObjects(rle, height, width)
-    covered = int(_run_lengths(rle["counts"]).sum())
-    if covered != height * width:
-        raise ValueError(f"RLE covers {covered} pixels of {height * width}")
-    return rle
+    is_list = isinstance(rle["counts"], list)
+    runs = np.asarray(rle["counts"]) if is_list else _run_lengths(rle["counts"])
+    if runs.dtype.kind != "i" or runs.min(initial=0) < 0:
+        raise ValueError("RLE has runs that are no natural numbers")
+    if runs.sum() != height * width:
+        raise ValueError(f"RLE covers {runs.sum()} pixels of {height * width}")
+    return coco_mask.frPyObjects(rle, height, width) if is_list else rle
 
 
 def _run_lengths(counts: str | bytes) -> np.ndarray:

@@ -193,5 +193,5 @@ def test_unknown_containers_are_refused(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(MediaError, match=r"none/out\.mp4: cannot be written"):
+    with pytest.raises(MediaError, match=r"none/out\.mp4: there is no folder"):
         write_video(tmp_path / "none" / "out.mp4", [np.zeros((8, 8, 3), np.uint8)], 1)
