@@ -94,14 +94,16 @@ def load_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
 def exit_on_bad_input() -> Iterator[None]:
     """End the program with one line on stderr and exit code 2 on an error about its input.
 
-    The traceback is in log.txt, once the log is set up.
+    Once `setup` has opened the log, the traceback goes there.
     """
     try:
         yield
     except (FloatingPointError, LookupError, OSError, ValueError) as error:
         logger.debug("Ended by this error:", exc_info=True)
         message = error.args[0] if isinstance(error, KeyError) else error
-        sys.stderr.write(f"error: {message}\n")
+        log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
+        hint = f" [traceback in {log_files[0]}]" if log_files else ""
+        sys.stderr.write(f"error: {message}{hint}\n")
         sys.exit(2)
 
 

@@ -84,14 +84,16 @@ def test_mistakes_of_the_program_keep_their_traceback():
         raise AttributeError
 
 
-RUN = """
+RUN = """\
 import logging, random, sys
 from argparse import Namespace
-from avis.engine import setup
-cfg = setup(Namespace(config_file="", opts=["OUTPUT_DIR", sys.argv[1], "SEED", "5"], eval_only=False))
-logging.getLogger("avis.part").info("to be seen")
-logging.getLogger("avis.part").debug("to be kept")
-print(cfg.MODEL.DEVICE, cfg.is_frozen(), random.random())
+from avis.engine import exit_on_bad_input, setup
+with exit_on_bad_input():
+    cfg = setup(Namespace(config_file="", opts=["OUTPUT_DIR", sys.argv[1], "SEED", "5"], eval_only=False))
+    logging.getLogger("avis.part").info("to be seen")
+    logging.getLogger("avis.part").debug("to be kept")
+    print(cfg.MODEL.DEVICE, cfg.is_frozen(), random.random())
+    raise ValueError("bad clip 7")
 """
 
 
@@ -99,12 +101,13 @@ def test_setup_logs_briefly_to_the_console_and_wholly_to_the_file(tmp_path: Path
     output_dir = tmp_path / "new" / "out put"
     command = [sys.executable, "-c", RUN, output_dir]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert run.stderr == ""
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert run.returncode == 2
+    assert run.stderr == f"error: bad clip 7 [traceback in {output_dir}/log.txt]\n"
     *console, result = run.stdout.splitlines()
     assert result == f"cpu True {random.Random(5).random()}"
     assert [line.split("]: ")[1] for line in console] == ["No CUDA device: running on the CPU", "to be seen"]
     log = (output_dir / "log.txt").read_text()
-    for content in ("Environment info", "BACKBONE_MULTIPLIER", "to be seen", "to be kept"):
+    for content in ("Environment info", "BACKBONE_MULTIPLIER", "to be seen", "to be kept", "Traceback (most"):
         assert content in log
     assert yaml.safe_load((output_dir / "config.yaml").read_text())["SEED"] == 5
