@@ -1,0 +1,62 @@
+"""How much tracks overlap, in space and time.
+
+Follows the YouTube-VIS evaluation (Yang et al., "Video Instance Segmentation", ICCV 2019): the IoU of two
+tracks is the sum over frames of the pixels in both masks, over the sum of those in either.
+
+pycocotools gives the IoU of all pairs of masks in a frame with one call of compiled code. As an IoU is a
+fraction of whole pixels whose areas are known, the pixels in common follow from it exactly.
+
+Dimensions: T frames, D predicted tracks, G ground-truth tracks.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from avis.evaluation.tracks import MaskTrack
+
+
+def track_iou(predicted: Sequence[MaskTrack], ground_truth: Sequence[MaskTrack]) -> np.ndarray:
+    """Compute the spatio-temporal IoU of every pair of tracks of a video.
+
+    Returns:
+        float64 (D, G); 0 for two tracks without any mask.
+
+    Raises:
+        ValueError: the tracks are not all of the same number of frames.
+    """
+    intersection = frame_intersections(predicted, ground_truth).sum(0)
+    volume = np.array([track.areas.sum() for track in predicted], np.int64)
+    true_volume = np.array([track.areas.sum() for track in ground_truth], np.int64)
+    union = volume[:, None] + true_volume - intersection
+    return np.divide(intersection, union, out=np.zeros(union.shape), where=union > 0)
+
+
+def frame_intersections(predicted: Sequence[MaskTrack], ground_truth: Sequence[MaskTrack]) -> np.ndarray:
+    """Count the pixels that every pair of tracks of a video has in common in each frame.
+
+    Returns:
+        int64 (T, D, G).
+
+    Raises:
+        ValueError: the tracks are not all of the same number of frames.
+    """
+    lengths = {len(track.masks) for track in (*predicted, *ground_truth)}
+    if len(lengths) > 1:
+        raise ValueError(f"tracks of one video differ in their numbers of frames: {sorted(lengths)}")
+    if not (predicted and ground_truth):
+        return np.zeros((max(lengths, default=0), len(predicted), len(ground_truth)), np.int64)
+    predicted_areas = np.stack([track.areas for track in predicted], axis=1)  # (T, D)
+    true_areas = np.stack([track.areas for track in ground_truth], axis=1)  # (T, G)
+    iou = np.zeros((*predicted_areas.shape, len(ground_truth)))
+    for frame in np.flatnonzero(predicted_areas.any(1) & true_areas.any(1)):
+        rows, columns = np.flatnonzero(predicted_areas[frame]), np.flatnonzero(true_areas[frame])
+        iou[frame, rows[:, None], columns] = coco_mask.iou(
+            [predicted[row].masks[frame] for row in rows],
+            [ground_truth[column].masks[frame] for column in columns],
+            [0] * len(columns),
+        )
+    # iou = i / (a + b - i), solved for i
+    sums = predicted_areas[:, :, None] + true_areas[:, None]
+    return np.rint(iou * sums / (1 + iou)).astype(np.int64)
