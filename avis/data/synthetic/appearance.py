@@ -1,4 +1,4 @@
-"""What the objects look like: a silhouette, a texture and two colours for each class, and the cue of sounding.
+"""What the objects look like: a silhouette, a texture and two colours per class, and the cue of sounding.
 
 Dimensions: h×w pixels of a picture of one object.
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from avis.data.synthetic.silhouettes import silhouette
 
 # In units of half an object's size: the width of its rim, and the mouth's radius shut and wide open.
-RIM = 0.16
-MOUTH_SHUT, MOUTH_OPEN = 0.1, 0.36
+RIM = 0.13
+MOUTH_SHUT, MOUTH_OPEN = 0.08, 0.32
 RIM_COLOUR = np.array([22, 20, 26], np.float32)
 CUE_COLOUR = np.array([255, 255, 240], np.float32)
 
@@ -62,9 +62,10 @@ class Variation:
 
 @dataclass(frozen=True)
 class Sprite:
-    """The picture of one object: `silent` and `sounding` colours (h, w, 3), 0 … 255, and `opacity` (h, w), 0 … 1.
+    """The picture of one object.
 
-    `rim` (h, w) is 1 along the edge; `from_mouth` (h, w) is the distance from the mouth, in halves of the size.
+    `colour` (h, w, 3) lies within 0 … 255, `opacity` (h, w) within 0 … 1; `rim` (h, w) is 1 along the edge, and
+    `from_mouth` (h, w) the distance from the mouth in halves of the object's size.
     """
 
     colour: NDArray[np.float32]
@@ -81,7 +82,7 @@ class Sprite:
         mouth = _disc(self.from_mouth, MOUTH_SHUT + (MOUTH_OPEN - MOUTH_SHUT) * cue)
         lip = _disc(self.from_mouth, MOUTH_SHUT + (MOUTH_OPEN - MOUTH_SHUT) * cue + 0.12) - mouth
         marks = np.maximum(self.rim, mouth)
-        mark_colour = RIM_COLOUR + (CUE_COLOUR - RIM_COLOUR) * min(1.0, 1.2 * cue)
+        mark_colour = RIM_COLOUR + (CUE_COLOUR - RIM_COLOUR) * min(1.0, 1.1 * cue)
         colour = _blend(_blend(self.colour, RIM_COLOUR, lip), mark_colour, marks)
         return np.dstack([colour * self.opacity[..., None], self.opacity])
 

@@ -40,11 +40,14 @@ class SynthOptions:
     pair_probability: float = 0.35
     # A class in view that is silent throughout and shows no cue.
     inactive_probability: float = 0.2
-    # Share of the time in which an active class is heard or shows the cue, and the length of one such interval.
+    # Share of the time in which an active class is heard or shows the cue, and the length of such an interval.
     activity: float = 0.6
     interval_seconds: tuple[float, float] = (2.0, 8.0)
-    # An active interval whose object shows the cue and makes no sound. The higher, the less vision alone can tell.
+    # An active class whose objects show the cue and make no sound throughout: the higher, the less vision alone
+    # can tell. And the same in one interval of a class that sounds in others: only a model that knows in which
+    # frame it hears what can tell.
     decoy_probability: float = 0.5
+    decoy_interval_probability: float = 0.1
     # An active interval of a class in view that comes from beyond the frame (its objects show no cue),
     # and a video with the sound of a class that is not in view. The higher, the less hearing alone can tell.
     offscreen_probability: float = 0.15
@@ -122,14 +125,16 @@ PRESETS = {
         width=160,
         height=96,
         categories=("person", "piano", "cat", "car", "tuba", "airplane"),
-        objects=(1, 3),
-        object_size=(0.4, 0.6),
-        speed=0.06,
-        inactive_probability=0.15,
+        objects=(2, 3),
+        object_size=(0.35, 0.5),
+        speed=0.04,
+        inactive_probability=0.1,
+        activity=0.75,
         interval_seconds=(3, 6),
+        decoy_interval_probability=0.0,
         offscreen_probability=0.1,
         leave_probability=0.1,
-        overlap_probability=0.1,
+        overlap_probability=0.0,
         sound_noise=0.05,
     ),
 }

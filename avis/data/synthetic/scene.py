@@ -1,7 +1,7 @@
 """The plan of a video: which objects are there, where they move, when they sound, and what is heard.
 
 Everything random about the content is drawn here; pictures and sound follow from the plan.
-Dimensions: T frames of the video.
+Dimensions: T frames of the video, P paths to choose from.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from avis.data.synthetic.appearance import Variation
 from avis.data.synthetic.options import SynthOptions
 
-# Paths tried for an object that is to keep clear of the others.
-PATHS_TRIED = 24
+# Paths to choose from for an object that is to keep clear of the others.
+PATHS_TRIED = 64
 # Level of the cue and loudness of a sound swing between these while it lasts.
-QUIETEST, LOUDEST = 0.65, 1.0
+QUIETEST, LOUDEST = 0.75, 1.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Path:
 class SceneObject:
     """An object in view.
 
-    `cue` (T,) is how strongly it shows the sign of sounding, 0 where it does not; `sounds` (T,) whether it does.
+    `cue` (T,) is how strongly it shows the sign of sounding, 0 where not at all; `sounds` (T,) whether it does.
     """
 
     category: str
@@ -66,11 +66,11 @@ def plan_scene(options: SynthOptions, rng: Generator) -> Scene:
     categories, absent = _draw_categories(options, rng)
     objects = _place_objects(categories, num_frames, options, rng)
     sounds = []
-    for category in dict.fromkeys(categories):
+    for category, role in _draw_roles(categories, options, rng).items():
         members = [index for index, name in enumerate(categories) if name == category]
-        cues, sounding, level = _draw_activity(len(members), num_frames, options, rng)
-        for index, cue, sound in zip(members, cues, sounding, strict=True):
-            objects[index] = replace(objects[index], cue=cue, sounds=sound)
+        cues, sounding, level = _draw_activity(len(members), role, num_frames, options, rng)
+        for index, cue, sounds_in in zip(members, cues, sounding, strict=True):
+            objects[index] = replace(objects[index], cue=cue, sounds=sounds_in)
         sounds.append(Sound(category, level))
     if absent is not None:
         sounds.append(Sound(absent, _draw_level(_draw_intervals(num_frames, options, rng), num_frames, rng)))
@@ -89,32 +89,47 @@ def _draw_categories(options: SynthOptions, rng: Generator) -> tuple[list[str], 
     return in_view, shuffled[count] if is_heard_from_afar else None
 
 
-def _draw_activity(
-    members: int, num_frames: int, options: SynthOptions, rng: Generator
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """When the objects of one class show the cue (members, T), when they sound (members, T), and its loudness (T,).
+def _draw_roles(categories: list[str], options: SynthOptions, rng: Generator) -> dict[str, str]:
+    """What each class in view does: it is "inactive", a "decoy" that only pretends to sound, or "audible".
 
-    In each active interval one object of the class acts: it sounds and shows it, or it only shows it (a decoy), or
-    the class is heard from beyond the frame.
+    Of the classes that are not inactive, the share that `options.decoy_probability` asks for are decoys, rounded
+    up or down at random: few videos are left without an object that sounds, and a cue promises no more than that.
+    """
+    classes = list(dict.fromkeys(categories))
+    roles = {
+        name: "inactive" if rng.random() < options.inactive_probability else "audible" for name in classes
+    }
+    active = [name for name in classes if roles[name] == "audible"]
+    num_decoys = int(len(active) * options.decoy_probability + rng.random())
+    return roles | {active[index]: "decoy" for index in rng.permutation(len(active))[:num_decoys]}
+
+
+def _draw_activity(
+    members: int, role: str, num_frames: int, options: SynthOptions, rng: Generator
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """What the objects of one class do.
+
+    In each active interval one of them acts: it sounds and shows it, or only shows it, or else the class is heard
+    from beyond the frame.
+
+    Returns:
+        The cue (members, T) of each, whether it sounds (members, T), and the loudness of the class (T,).
     """
     cues = np.zeros((members, num_frames))
     sounding = np.zeros((members, num_frames), bool)
     loudness = np.zeros(num_frames)
-    if rng.random() < options.inactive_probability:
+    if role == "inactive":
         return cues, sounding, loudness
     for interval in _draw_intervals(num_frames, options, rng):
         level = _draw_level([interval], num_frames, rng)
         member = rng.integers(members)
-        is_decoy = rng.random() < options.decoy_probability
-        is_offscreen = rng.random() < options.offscreen_probability
-        if is_decoy:
+        is_decoy = role == "decoy" or rng.random() < options.decoy_interval_probability
+        is_offscreen = not is_decoy and rng.random() < options.offscreen_probability
+        if not is_offscreen:
             cues[member] += level
-        elif is_offscreen:
+        if not is_decoy:
             loudness += level
-        else:
-            cues[member] += level
-            loudness += level
-            sounding[member, interval] = True
+            sounding[member, interval] = not is_offscreen
     return cues, sounding, loudness
 
 
@@ -151,11 +166,7 @@ def _place_objects(
     objects: list[SceneObject] = []
     for category in categories:
         diameter = rng.uniform(*options.object_size) * options.height
-        is_free = rng.random() < options.overlap_probability
-        paths = [_draw_path(diameter, num_frames, options, rng) for _ in range(PATHS_TRIED)]
-        path = paths[0] if is_free else min(paths, key=lambda path: _overlap(path, diameter, objects))
-        if rng.random() < options.leave_probability:
-            path = _leave(path, diameter, options, rng)
+        path = _draw_path(diameter, num_frames, objects, options, rng)
         silent = np.zeros(num_frames)
         objects.append(
             SceneObject(category, diameter, _draw_variation(rng), path, cue=silent, sounds=silent > 0)
@@ -172,40 +183,57 @@ def _draw_variation(rng: Generator) -> Variation:
     )
 
 
-def _draw_path(diameter: float, num_frames: int, options: SynthOptions, rng: Generator) -> Path:
-    """A slow swing around a place, mostly within the frame."""
+def _draw_path(
+    diameter: float, num_frames: int, others: list[SceneObject], options: SynthOptions, rng: Generator
+) -> Path:
+    """A path that keeps clear of the other objects as well as it can, or one that does not care."""
+    centres = _draw_centres(diameter, num_frames, options, rng)
+    chosen = (
+        0 if rng.random() < options.overlap_probability else np.argmin(_overlap(centres, diameter, others))
+    )
+    centre = centres[chosen]
+    if rng.random() < options.leave_probability:
+        centre = _leave(centre, diameter, options, rng)
     seconds = np.arange(num_frames) / options.fps
-    size = np.array([options.width, options.height])
-    period = rng.uniform(10, 25, size=2)
-    # A sine of amplitude A and period P moves at 4 A / P on average.
-    reach = np.maximum(0, size / 2 - 0.55 * diameter)
-    amplitude = np.minimum(options.speed * options.height * period / 4 * rng.uniform(0.5, 1, size=2), reach)
-    place = size / 2 + (reach - amplitude) * rng.uniform(-1, 1, size=2)
-    phase = rng.uniform(0, 2 * np.pi, size=4)
-    centre = place + amplitude * np.sin(2 * np.pi * seconds[:, None] / period + phase[:2])
-    tilt = rng.uniform(-10, 10) + 8 * np.sin(seconds * rng.uniform(0.3, 0.8) + phase[2])
-    scale = 1 + 0.08 * np.sin(seconds * rng.uniform(0.3, 0.8) + phase[3])
+    phase = rng.uniform(0, 2 * np.pi, size=2)
+    tilt = rng.uniform(-10, 10) + 8 * np.sin(seconds * rng.uniform(0.3, 0.8) + phase[0])
+    scale = 1 + 0.08 * np.sin(seconds * rng.uniform(0.3, 0.8) + phase[1])
     return Path(centre, tilt, scale)
 
 
-def _overlap(path: Path, diameter: float, objects: list[SceneObject]) -> float:
-    """How much an object on a path would cover of others or be covered, summed over frames; 0 if nothing."""
-    total = 0.0
-    for other in objects:
-        distance = np.linalg.norm(path.centre - other.path.centre, axis=1)
+def _draw_centres(
+    diameter: float, num_frames: int, options: SynthOptions, rng: Generator
+) -> NDArray[np.float64]:
+    """Paths to choose from (P, T, 2): slow swings around a place, mostly within the frame."""
+    seconds = np.arange(num_frames)[:, None] / options.fps
+    size = np.array([options.width, options.height])
+    shape = (PATHS_TRIED, 1, 2)
+    period = rng.uniform(10, 25, shape)
+    reach = np.maximum(0, size / 2 - 0.45 * diameter)
+    # A sine of amplitude A and period P moves at 4 A / P on average.
+    amplitude = np.minimum(options.speed * options.height * period / 4 * rng.uniform(0.5, 1, shape), reach)
+    place = size / 2 + (reach - amplitude) * rng.uniform(-1, 1, shape)
+    return place + amplitude * np.sin(2 * np.pi * (seconds / period + rng.uniform(0, 1, shape)))
+
+
+def _overlap(centres: NDArray[np.float64], diameter: float, others: list[SceneObject]) -> NDArray[np.float64]:
+    """How close each path (P, T, 2) comes to other objects, summed over frames: (P,), 0 if it keeps clear."""
+    total = np.zeros(len(centres))
+    for other in others:
+        distance = np.linalg.norm(centres - other.path.centre, axis=2)
         touching = 0.6 * (diameter + other.diameter)
-        total += np.clip(1 - distance / touching, 0, None).sum()
+        total += np.clip(1 - distance / touching, 0, None).sum(axis=1)
     return total
 
 
-def _leave(path: Path, diameter: float, options: SynthOptions, rng: Generator) -> Path:
-    """Lead a path out of the frame to the nearer side, and back after a while."""
-    seconds = np.arange(len(path.centre)) / options.fps
+def _leave(
+    centre: NDArray[np.float64], diameter: float, options: SynthOptions, rng: Generator
+) -> NDArray[np.float64]:
+    """Lead a path (T, 2) out of the frame to the nearer side, and back after a while."""
+    seconds = np.arange(len(centre)) / options.fps
     away, ramp = rng.uniform(1, 4), 1.5
-    middle = rng.uniform(0, seconds[-1])
-    outside = np.clip((away / 2 + ramp - np.abs(seconds - middle)) / ramp, 0, 1)
-    turn = path.centre[int(np.argmax(outside)), 0]
-    exit_x = -diameter if turn < options.width / 2 else options.width + diameter
-    centre = path.centre.copy()
-    centre[:, 0] += outside * (exit_x - centre[:, 0])
-    return replace(path, centre=centre)
+    outside = np.clip((away / 2 + ramp - np.abs(seconds - rng.uniform(0, seconds[-1]))) / ramp, 0, 1)
+    is_left = centre[outside.argmax(), 0] < options.width / 2
+    exit_x = -diameter if is_left else options.width + diameter
+    shift = outside * (exit_x - centre[:, 0])
+    return centre + np.stack([shift, np.zeros_like(shift)], axis=1)

@@ -1,7 +1,7 @@
 """What the classes sound like, and how their sounds are mixed to one track.
 
-A timbre is a carrier, either a stack of harmonics or noise, under a spectral envelope of one or two humps, swelling
-at its own rate. Humps, pitch and rate differ from class to class, within VGGish's band of 125–7500 Hz.
+A timbre is a carrier, either a stack of harmonics or noise, under a spectral envelope of one or two humps,
+swelling at its own rate. Humps, pitch and rate differ from class to class, within VGGish's band of 125–7500 Hz.
 Dimensions: N samples, T frames.
 """
 
@@ -27,8 +27,8 @@ WAVETABLE_LENGTH = 4096
 class Timbre:
     """How a class sounds.
 
-    `pitch` in Hz, 0 for noise; `humps` as pairs of centre in Hz and width in octaves; `rate` in Hz and `depth`
-    in [0, 1] of its swelling; `bend` in semitones, up and down at `bend_rate` Hz.
+    `pitch` in Hz, 0 for noise; `humps` as pairs of centre in Hz and width in octaves; `rate` in Hz and
+    `depth` in [0, 1] of its swelling; `bend` in semitones, up and down at `bend_rate` Hz.
     """
 
     pitch: float
@@ -72,7 +72,11 @@ TIMBRES: dict[str, Timbre] = {
 def make_track(
     sounds: tuple[Sound, ...], num_frames: int, options: SynthOptions, rng: Generator
 ) -> NDArray[np.int16]:
-    """Mix the sounds of a video with background noise: 16-bit mono (N,) at `SAMPLE_RATE`, T / fps seconds long."""
+    """Mix the sounds of a video with background noise.
+
+    Returns:
+        16-bit mono (N,) at `SAMPLE_RATE`, T / fps seconds long.
+    """
     boundaries = np.round(np.arange(num_frames + 1) / options.fps * SAMPLE_RATE).astype(int)
     track = options.sound_noise * LOUDNESS * _shaped_noise(int(boundaries[-1]), ((400.0, 2.0),), rng)
     for sound in sounds:
@@ -83,11 +87,10 @@ def make_track(
 def _play(timbre: Timbre, gain: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     """The sound (N,) of a timbre under a loudness contour."""
     time = np.arange(len(gain)) / SAMPLE_RATE
-    if timbre.pitch:
-        carrier = _harmonics(timbre, time, rng)
-    else:
-        carrier = _shaped_noise(len(gain), timbre.humps, rng)
-    swell = 1 - timbre.depth * (0.5 + 0.5 * np.sin(2 * np.pi * timbre.rate * time + rng.uniform(0, 2 * np.pi)))
+    carrier = _harmonics(timbre, time, rng) if timbre.pitch else _shaped_noise(len(gain), timbre.humps, rng)
+    swell = 1 - timbre.depth * (
+        0.5 + 0.5 * np.sin(2 * np.pi * timbre.rate * time + rng.uniform(0, 2 * np.pi))
+    )
     swell /= np.sqrt((1 - timbre.depth / 2) ** 2 + timbre.depth**2 / 8)  # to a root mean square of 1
     return carrier * swell * gain
 
@@ -124,7 +127,7 @@ def _shaped_noise(
 
 
 def _envelope(frequencies: NDArray, humps: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
-    """Amplitude at each frequency: bell curves over the octaves, the second and later ones at half the height."""
+    """Amplitude at each frequency: bell curves over the octaves, the second at half the height of the first."""
     heights = [1.0] + [0.5] * (len(humps) - 1)
     return sum(
         height * np.exp(-0.5 * (np.log2(frequencies / centre) / width) ** 2)

@@ -1,7 +1,7 @@
 """Writing a SynthAVIS data set, in AVISeg's format on disk (avis/data/aviseg.py), over several processes.
 
-Every video is drawn from its own random stream, so that neither order nor number of processes matters. The JSON of
-a split is written last: where it exists, the split is complete.
+Every video is drawn from its own random stream, so that neither order nor number of processes matters. The JSON
+of a split is written last: where it exists, the split is complete.
 """
 
 import json
@@ -50,8 +50,8 @@ def make_synthavis(
     Args:
         root: folder of the data set, made if need be.
         options: content, size, difficulty and seed.
-        workers: processes; by default as many as there are cores and the data set is worth. With more than one, a
-            script must guard its main part by `if __name__ == "__main__"`, as always with multiprocessing.
+        workers: processes; by default as many as there are cores and the data set is worth. With more than one,
+            a script must guard its main part by `if __name__ == "__main__"`, as always with multiprocessing.
         progress: whether to show a progress bar.
         overwrite: whether to replace a data set of other options.
 
@@ -97,7 +97,9 @@ def _claim(root: Path, recipe: dict, overwrite: bool) -> None:
         _remove(root)
     foreign = [name for split in SPLITS for name in (split, f"{split}.json") if (root / name).exists()]
     if foreign:
-        raise FileExistsError(f"{root} holds {', '.join(foreign)}, not made by SynthAVIS: choose another folder")
+        raise FileExistsError(
+            f"{root} holds {', '.join(foreign)}, not made by SynthAVIS: choose another folder"
+        )
     root.mkdir(parents=True, exist_ok=True)
     _write_json(recipe_file, recipe)
 
@@ -135,7 +137,7 @@ def _run(write: partial, jobs: list, workers: int, progress: bool) -> Iterator[t
 
 
 def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tuple[dict, list[dict]]:
-    """Write a video's frames and sound; its entry and annotations for the JSON, without ids but the video's."""
+    """Write a video's frames and sound; its entry for the JSON, and its annotations without ids."""
     split, index = job
     rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(SPLITS.index(split), index)))
     name = f"{split}_{index:05d}"
@@ -159,10 +161,12 @@ def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tup
 
 
 def _annotate(scene: Scene, visible: list[list[dict | None]], options: SynthOptions) -> list[dict]:
-    """The annotations of the objects that sound in view: their visible masks, None where silent or out of view."""
+    """The objects that sound in view: their visible masks, None where they are silent or out of view."""
     annotations = []
     for number, thing in enumerate(scene.objects):
-        masks = [frame[number] if sounds else None for frame, sounds in zip(visible, thing.sounds, strict=True)]
+        masks = [
+            frame[number] if sounds else None for frame, sounds in zip(visible, thing.sounds, strict=True)
+        ]
         if any(masks):
             annotations.append(
                 {
@@ -193,7 +197,8 @@ def _dataset(made: list[tuple[dict, list[dict]]], recipe: dict, split: str) -> d
         "info": {"description": f"SynthAVIS, {split} split", **recipe},
         "videos": [video for video, _ in made],
         "categories": [
-            {"id": number, "name": name} for number, name in enumerate(recipe["options"]["categories"], start=1)
+            {"id": number, "name": name}
+            for number, name in enumerate(recipe["options"]["categories"], start=1)
         ],
         "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, start=1)],
     }
