@@ -91,15 +91,19 @@ def run_rank(rank, port, cfg, results):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     comm.create_local_process_group(2)
+    cfg.DATALOADER.NUM_WORKERS = 2
     seen = [(clip["video_id"], clip["frame_indices"], clip["image"][0].sum().item())
             for batch in batches(cfg, 4, start=1) for clip in batch]  # fmt: skip
     videos = [video["video_id"] for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for video in batch]
+    cfg.SOLVER.IMS_PER_BATCH = 3
+    with pytest.raises(ValueError, match="IMS_PER_BATCH 3 cannot be split over 2 processes"):
+        build_train_loader(cfg)
     results.put((rank, seen, videos))
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_share_what_one_would_see(augmented):
-    context = multiprocessing.get_context("spawn")
+def test_two_processes_with_workers_share_what_one_would_see(augmented):
+    context = multiprocessing.get_context("fork")  # as the loader's own workers; spares them the imports
     results, port = context.SimpleQueue(), free_port()
     processes = [context.Process(target=run_rank, args=(rank, port, augmented, results)) for rank in range(2)]
     for process in processes:
