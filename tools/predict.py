@@ -2,9 +2,7 @@
 """Find the sounding objects of videos: an overlay video with the original sound, and a JSON, for each."""
 
 import argparse
-import json
 import logging
-import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -14,6 +12,7 @@ from torch import OutOfMemoryError
 from tqdm import tqdm
 
 from avis.engine import exit_on_bad_input, load_cfg
+from avis.evaluation import write_json
 from avis.inference import VideoPredictor, VideoSource, get_categories, make_report, open_video
 from avis.visualization import write_overlay_video
 
@@ -105,15 +104,6 @@ def predict(predictor: VideoPredictor, video: VideoSource, categories: list[dict
 
 # A bar on terminals only.
 progress = partial(tqdm, unit=" frames", leave=False, disable=None)
-
-
-def write_json(path: Path, content: dict) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(content))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -2,27 +2,22 @@
 """Draw the predictions for a data set: overlay videos, and a picture of predictions beside ground truth."""
 
 import argparse
-import json
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from detectron2.data.detection_utils import read_image
 from tqdm import tqdm
 
 from avis.data import get_dataset_records, get_metadata
 from avis.engine import exit_on_bad_input, load_cfg
-from avis.structures import VideoPrediction
-from avis.visualization import (
-    ComparedVideo,
-    draw_comparison,
-    ground_truth_tracks,
-    predicted_tracks,
-    read_frames,
-    shown_frames,
-    write_overlay_video,
-)
+from avis.evaluation import load_ground_truth, load_predictions
+from avis.evaluation.tracks import GroundTruth, MaskTrack
+from avis.structures import Track, VideoPrediction
+from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video
 
 EPILOG = """\
 example:
@@ -60,32 +55,30 @@ def main() -> None:
     if dataset is None:
         raise ValueError("give --dataset, or a config with DATASETS.TEST")
     records = spread(get_dataset_records([dataset]), args.num_videos)
-    metadata = get_metadata(dataset)
-    predictions = predicted_tracks(
-        read_results(args.predictions),
-        records,
-        metadata.thing_dataset_id_to_contiguous_id,
-        args.score_threshold,
-    )
+    truth = load_ground_truth(get_metadata(dataset).json_file)
+    predicted = load_predictions(args.predictions, truth)
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
+    class_names, fps = list(truth.categories.values()), cfg.INPUT.FPS
+    compared = []
     for record in tqdm(records, desc="drawing", unit=" videos", disable=None):
-        draw_overlay(record, predictions[record["video_id"]], metadata.thing_classes, cfg.INPUT.FPS, output)
-    compared = [compare(record, predictions[record["video_id"]]) for record in records]
-    picture = draw_comparison(compared, metadata.thing_classes, cfg.INPUT.FPS)
-    write_png(output / "comparison.png", picture)
+        annotated = [track for track in truth.tracks[record["video_id"]] if not track.is_crowd]
+        found = [track for track in predicted[record["video_id"]] if track.score > args.score_threshold]
+        found.sort(key=lambda track: track.score, reverse=True)
+        prediction = to_prediction(record, found, truth)
+        draw_overlay(record, prediction, class_names, fps, output)
+        compared.append(compare(record, to_prediction(record, annotated, truth), prediction))
+    write_png(output / "comparison.png", draw_comparison(compared, class_names, fps))
     logger.info("%d videos and comparison.png written to %s", len(records), output)
 
 
-def read_results(path: str) -> list[dict]:
-    try:
-        results = json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    needed = {"video_id", "score", "category_id", "segmentations"}
-    if not isinstance(results, list) or not all(isinstance(r, dict) and needed <= r.keys() for r in results):
-        raise ValueError(f"{path} is no results.json: a list of objects with {', '.join(sorted(needed))}")
-    return results
+def to_prediction(record: dict, tracks: list[MaskTrack], truth: GroundTruth) -> VideoPrediction:
+    """Tracks as the drawing functions take them; annotated ones score 1."""
+    class_indices = {category_id: index for index, category_id in enumerate(truth.categories)}
+    converted = [
+        Track(getattr(track, "score", 1.0), class_indices[track.category_id], track.masks) for track in tracks
+    ]
+    return VideoPrediction(record["video_id"], record["height"], record["width"], record["length"], converted)
 
 
 def spread(records: list[dict], number: int) -> list[dict]:
@@ -102,13 +95,19 @@ def draw_overlay(
     record: dict, prediction: VideoPrediction, class_names: list[str], fps: float, output: Path
 ) -> None:
     path = output / f"{video_name(record)}.mp4"
-    write_overlay_video(path, read_frames(record), prediction, class_names, fps, record["audio_file"])
+    frames = read_frames(record, range(record["length"]))
+    write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"])
 
 
-def compare(record: dict, prediction: VideoPrediction) -> ComparedVideo:
+def read_frames(record: dict, frame_indices: Iterable[int]) -> Iterator[np.ndarray]:
+    for t in frame_indices:
+        yield read_image(record["file_names"][t], "RGB")
+
+
+def compare(record: dict, ground_truth: VideoPrediction, prediction: VideoPrediction) -> ComparedVideo:
     shown = shown_frames(record["length"])
     frames = dict(zip(shown, read_frames(record, shown), strict=True))
-    return ComparedVideo(video_name(record), frames, ground_truth_tracks(record), prediction)
+    return ComparedVideo(video_name(record), frames, ground_truth, prediction)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

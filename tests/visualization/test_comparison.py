@@ -1,7 +1,6 @@
 """Predictions beside ground truth: association, colours, and the tool that draws both for a data set."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
 
-from avis.data import decode_video, get_dataset_records, has_audio_stream
+from avis.data import decode_video, has_audio_stream
 from avis.structures import Track, VideoPrediction
 from avis.visualization import (
     ComparedVideo,
     draw_comparison,
-    ground_truth_tracks,
     match_tracks,
-    predicted_tracks,
     shown_frames,
 )
 from avis.visualization.comparison import track_iou
 from avis.visualization.drawing import track_color
-from tests.data_pipeline.small_dataset import HEIGHT, LENGTH, WIDTH, edit, write_split
+from tests.data_pipeline.small_dataset import HEIGHT, LENGTH, WIDTH, tracks, write_split
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize_predictions.py"
 
@@ -33,11 +30,6 @@ TOOL = Path(__file__).parents[2] / "tools" / "visualize_predictions.py"
 @pytest.fixture(scope="module")
 def json_file(tmp_path_factory):
     return write_split(tmp_path_factory.mktemp("visualization") / "my data")
-
-
-@pytest.fixture(scope="module")
-def records(json_file):
-    return get_dataset_records([str(json_file)])
 
 
 def results_of(json_file, score=0.9):
@@ -73,8 +65,11 @@ def test_tracks_are_matched_one_to_one_by_overlap():
     assert match_tracks(truth, []) == match_tracks([], predicted) == {}
 
 
-def test_matched_tracks_share_a_colour_in_the_picture(records):
-    truth = ground_truth_tracks(records[0])
+def test_matched_tracks_share_a_colour_in_the_picture():
+    blank = np.zeros((HEIGHT, WIDTH), np.uint8)
+    objects = [[blank if mask is None else mask for mask in masks] for masks in tracks(video_id=1)]
+    truth = VideoPrediction(1, HEIGHT, WIDTH, LENGTH, [track(masks) for masks in objects])
+    truth.tracks[1].category_id = 1
     predicted = VideoPrediction(1, HEIGHT, WIDTH, LENGTH, truth.tracks[::-1])
     frames = {t: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for t in shown_frames(LENGTH)}
     picture = draw_comparison([ComparedVideo("clip1", frames, truth, predicted)], ["violin", "dog"], fps=1.0)
@@ -96,45 +91,6 @@ def test_videos_of_different_widths_stand_one_under_the_other():
     assert together.shape == (sum(map(len, alone)), max(p.shape[1] for p in alone), 3)
 
 
-def test_ground_truth_takes_every_form_of_mask_and_leaves_crowds_out(tmp_path):
-    def use_other_forms(content):
-        first, second = content["annotations"][:2]
-        first["segmentations"] = [
-            [[4, 4, 20, 4, 20, 12, 4, 12]],
-            {"size": [HEIGHT, WIDTH], "counts": [9, 5, 3058]},
-        ]
-        first["segmentations"] += [[], None, None, None]
-        second["iscrowd"] = 1
-
-    json_file = edit(write_split(tmp_path), use_other_forms)
-    truth = ground_truth_tracks(get_dataset_records([str(json_file)])[0])
-    (track,) = truth.tracks
-    areas = [mask_utils.area(mask) if mask else None for mask in track.segmentations]
-    assert areas == [16 * 8, 5, None, None, None, None]
-
-
-def test_predictions_are_sorted_filtered_and_given_class_indices(json_file, records):
-    results = results_of(json_file)
-    results[0]["score"], results[1]["score"] = 0.2, 0.6
-    results.append({**results[0], "score": 0.8})
-    predictions = predicted_tracks(results, records[:1], {3: 0, 7: 1}, score_threshold=0.5)
-    assert list(predictions) == [1]
-    assert [(track.score, track.category_id) for track in predictions[1].tracks] == [(0.8, 0), (0.6, 1)]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"category_id": 4}, "video 1: the data set has no category 4"),
-        ({"segmentations": [None] * 5}, "video 1: 5 masks, the video has 6 frames"),
-    ],
-)
-def test_predictions_of_another_data_set_are_refused(json_file, records, change, message):
-    results = [{**results_of(json_file)[0], **change}]
-    with pytest.raises(ValueError, match=message):
-        predicted_tracks(results, records, {3: 0, 7: 1}, score_threshold=0.5)
-
-
 def test_the_tool_draws_a_data_set(json_file, tmp_path):
     results = tmp_path / "results.json"
     results.write_text(json.dumps(results_of(json_file)))
@@ -149,9 +105,3 @@ def test_the_tool_draws_a_data_set(json_file, tmp_path):
     assert len(list(decode_video(output / "clip3.mp4", fps=1))) == LENGTH
     assert has_audio_stream(output / "clip3.mp4")
     assert cv2.imread(str(output / "comparison.png")).shape[0] > 1000
-
-
-def test_a_file_that_is_no_prediction_is_named(json_file):
-    read_results = runpy.run_path(str(TOOL))["read_results"]
-    with pytest.raises(ValueError, match=r"train\.json is no results\.json"):
-        read_results(str(json_file))
