@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
+
+from avis.data.wav import WavSamples, find_samples
 
 # Sound codecs that go into an mp4 as they are; others are encoded again.
 _COPIED_CODECS = ("aac", "mp3")
@@ -24,10 +25,6 @@ _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 _AAC_RATE = 44100
 # Sound decoded ahead of the wanted start: compressed codecs need a block before they give the true signal.
 _PREROLL_SECONDS = 0.2
-# A WAV says all in its header; FFmpeg's usual search for more in megabytes of samples takes 30 ms a file.
-_PROBING = {".wav": {"probesize": "32768"}}
-# Sizes that a WAV written to a pipe announces, where the writer could not go back to fill them in.
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF)
 
 
 class MediaError(ValueError):
@@ -96,15 +93,16 @@ def read_waveform(
     Raises:
         MediaError: the file is missing, cannot be decoded, is cut off, or has no sound.
     """
+    wav = _find_wav_samples(path)
+    if wav is not None:
+        return wav.read(round(start * wav.sample_rate), _count(duration, wav.sample_rate)), wav.sample_rate
     with _open(path) as container:
-        _check_wav_is_whole(path)
         stream = _first_stream(container, "audio", path)
         rate = stream.codec_context.sample_rate
         origin = _origin(container, stream)
         if start > _PREROLL_SECONDS:
             container.seek(int((start - _PREROLL_SECONDS + origin) / stream.time_base), stream=stream)
-        count = None if duration is None else round(duration * rate)
-        return _read_mono(container, stream, round((start + origin) * rate), count), rate
+        return _read_mono(container, stream, round((start + origin) * rate), _count(duration, rate)), rate
 
 
 def write_video(
@@ -147,12 +145,16 @@ def write_video(
         unfinished.unlink(missing_ok=True)
 
 
-@contextmanager
-def _open(path: str | Path) -> Iterator[av.container.InputContainer]:
+def _require_file(path: str | Path) -> None:
     if not Path(path).is_file():
         raise MediaError(f"{path}: no such file")
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[av.container.InputContainer]:
+    _require_file(path)
     try:
-        with av.open(os.path.abspath(path), options=_PROBING.get(Path(path).suffix.lower())) as container:
+        with av.open(os.path.abspath(path)) as container:
             yield container
     except av.FFmpegError as error:
         raise MediaError(f"{path}: cannot be decoded ({error.strerror})") from error
@@ -198,6 +200,18 @@ def _origin(container: av.container.InputContainer, stream: av.AudioStream) -> F
     return (anchor.start_time or 0) * anchor.time_base
 
 
+def _find_wav_samples(path: str | Path) -> WavSamples | None:
+    _require_file(path)
+    try:
+        return find_samples(path)
+    except ValueError as error:
+        raise MediaError(str(error)) from error
+
+
+def _count(duration: float | None, sample_rate: int) -> int | None:
+    return None if duration is None else round(duration * sample_rate)
+
+
 def _read_mono(
     container: av.container.InputContainer, stream: av.AudioStream, first: int, count: int | None
 ) -> np.ndarray:
@@ -215,26 +229,6 @@ def _read_mono(
         if count is not None and length >= count:
             break
     return np.concatenate(blocks)[max(-lead, 0) :][:count]
-
-
-def _check_wav_is_whole(path: str | Path) -> None:
-    """FFmpeg reads a WAV that was cut off without a word, so its header is compared with its size."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
-            return
-        name, announced = _next_chunk(file)
-        while name not in (b"data", b""):
-            file.seek(announced + announced % 2, os.SEEK_CUR)
-            name, announced = _next_chunk(file)
-        present = os.path.getsize(path) - file.tell()
-    if announced not in _UNKNOWN_SIZES and present < announced:
-        raise MediaError(f"{path}: cut off: it announces {announced} bytes of sound and holds {present}")
-
-
-def _next_chunk(file: BinaryIO) -> tuple[bytes, int]:
-    """Name and size in bytes of the chunk that follows in a RIFF file; an empty name at its end."""
-    header = file.read(8)
-    return (header[:4], int.from_bytes(header[4:], "little")) if len(header) == 8 else (b"", 0)
 
 
 def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:

@@ -109,6 +109,42 @@ def test_a_part_of_a_wav_is_the_part_of_the_whole(tmp_path):
     assert len(read_waveform(tmp_path / "a.wav", 7.0, 0.5)[0]) == 0
 
 
+def write_with_ffmpeg(path, codec, channels, num_samples=5000, rate=22050):
+    """Noise in a WAV of FFmpeg's making; returns what FFmpeg reads from it, (channels, N) within [-1, 1]."""
+    noise = np.random.default_rng(0).uniform(-1, 1, (channels, num_samples)).astype(np.float32)
+    layout = {1: "mono", 2: "stereo", 3: "2.1"}[channels]
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(noise, format="fltp", layout=layout)
+        frame.sample_rate = rate
+        for block in av.AudioResampler(format=stream.format).resample(frame):
+            output.mux(stream.encode(block))
+        output.mux(stream.encode(None))
+    to_float = av.AudioResampler(format="fltp")
+    with av.open(str(path)) as file:
+        blocks = [block.to_ndarray() for frame in file.decode(audio=0) for block in to_float.resample(frame)]
+    return np.concatenate(blocks, axis=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(
+    "codec", [f"pcm_{kind}" for kind in ("u8", "s16le", "s24le", "s32le", "f32le", "f64le")]
+)
+def test_wavs_of_all_kinds_are_read_as_ffmpeg_reads_them(tmp_path, codec, channels):
+    expected = write_with_ffmpeg(tmp_path / "a.wav", codec, channels).mean(axis=0)
+    waveform, rate = read_waveform(tmp_path / "a.wav")
+    assert rate == 22050 and len(waveform) == 5000
+    # FFmpeg rounds 32-bit integers to float32 in another order than the mean.
+    np.testing.assert_allclose(waveform, expected, atol=1e-6)
+    part, _ = read_waveform(tmp_path / "a.wav", 0.1, 0.05)
+    np.testing.assert_array_equal(part, waveform[2205 : 2205 + 1102])
+
+
+def test_a_compressed_wav_is_read(tmp_path):
+    expected = write_with_ffmpeg(tmp_path / "a.wav", "pcm_mulaw", 1)[0]
+    np.testing.assert_array_equal(read_waveform(tmp_path / "a.wav")[0], expected)
+
+
 def test_a_video_without_sound_says_so(tmp_path):
     silent = mux(tmp_path / "silent.mp4", num_frames=3)
     assert not has_audio_stream(silent)
