@@ -4,18 +4,17 @@
 import argparse
 import logging
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from tqdm import tqdm
 
 from avis.data import get_dataset_records, get_metadata
 from avis.engine import exit_on_bad_input, load_cfg
 from avis.evaluation import load_ground_truth, load_predictions
 from avis.evaluation.tracks import GroundTruth, MaskTrack
+from avis.inference import read_pictures
 from avis.structures import Track, VideoPrediction
 from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video
 
@@ -95,18 +94,13 @@ def draw_overlay(
     record: dict, prediction: VideoPrediction, class_names: list[str], fps: float, output: Path
 ) -> None:
     path = output / f"{video_name(record)}.mp4"
-    frames = read_frames(record, range(record["length"]))
+    frames = read_pictures(record["file_names"])
     write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"])
-
-
-def read_frames(record: dict, frame_indices: Iterable[int]) -> Iterator[np.ndarray]:
-    for t in frame_indices:
-        yield read_image(record["file_names"][t], "RGB")
 
 
 def compare(record: dict, ground_truth: VideoPrediction, prediction: VideoPrediction) -> ComparedVideo:
     shown = shown_frames(record["length"])
-    frames = dict(zip(shown, read_frames(record, shown), strict=True))
+    frames = dict(zip(shown, read_pictures([record["file_names"][t] for t in shown]), strict=True))
     return ComparedVideo(video_name(record), frames, ground_truth, prediction)
 
 

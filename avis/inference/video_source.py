@@ -65,7 +65,7 @@ def _open_folder(path: Path, fps: float) -> VideoSource:
     if not pictures:
         raise MediaError(f"{path}: the folder holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
     pictures.sort(key=lambda file: _natural_key(file.name))
-    return VideoSource(path.name, fps, _find_wav(path), partial(_read_pictures, pictures))
+    return VideoSource(path.name, fps, _find_wav(path), partial(read_pictures, pictures))
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:
@@ -83,7 +83,12 @@ def _find_wav(folder: Path) -> str | None:
     return next((str(file) for file in candidates if file.is_file()), None)
 
 
-def _read_pictures(files: Sequence[Path]) -> Iterator[np.ndarray]:
+def read_pictures(files: Sequence[str | Path]) -> Iterator[np.ndarray]:
+    """Read the frames of a video, RGB uint8 (H, W, 3).
+
+    Raises:
+        MediaError: a file is missing, broken, or of another size than the first.
+    """
     shape = None
     for file in files:
         try:
@@ -93,5 +98,5 @@ def _read_pictures(files: Sequence[Path]) -> Iterator[np.ndarray]:
         shape = shape or image.shape
         if image.shape != shape:
             sizes = [f"{height}×{width}" for height, width, _ in (image.shape, shape)]
-            raise MediaError(f"{file} is {sizes[0]}, {files[0].name} is {sizes[1]}")
+            raise MediaError(f"{file} is {sizes[0]}, {files[0]} is {sizes[1]}")
         yield image

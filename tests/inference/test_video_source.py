@@ -83,5 +83,5 @@ def test_a_broken_picture_is_named(folder):
 
 def test_a_picture_of_another_size_is_named(folder):
     grey(0, size=(10, 20)).save(folder / "5.png")
-    with pytest.raises(MediaError, match=r"5\.png is 20×10, 1\.png is 48×64"):
+    with pytest.raises(MediaError, match=r"5\.png is 20×10, .*1\.png is 48×64"):
         list(open_video(folder, 1.0).frames())
