@@ -36,4 +36,5 @@ step "4/5 Drawing predictions for held-out videos: $output/pictures"
 run tools/visualize_predictions.py --config-file "$config" --output "$output/pictures" \
   --predictions "$output/inference/synthavis_val/results.json"
 step "5/5 Evaluation with the videos' own sound, with silence, with another video's sound"
-run tools/check_listening.py --config-file "$config" --weights "$weights" --output "$output/metrics.json"
+run tools/check_listening.py --config-file "$config" --weights "$weights" --output "$output/metrics.json" \
+  OUTPUT_DIR "$output"
