@@ -37,7 +37,7 @@ class AVISCheckpointer(Checkpointer):
         Every process must call this: the generator states of all are collected, and the main process writes.
         """
         rng_states = comm.gather(get_rng_state())
-        if not self.save_to_disk:
+        if not (self.save_dir and self.save_to_disk):
             return
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
         checkpoint = {"model": self.model.state_dict(), **states, "rng_states": rng_states, **extra}

@@ -98,7 +98,7 @@ def exit_on_bad_input() -> Iterator[None]:
     """
     try:
         yield
-    except (FloatingPointError, LookupError, OSError, ValueError) as error:
+    except (FloatingPointError, KeyError, OSError, ValueError) as error:
         logger.debug("Ended by this error:", exc_info=True)
         message = error.args[0] if isinstance(error, KeyError) else error
         log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
@@ -138,7 +138,7 @@ def _explain(error: Exception) -> str:
         return _explain_unknown_key(match[1])
     if match := WRONG_TYPE.search(text):
         wanted, value, key = match.groups()
-        return f"{key} cannot be {value}: it is a {wanted}"
+        return f"{key} cannot be {value}: its type is {wanted}"
     return text
 
 

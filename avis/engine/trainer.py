@@ -94,6 +94,8 @@ class AVISTrainer(TrainerBase):
         Returns:
             The results of the last evaluation, as `test` returns them; on the main process.
         """
+        for dataset_name in self.cfg.DATASETS.TEST:
+            self.build_evaluator(self.cfg, dataset_name)  # a missing test set shows now, not after training
         if self.start_iter < self.max_iter:
             self._batches = iter(self._open_train_loader())
         else:

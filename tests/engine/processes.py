@@ -1,11 +1,15 @@
 """What the processes of the launch tests run."""
 
-import sys
+import logging
+import random
+from argparse import Namespace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
+
+from avis.engine import exit_on_bad_input, setup
 
 
 def report(output_dir: str) -> None:
@@ -14,10 +18,16 @@ def report(output_dir: str) -> None:
     if comm.get_world_size() > 1:
         dist.all_reduce(values)
     facts = (comm.get_world_size(), comm.get_local_rank(), comm.get_local_size(), values.item())
-    Path(output_dir, f"rank{comm.get_rank()}").write_text(repr(facts))
+    Path(output_dir, f"facts{comm.get_rank()}").write_text(repr(facts))
 
 
-def report_and_exit(output_dir: str, code: int) -> None:
+@exit_on_bad_input()
+def set_up_and_fail(output_dir: str) -> None:
+    opts = ["OUTPUT_DIR", output_dir, "SEED", "5"]
+    cfg = setup(Namespace(config_file="", opts=opts, eval_only=False))
+    logger = logging.getLogger("avis.part")
+    logger.info("on %s, frozen: %s, random: %s", cfg.MODEL.DEVICE, cfg.is_frozen(), random.random())
+    logger.debug("for the file only")
     report(output_dir)
     comm.synchronize()
-    sys.exit(code)
+    raise ValueError("bad clip 7")

@@ -1,28 +1,51 @@
+import random
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from avis.engine import launch
 from tests.engine import processes
 
 
-def reports(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize("number", [0, 1])
 def test_one_process_runs_here(tmp_path: Path, number: int):
     launch(processes.report, number, args=(str(tmp_path),))
-    assert reports(tmp_path) == {"rank0": "(1, 0, 1, 1.0)"}
+    assert (tmp_path / "facts0").read_text() == "(1, 0, 1, 1.0)"
 
 
-@pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need no or two GPUs")
-def test_two_processes_form_a_group_and_their_exit_code_is_passed_on(tmp_path: Path):
+@pytest.mark.slow
+def test_two_processes_set_up_log_and_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("NO_COLOR", "1")
+    output_dir = tmp_path / "new" / "out put"
     with pytest.raises(SystemExit) as ended:
-        launch(processes.report_and_exit, 2, args=(str(tmp_path), 7))
-    assert ended.value.code == 7
-    assert reports(tmp_path) == {"rank0": "(2, 0, 2, 3.0)", "rank1": "(2, 1, 2, 3.0)"}
+        launch(processes.set_up_and_fail, 2, args=(str(output_dir),))
+    assert ended.value.code == 2
+
+    # They are a group.
+    for rank in (0, 1):
+        assert (output_dir / f"facts{rank}").read_text() == f"(2, {rank}, 2, 3.0)"
+
+    # The main process alone, and briefly, writes to the console; SEED + rank decides the random numbers.
+    console, errors = capfd.readouterr()
+    random_numbers = [random.Random(5 + rank).random() for rank in (0, 1)]
+    assert [line.split("]: ")[1] for line in console.splitlines()] == [
+        "No CUDA device: running on the CPU",
+        f"on cpu, frozen: True, random: {random_numbers[0]}",
+    ]
+    assert f"error: bad clip 7 [traceback in {output_dir}/log.txt]\n" in errors
+    assert "Traceback" not in errors
+
+    # The files have everything.
+    log = (output_dir / "log.txt").read_text()
+    for content in ("Environment info", "BACKBONE_MULTIPLIER", "for the file only", "Traceback (most"):
+        assert content in log
+    assert f"random: {random_numbers[1]}" in (output_dir / "log.txt.rank1").read_text()
+    assert yaml.safe_load((output_dir / "config.yaml").read_text())["SEED"] == 5
 
 
 def test_several_machines_need_an_address():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,6 @@ OVERRIDES = {
     "SOLVER.IMS_PER_BATCH": "2",
     "SOLVER.MAX_ITER": "4",
 }
-
-pytestmark = pytest.mark.slow
 
 
 def train_net(
@@ -66,6 +65,7 @@ def results(output_dir: Path) -> list[dict]:
     return sorted(tracks, key=lambda track: (track["video_id"], -track["score"]))
 
 
+@pytest.mark.slow
 def test_two_processes_train_evaluate_and_write_their_files(straight: Path):
     for name in ("config.yaml", "log.txt", "log.txt.rank1", "model_0000001.pth", "model_final.pth"):
         assert (straight / name).is_file()
@@ -74,6 +74,7 @@ def test_two_processes_train_evaluate_and_write_their_files(straight: Path):
     assert results(straight)
 
 
+@pytest.mark.slow
 def test_resumed_run_under_torchrun_ends_with_the_same_bits(
     straight: Path, synthavis_root: Path, tmp_path: Path
 ):
@@ -88,6 +89,7 @@ def test_resumed_run_under_torchrun_ends_with_the_same_bits(
     assert found["iteration"] == expected["iteration"] == 3
 
 
+@pytest.mark.slow
 def test_evaluation_on_one_process_gives_what_two_gave(straight: Path, synthavis_root: Path, tmp_path: Path):
     weights = straight / "model_final.pth"
     process = train_net(synthavis_root, ["--eval-only"], OUTPUT_DIR=tmp_path, MODEL__WEIGHTS=weights)
@@ -96,11 +98,15 @@ def test_evaluation_on_one_process_gives_what_two_gave(straight: Path, synthavis
     assert results(tmp_path) == results(straight)
 
 
-def test_mistake_ends_with_one_line_and_leaves_no_files(synthavis_root: Path, tmp_path: Path):
-    overrides = {"OUTPUT_DIR": tmp_path / "new", "SOLVER__MAX_ITERS": 3}
-    process = train_net(synthavis_root, ["--num-gpus", "2"], **overrides)
-    assert process.returncode == 2
-    assert process.stderr == (
+def test_mistake_in_the_config_ends_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    arguments = ["--num-gpus", "2", "OUTPUT_DIR", str(tmp_path / "new"), "SOLVER.MAX_ITERS", "3"]
+    monkeypatch.setattr(sys, "argv", ["train_net.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
         "error: command line: there is no config key 'SOLVER.MAX_ITERS'; did you mean 'SOLVER.MAX_ITER'?\n"
     )
     assert not list(tmp_path.iterdir())

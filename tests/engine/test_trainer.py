@@ -104,6 +104,14 @@ def test_finished_run_trains_no_more_but_evaluates(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pth")} == files
 
 
+def test_missing_test_set_shows_before_training(tmp_path: Path):
+    cfg = small_cfg(tmp_path)
+    cfg.DATASETS.TEST = (str(tmp_path / "absent.json"),)
+    with pytest.raises(FileNotFoundError, match=r"absent\.json"):
+        SmallTrainer(cfg).train()
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_a_checkpoint_resume_starts_from_the_weights(tmp_path: Path):
     source = train(small_cfg(tmp_path / "source"))
     cfg = small_cfg(tmp_path / "target", MAX_ITER=1)
