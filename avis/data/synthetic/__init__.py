@@ -12,8 +12,8 @@ Neither sense is enough:
 
 - An object that sounds shows it, by a bright rim and an open mouth, but so do decoys that make no sound: only
   hearing tells whether a class sounds at all.
-- Of two objects of a class only one shows the sign while the class is heard, and a class may be heard from beyond
-  the frame: only sight tells which object it is, if any.
+- Of two objects of a class only one shows the sign while the class is heard, and a class may be heard from
+  beyond the frame: only sight tells which object it is, if any.
 
 `SynthOptions` says what makes a data set harder or easier.
 """

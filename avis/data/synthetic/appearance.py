@@ -64,8 +64,8 @@ class Variation:
 class Sprite:
     """The picture of one object.
 
-    `colour` (h, w, 3) lies within 0 … 255, `opacity` (h, w) within 0 … 1; `rim` (h, w) is 1 along the edge, and
-    `from_mouth` (h, w) the distance from the mouth in halves of the object's size.
+    `colour` (h, w, 3) lies within 0 … 255, `opacity` (h, w) within 0 … 1; `rim` (h, w) is 1 along the edge,
+    and `from_mouth` (h, w) the distance from the mouth in halves of the object's size.
     """
 
     colour: NDArray[np.float32]

@@ -1,116 +1,104 @@
 """What a SynthAVIS data set holds and how hard it is."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from avis.data.categories import AVISEG_CATEGORIES
 
 SPLITS = ("train", "val", "test")
 
 
+def _option(default: object, explanation: str) -> Any:
+    return field(default=default, metadata={"help": explanation})
+
+
 @dataclass(frozen=True)
 class SynthOptions:
     """Size, content and difficulty of a SynthAVIS data set. The defaults resemble AVISeg.
 
-    Pairs are ranges, both ends included. Probabilities and fractions lie within [0, 1].
+    Pairs are ranges, both ends included; probabilities lie within [0, 1].
 
     Raises:
         ValueError: a value is out of its range; the message names the option.
     """
 
-    # Videos of each split; a split of 0 videos is not written.
-    train: int = 600
-    val: int = 100
-    test: int = 200
-    # Length of a video, and its frames per second.
-    seconds: tuple[float, float] = (10.0, 60.0)
-    fps: float = 1.0
-    # Frame size in pixels.
-    width: int = 640
-    height: int = 360
-    # The classes, ids 1 … K in this order. Fewer classes are easier.
-    categories: tuple[str, ...] = AVISEG_CATEGORIES
-    # Objects in a video, whether they sound or not.
-    objects: tuple[int, int] = (1, 4)
-    # Diameter of an object as a fraction of the frame's height. Larger objects are easier.
-    object_size: tuple[float, float] = (0.2, 0.5)
-    # Mean speed of an object, in frame heights per second.
-    speed: float = 0.08
-    # A video with two objects of one class, of which at most one sounds at a time.
-    pair_probability: float = 0.35
-    # A class in view that is silent throughout and shows no cue.
-    inactive_probability: float = 0.2
-    # Share of the time in which an active class is heard or shows the cue, and the length of such an interval.
-    activity: float = 0.6
-    interval_seconds: tuple[float, float] = (2.0, 8.0)
-    # An active class whose objects show the cue and make no sound throughout: the higher, the less vision alone
-    # can tell. And the same in one interval of a class that sounds in others: only a model that knows in which
-    # frame it hears what can tell.
-    decoy_probability: float = 0.5
-    decoy_interval_probability: float = 0.1
-    # An active interval of a class in view that comes from beyond the frame (its objects show no cue),
-    # and a video with the sound of a class that is not in view. The higher, the less hearing alone can tell.
-    offscreen_probability: float = 0.15
-    # An object that leaves the frame and comes back.
-    leave_probability: float = 0.25
-    # An object that moves where it likes, rather than where it overlaps the others least.
-    overlap_probability: float = 0.5
-    # Opacity of the cue on an object that sounds (or pretends to).
-    cue_strength: float = 1.0
-    # Standard deviation of the noise in the pictures, in grey levels of 255.
-    image_noise: float = 4.0
-    # Background noise in the sound, relative to the loudness of one object.
-    sound_noise: float = 0.1
-    # Data sets of the same options and seed are equal, byte for byte.
-    seed: int = 0
+    train: int = _option(600, "training videos; a split of 0 videos is not written")
+    val: int = _option(100, "validation videos")
+    test: int = _option(200, "test videos")
+    seconds: tuple[float, float] = _option((10.0, 60.0), "length of a video")
+    fps: float = _option(1.0, "frames per second")
+    width: int = _option(640, "of a frame, in pixels")
+    height: int = _option(360, "of a frame, in pixels")
+    categories: tuple[str, ...] = _option(
+        AVISEG_CATEGORIES, "classes, of AVISeg's 26, ids 1 … K in this order; fewer are easier"
+    )
+    objects: tuple[int, int] = _option((1, 4), "objects in a video, whether they sound or not")
+    object_size: tuple[float, float] = _option(
+        (0.2, 0.5), "diameter of an object as a fraction of the frame's height; larger ones are easier"
+    )
+    speed: float = _option(0.08, "mean speed of an object, in frame heights per second")
+    pair_probability: float = _option(
+        0.35, "a video has two objects of one class, of which at most one sounds at a time"
+    )
+    inactive_probability: float = _option(0.2, "a class in view is silent throughout and shows no cue")
+    activity: float = _option(0.6, "share of the time in which an active class is heard or shows the cue")
+    interval_seconds: tuple[float, float] = _option((2.0, 8.0), "how long it is so at a time")
+    decoy_probability: float = _option(
+        0.5,
+        "an active class shows the cue and never sounds; the higher, the less vision alone can tell",
+    )
+    decoy_interval_probability: float = _option(
+        0.1,
+        "the same in one interval of a class that sounds in others; only a model that knows in which frame "
+        "it hears what can tell",
+    )
+    offscreen_probability: float = _option(
+        0.15,
+        "in an interval, a class in view is heard from beyond the frame and shows no cue; and in a video, a "
+        "class not in view is heard; the higher, the less hearing alone can tell",
+    )
+    leave_probability: float = _option(0.25, "an object leaves the frame and comes back")
+    overlap_probability: float = _option(
+        0.5, "an object moves where it likes rather than where it covers others least"
+    )
+    cue_strength: float = _option(
+        1.0, "brightness of the cue on an object that sounds or pretends to, in (0, 1]"
+    )
+    image_noise: float = _option(4.0, "standard deviation of the noise in a picture, in grey levels of 255")
+    sound_noise: float = _option(0.1, "background noise, relative to the loudness of one object")
+    seed: int = _option(0, "data sets of the same options and seed are equal, byte for byte")
 
     def __post_init__(self) -> None:
         """Check every option."""
-        for name in SPLITS:
-            _require(getattr(self, name) >= 0, name, "must not be negative", self)
-        _require(
-            sum(getattr(self, name) for name in SPLITS) > 0,
-            "train",
-            "and val and test must not all be 0",
-            self,
-        )
-        for name in (field.name for field in fields(self) if field.name.endswith("probability")):
-            _require(0 <= getattr(self, name) <= 1, name, "must lie within [0, 1]", self)
+        for name in (*SPLITS, "speed", "image_noise", "sound_noise", "seed"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "must be finite and not negative")
         for name in ("seconds", "objects", "object_size", "interval_seconds"):
-            _check_range(name, self)
-        for name in ("fps", "speed", "image_noise", "sound_noise"):
-            _require(0 <= getattr(self, name) < math.inf, name, "must be finite and not negative", self)
-        _require(self.fps > 0, "fps", "must be positive", self)
-        _require(self.seconds[0] * self.fps >= 1, "seconds", "must last for at least one frame", self)
-        _require(0 < self.activity <= 1, "activity", "must lie within (0, 1]", self)
-        _require(0 < self.cue_strength <= 1, "cue_strength", "must lie within (0, 1]", self)
-        _require(self.object_size[1] <= 1, "object_size", "must not exceed the frame's height", self)
-        _require(self.seed >= 0, "seed", "must not be negative", self)
+            low, high = getattr(self, name)
+            self._check(name, 0 < low <= high < math.inf, "must be a range (low, high), 0 < low <= high")
+        for name in (option.name for option in fields(self) if option.name.endswith("probability")):
+            self._check(name, 0 <= getattr(self, name) <= 1, "must lie within [0, 1]")
+        for name in ("activity", "cue_strength"):
+            self._check(name, 0 < getattr(self, name) <= 1, "must lie within (0, 1]")
         for name in ("width", "height"):
-            _require(getattr(self, name) >= 32, name, "must be at least 32 pixels", self)
+            self._check(name, getattr(self, name) >= 32, "must be at least 32 pixels")
+        self._check("train", any(getattr(self, name) for name in SPLITS), "and val and test are all 0")
+        self._check("fps", 0 < self.fps < math.inf, "must be finite and positive")
+        self._check("seconds", self.seconds[0] * self.fps >= 1, "must last for at least one frame")
+        self._check("object_size", self.object_size[1] <= 1, "must not exceed the frame's height")
         self._check_categories()
 
     def _check_categories(self) -> None:
-        unknown = sorted(set(self.categories) - set(AVISEG_CATEGORIES))
-        _require(not unknown, "categories", f"{unknown} are not among {', '.join(AVISEG_CATEGORIES)}", self)
-        _require(len(self.categories) > 0, "categories", "must name at least one class", self)
-        _require(len(set(self.categories)) == len(self.categories), "categories", "names a class twice", self)
-        _require(
-            self.objects[1] <= len(self.categories),
-            "objects",
-            "must not exceed the number of categories",
-            self,
-        )
+        unknown = set(self.categories) - set(AVISEG_CATEGORIES)
+        self._check("categories", not unknown, f"must be among {', '.join(AVISEG_CATEGORIES)}")
+        is_distinct = len(set(self.categories)) == len(self.categories)
+        self._check("categories", is_distinct, "must differ")
+        is_enough = self.objects[1] <= len(self.categories)
+        self._check("categories", is_enough, f"must be at least as many as objects, {self.objects[1]}")
 
-
-def _check_range(name: str, options: SynthOptions) -> None:
-    low, high = getattr(options, name)
-    _require(0 < low <= high < math.inf, name, "must be a range low, high with 0 < low <= high", options)
-
-
-def _require(condition: bool, name: str, requirement: str, options: SynthOptions) -> None:
-    if not condition:
-        raise ValueError(f"{name} {requirement}, got {getattr(options, name)!r}")
+    def _check(self, name: str, condition: bool, requirement: str) -> None:
+        if not condition:
+            raise ValueError(f"{name} {requirement}, got {getattr(self, name)!r}")
 
 
 PRESETS = {

@@ -24,7 +24,7 @@ def render(
     """Draw a video frame by frame.
 
     Yields:
-        A frame, RGB (H, W, 3), and the visible part (N, H, W) of each object, nothing where it is out of view.
+        A frame, RGB (H, W, 3), and the visible part (N, H, W) of each object, empty where it is out of view.
     """
     background = _draw_background(options, rng)
     grain = rng.normal(0, options.image_noise, background.shape).astype(np.float32)

@@ -32,7 +32,7 @@ class Path:
 class SceneObject:
     """An object in view.
 
-    `cue` (T,) is how strongly it shows the sign of sounding, 0 where not at all; `sounds` (T,) whether it does.
+    `cue` (T,) is how strongly it shows the sign of sounding, 0 for not at all; `sounds` (T,) whether it does.
     """
 
     category: str
@@ -92,8 +92,8 @@ def _draw_categories(options: SynthOptions, rng: Generator) -> tuple[list[str], 
 def _draw_roles(categories: list[str], options: SynthOptions, rng: Generator) -> dict[str, str]:
     """What each class in view does: it is "inactive", a "decoy" that only pretends to sound, or "audible".
 
-    Of the classes that are not inactive, the share that `options.decoy_probability` asks for are decoys, rounded
-    up or down at random: few videos are left without an object that sounds, and a cue promises no more than that.
+    Of the classes that are not inactive, the share that `options.decoy_probability` asks for are decoys,
+    rounded up or down at random: few videos are left without an object that sounds, and cues tell no more.
     """
     classes = list(dict.fromkeys(categories))
     roles = {
@@ -109,8 +109,8 @@ def _draw_activity(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """What the objects of one class do.
 
-    In each active interval one of them acts: it sounds and shows it, or only shows it, or else the class is heard
-    from beyond the frame.
+    In each active interval one of them acts: it sounds and shows it, or only shows it, or else the class is
+    heard from beyond the frame.
 
     Returns:
         The cue (members, T) of each, whether it sounds (members, T), and the loudness of the class (T,).

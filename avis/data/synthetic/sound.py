@@ -1,16 +1,18 @@
 """What the classes sound like, and how their sounds are mixed to one track.
 
-A timbre is a carrier, either a stack of harmonics or noise, under a spectral envelope of one or two humps,
-swelling at its own rate. Humps, pitch and rate differ from class to class, within VGGish's band of 125–7500 Hz.
+A timbre is a carrier, either a stack of harmonics or noise, under a spectral envelope of two humps. It swells
+at its own rate. Humps, pitch and rate differ from class to class, within VGGish's 125–7500 Hz.
 Dimensions: N samples, T frames.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy import fft
 
 from avis.data.synthetic.options import SynthOptions
 from avis.data.synthetic.scene import Sound
@@ -18,54 +20,60 @@ from avis.data.synthetic.scene import Sound
 SAMPLE_RATE = 16000
 # Root mean square of one object's sound at level 1, where full scale is 1.
 LOUDNESS = 0.08
-# Sounds start and stop within this.
+# Sounds start and stop gently, within this time.
 FADE_SECONDS = 0.02
-WAVETABLE_LENGTH = 4096
+# Samples of one period in the table that harmonics are read from.
+PERIOD_LENGTH = 4096
+# Width of a hump, as a standard deviation.
+HUMP_MEL = 75.0
 
 
 @dataclass(frozen=True)
 class Timbre:
     """How a class sounds.
 
-    `pitch` in Hz, 0 for noise; `humps` as pairs of centre in Hz and width in octaves; `rate` in Hz and
-    `depth` in [0, 1] of its swelling; `bend` in semitones, up and down at `bend_rate` Hz.
+    `places` of the humps of its spectrum in `_PLACES_MEL`; `pitch` in Hz, 0 for noise; `rate` in Hz and
+    `depth` in [0, 1] of its swelling; `bend` of the pitch in semitones, up and down at `bend_rate` Hz.
     """
 
-    pitch: float
-    humps: tuple[tuple[float, float], ...]
+    places: tuple[int, int]
+    pitch: float = 0.0
     rate: float = 0.0
     depth: float = 0.0
     bend: float = 0.0
     bend_rate: float = 0.0
 
 
+# Thirteen places, evenly spread on the mel scale; two classes have at most one of their two humps in common.
+_PLACES_MEL = range(280, 280 + 13 * 190, 190)  # 200 Hz to 6.1 kHz
+
 TIMBRES: dict[str, Timbre] = {
-    "person": Timbre(150, ((600, 0.4), (2400, 0.25)), rate=4, depth=0.8),
-    "violin": Timbre(440, ((2600, 0.6),), bend=0.6, bend_rate=6),
-    "guitar": Timbre(196, ((900, 0.7),), rate=2.5, depth=0.9),
-    "cello": Timbre(147, ((350, 0.5), (1100, 0.3)), bend=0.5, bend_rate=5),
-    "flute": Timbre(1050, ((1050, 0.3),), bend=0.3, bend_rate=5),
-    "piano": Timbre(330, ((500, 0.6), (1400, 0.4)), rate=1.5, depth=0.95),
-    "ukulele": Timbre(520, ((1600, 0.4),), rate=5, depth=0.9),
-    "accordion": Timbre(294, ((1200, 0.9), (3800, 0.4)), rate=6, depth=0.35),
-    "guzheng": Timbre(620, ((3200, 0.5),), rate=3, depth=0.9, bend=2, bend_rate=3),
-    "clarinet": Timbre(233, ((700, 0.3), (3000, 0.2))),
-    "cat": Timbre(700, ((1500, 0.6),), bend=7, bend_rate=1.2),
-    "car": Timbre(0, ((220, 0.5),), rate=11, depth=0.6),
-    "saxophone": Timbre(260, ((1500, 0.3), (2800, 0.25)), bend=0.8, bend_rate=4),
-    "dog": Timbre(0, ((900, 0.5),), rate=3, depth=1.0),
-    "lawn_mover": Timbre(90, ((1500, 1.5),), rate=14, depth=0.7),
-    "tuba": Timbre(110, ((220, 0.5),)),
-    "banjo": Timbre(390, ((4500, 0.4), (1000, 0.25)), rate=8, depth=0.95),
-    "pipa": Timbre(830, ((5200, 0.4), (1700, 0.2)), rate=10, depth=0.9),
-    "bassoon": Timbre(125, ((480, 0.25),)),
-    "airplane": Timbre(0, ((5000, 0.5),)),
-    "tree_harvester": Timbre(0, ((2500, 0.5), (300, 0.3)), rate=7, depth=0.9),
-    "trumpet": Timbre(466, ((1900, 0.5), (4200, 0.3))),
-    "lion": Timbre(0, ((400, 0.3), (1300, 0.3)), rate=1, depth=0.9),
-    "bass": Timbre(125, ((150, 0.4),), rate=2, depth=0.9),
-    "erhu": Timbre(590, ((1200, 0.3), (6000, 0.3)), bend=1.2, bend_rate=5),
-    "horse": Timbre(0, ((3300, 0.25),), rate=12, depth=0.95),
+    "person": Timbre((2, 5), pitch=140, rate=4, depth=0.8),
+    "violin": Timbre((7, 10), pitch=440, bend=0.4, bend_rate=6),
+    "guitar": Timbre((3, 6), pitch=196, rate=2.5, depth=0.9),
+    "cello": Timbre((1, 6), pitch=180, bend=0.4, bend_rate=5),
+    "flute": Timbre((9, 12), pitch=1130, bend=0.3, bend_rate=5),
+    "piano": Timbre((0, 8), pitch=200, rate=1.5, depth=0.9),
+    "ukulele": Timbre((4, 9), pitch=530, rate=5, depth=0.9),
+    "accordion": Timbre((1, 9), pitch=120, rate=6, depth=0.35),
+    "guzheng": Timbre((8, 11), pitch=690, rate=3, depth=0.9),
+    "clarinet": Timbre((4, 7), pitch=265),
+    "cat": Timbre((6, 9), pitch=440, bend=4, bend_rate=1.2),
+    "car": Timbre((4, 12), rate=11, depth=0.6),
+    "saxophone": Timbre((5, 8), pitch=230, bend=0.6, bend_rate=4),
+    "dog": Timbre((3, 8), rate=3, depth=1.0),
+    "lawn_mover": Timbre((0, 10), rate=14, depth=0.7),
+    "tuba": Timbre((0, 3), pitch=100),
+    "banjo": Timbre((2, 10), pitch=280, rate=8, depth=0.9),
+    "pipa": Timbre((7, 12), pitch=740, rate=10, depth=0.9),
+    "bassoon": Timbre((1, 4), pitch=120),
+    "airplane": Timbre((1, 11)),
+    "tree_harvester": Timbre((3, 11), rate=7, depth=0.9),
+    "trumpet": Timbre((5, 10), pitch=460),
+    "lion": Timbre((2, 7), rate=1, depth=0.9),
+    "bass": Timbre((0, 5), pitch=100, rate=2, depth=0.9),
+    "erhu": Timbre((6, 11), pitch=590, bend=1, bend_rate=5),
+    "horse": Timbre((2, 12), rate=12, depth=0.9),
 }
 
 
@@ -78,7 +86,7 @@ def make_track(
         16-bit mono (N,) at `SAMPLE_RATE`, T / fps seconds long.
     """
     boundaries = np.round(np.arange(num_frames + 1) / options.fps * SAMPLE_RATE).astype(int)
-    track = options.sound_noise * LOUDNESS * _shaped_noise(int(boundaries[-1]), ((400.0, 2.0),), rng)
+    track = options.sound_noise * LOUDNESS * _coloured_noise(int(boundaries[-1]), _background_spectrum, rng)
     for sound in sounds:
         track += LOUDNESS * _play(TIMBRES[sound.category], _gain(sound.level, boundaries), rng)
     return np.round(np.clip(track, -1, 1) * 32767).astype(np.int16)
@@ -87,10 +95,12 @@ def make_track(
 def _play(timbre: Timbre, gain: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     """The sound (N,) of a timbre under a loudness contour."""
     time = np.arange(len(gain)) / SAMPLE_RATE
-    carrier = _harmonics(timbre, time, rng) if timbre.pitch else _shaped_noise(len(gain), timbre.humps, rng)
-    swell = 1 - timbre.depth * (
-        0.5 + 0.5 * np.sin(2 * np.pi * timbre.rate * time + rng.uniform(0, 2 * np.pi))
-    )
+    if timbre.pitch:
+        carrier = _harmonics(timbre, time, rng)
+    else:
+        carrier = _coloured_noise(len(gain), partial(_spectrum, timbre.places), rng)
+    swing = np.sin(2 * np.pi * timbre.rate * time + rng.uniform(0, 2 * np.pi))
+    swell = 1 - timbre.depth * (0.5 + 0.5 * swing)
     swell /= np.sqrt((1 - timbre.depth / 2) ** 2 + timbre.depth**2 / 8)  # to a root mean square of 1
     return carrier * swell * gain
 
@@ -98,41 +108,41 @@ def _play(timbre: Timbre, gain: NDArray[np.float64], rng: Generator) -> NDArray[
 def _harmonics(timbre: Timbre, time: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     """A stack of harmonics of root mean square 1, slightly out of tune, its pitch bending up and down."""
     bend = timbre.bend * np.sin(2 * np.pi * timbre.bend_rate * time + rng.uniform(0, 2 * np.pi))
-    frequency = timbre.pitch * 2 ** ((bend + rng.uniform(-0.3, 0.3)) / 12)
+    frequency = timbre.pitch * 2 ** ((bend + rng.uniform(-0.2, 0.2)) / 12)
     phase = np.cumsum(frequency) / SAMPLE_RATE + rng.uniform()
-    return _wavetable(timbre)[(phase * WAVETABLE_LENGTH).astype(int) % WAVETABLE_LENGTH]
+    return _period(timbre)[(phase * PERIOD_LENGTH).astype(int) % PERIOD_LENGTH]
 
 
 @cache
-def _wavetable(timbre: Timbre) -> NDArray[np.float64]:
-    """One period of a timbre (WAVETABLE_LENGTH,)."""
+def _period(timbre: Timbre) -> NDArray[np.float64]:
+    """One period of a stack of harmonics (PERIOD_LENGTH,)."""
     highest = int(0.45 * SAMPLE_RATE / (timbre.pitch * 2 ** (timbre.bend / 12)))
     harmonic = np.arange(1, highest + 1)
-    spectrum = np.zeros(WAVETABLE_LENGTH // 2 + 1, complex)
-    # Phases that grow with the square of the harmonic keep the peaks low (Schroeder, 1970).
-    spectrum[1 : highest + 1] = _envelope(harmonic * timbre.pitch, timbre.humps) * np.exp(
-        1j * np.pi * harmonic**2 / highest
-    )
-    return _unit(np.fft.irfft(spectrum))
+    spectrum = np.zeros(PERIOD_LENGTH // 2 + 1, complex)
+    # Phases that grow with the square of the harmonic's number keep the peaks low (Schroeder, 1970).
+    phase = np.exp(1j * np.pi * harmonic**2 / highest)
+    spectrum[1 : highest + 1] = _spectrum(timbre.places, harmonic * timbre.pitch) * phase
+    return _unit(fft.irfft(spectrum))
 
 
-def _shaped_noise(
-    num_samples: int, humps: tuple[tuple[float, float], ...], rng: Generator
-) -> NDArray[np.float64]:
-    """Gaussian noise (N,) of root mean square 1 under a spectral envelope."""
-    frequencies = np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE)
-    frequencies[0] = frequencies[1]
-    spectrum = np.fft.rfft(rng.standard_normal(num_samples))
-    return _unit(np.fft.irfft(spectrum * _envelope(frequencies, humps), num_samples))
+def _coloured_noise(
+    num_samples: int, spectrum: Callable[[NDArray], NDArray], rng: Generator
+) -> NDArray[np.float32]:
+    """Gaussian noise (N,) of root mean square 1 with a given amplitude at each frequency in Hz."""
+    frequencies = np.maximum(fft.rfftfreq(num_samples, 1 / SAMPLE_RATE), 1).astype(np.float32)
+    white = fft.rfft(rng.standard_normal(num_samples, dtype=np.float32))
+    return _unit(fft.irfft(white * spectrum(frequencies), num_samples))
 
 
-def _envelope(frequencies: NDArray, humps: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
-    """Amplitude at each frequency: bell curves over the octaves, the second at half the height of the first."""
-    heights = [1.0] + [0.5] * (len(humps) - 1)
-    return sum(
-        height * np.exp(-0.5 * (np.log2(frequencies / centre) / width) ** 2)
-        for height, (centre, width) in zip(heights, humps, strict=True)
-    )
+def _spectrum(places: tuple[int, int], frequencies: NDArray) -> NDArray:
+    """Amplitude at frequencies in Hz: bell curves around two places."""
+    mel = 1127 * np.log1p(frequencies / 700)  # the scale as HTK defines it
+    return sum(np.exp(-0.5 * ((mel - _PLACES_MEL[place]) / HUMP_MEL) ** 2) for place in places)
+
+
+def _background_spectrum(frequencies: NDArray) -> NDArray:
+    """Falling with the frequency, as that of wind and traffic does."""
+    return 1 / np.sqrt(np.maximum(frequencies, 50))
 
 
 def _unit(waveform: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Writing a SynthAVIS data set, in AVISeg's format on disk (avis/data/aviseg.py), over several processes.
 
-Every video is drawn from its own random stream, so that neither order nor number of processes matters. The JSON
-of a split is written last: where it exists, the split is complete.
+Every video is drawn from its own random stream, so that neither order nor number of processes matters. A
+split's JSON is written last: where it exists, the split is complete.
 """
 
 import json
@@ -34,8 +34,9 @@ GENERATOR_VERSION = "1.0"
 
 RECIPE_FILE = "synthavis.json"
 JPEG_QUALITY = 92
-# Frames that are worth one more process, whose start takes some seconds.
-FRAMES_PER_WORKER = 500
+# A worker takes some seconds to start: one for so much work, estimated from what a frame and a pixel take.
+SECONDS_PER_WORKER = 15
+SECONDS_PER_FRAME, SECONDS_PER_PIXEL = 3e-3, 6e-8
 
 
 def make_synthavis(
@@ -50,8 +51,8 @@ def make_synthavis(
     Args:
         root: folder of the data set, made if need be.
         options: content, size, difficulty and seed.
-        workers: processes; by default as many as there are cores and the data set is worth. With more than one,
-            a script must guard its main part by `if __name__ == "__main__"`, as always with multiprocessing.
+        workers: processes; by default as many as the work is worth, at most one a core. With more than
+            one, a script must guard its main part by `if __name__ == "__main__"`.
         progress: whether to show a progress bar.
         overwrite: whether to replace a data set of other options.
 
@@ -66,7 +67,7 @@ def make_synthavis(
         logger.info("%s is already complete", root)
         return
     jobs = [(split, index) for split in todo for index in range(getattr(options, split))]
-    workers = workers or _workers_worth(len(jobs), options)
+    workers = workers or _worthwhile_workers(len(jobs), options)
     made: dict[str, list] = {split: [] for split in todo}
     write = partial(_write_video, root, options)
     for (split, _), video in zip(jobs, _run(write, jobs, workers, progress), strict=True):
@@ -120,9 +121,10 @@ def _remove(root: Path) -> None:
     (root / RECIPE_FILE).unlink()
 
 
-def _workers_worth(videos: int, options: SynthOptions) -> int:
-    frames = videos * np.mean(options.seconds) * options.fps
-    return int(np.clip(frames // FRAMES_PER_WORKER, 1, os.cpu_count() or 1))
+def _worthwhile_workers(num_videos: int, options: SynthOptions) -> int:
+    frames = num_videos * np.mean(options.seconds) * options.fps
+    work = frames * (SECONDS_PER_FRAME + SECONDS_PER_PIXEL * options.width * options.height)
+    return int(np.clip(work / SECONDS_PER_WORKER, 1, os.cpu_count() or 1))
 
 
 def _run(write: partial, jobs: list, workers: int, progress: bool) -> Iterator[tuple[dict, list[dict]]]:
