@@ -25,7 +25,7 @@ Results = dict[VideoId, list[dict]]
 class AVISEvaluator(DatasetEvaluator):
     """Scores a model's predictions for a data set, and writes them down.
 
-    With several processes the results are those of one: predictions are put into the order of the data set,
+    With several processes the results are those of one: predictions are put into the order of the video ids,
     and a video that several processes have seen counts once.
     """
 
@@ -84,6 +84,8 @@ class AVISEvaluator(DatasetEvaluator):
         metrics = evaluate_tracks(truth, load_predictions(entries, truth))
         self._write("metrics.json", metrics)
         logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, len(entries), metrics_table(metrics))
+        if self.output_dir is not None:
+            logger.info("Predictions and metrics are in %s", self.output_dir)
         return OrderedDict(avis=metrics)
 
     def _collect(self) -> Results | None:
@@ -103,7 +105,5 @@ class AVISEvaluator(DatasetEvaluator):
             )
 
     def _write(self, name: str, content: list | dict) -> None:
-        if self.output_dir is None:
-            return
-        write_json(self.output_dir / name, content)
-        logger.info("Written: %s", self.output_dir / name)
+        if self.output_dir is not None:
+            write_json(self.output_dir / name, content)
