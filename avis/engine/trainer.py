@@ -66,9 +66,10 @@ class AVISTrainer(TrainerBase):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
-        self.model = _distribute(self.build_model(cfg))
-        self.model.train()
-        self.optimizer = self.build_optimizer(cfg, self.model)
+        model = self.build_model(cfg)
+        # Before the model is wrapped, because wrapping changes the parameters' names.
+        self.optimizer = self.build_optimizer(cfg, model)
+        self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.step = TrainingStep(self.model, self.optimizer, build_gradient_clipper(cfg), _amp_precision(cfg))
         self.checkpointer = AVISCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))

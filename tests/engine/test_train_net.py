@@ -19,6 +19,8 @@ OVERRIDES = {
     "INPUT.SAMPLING_FRAME_NUM": "2",
     "MODEL.DEVICE": "cpu",
     "MODEL.MASK_FORMER.TRAIN_NUM_POINTS": "64",
+    "SOLVER.BACKBONE_MULTIPLIER": "0.5",
+    "SOLVER.BASE_LR": "0.001",
     "SOLVER.CHECKPOINT_PERIOD": "2",
     "SOLVER.IMS_PER_BATCH": "2",
     "SOLVER.MAX_ITER": "4",
@@ -72,6 +74,9 @@ def test_two_processes_train_evaluate_and_write_their_files(straight: Path):
     expected = {"total_loss", "loss_ce", "loss_mask_0", "grad_norm", "lr", "avis/AP", "avis/AR10"}
     assert expected <= metrics(straight).keys()
     assert results(straight)
+    checkpoint = torch.load(straight / "model_final.pth", weights_only=True)
+    groups = checkpoint["trainer"]["optimizer"]["param_groups"]
+    assert {group["initial_lr"] for group in groups} == {0.001, 0.0005}  # the backbone's, too
 
 
 @pytest.mark.slow

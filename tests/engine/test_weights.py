@@ -182,7 +182,7 @@ class WithTwoBackbones(nn.Module):
         super().__init__()
         cfg = get_avis_cfg()
         cfg.MODEL.BACKBONE.NAME = "build_resnet_backbone"
-        cfg.MODEL.RESNETS.OUT_FEATURES = ["res5"]
+        cfg.MODEL.RESNETS.OUT_FEATURES = ["res3"]
         cfg.MODEL.RESNETS.DEPTH = 18
         cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64
         self.backbone = build_backbone(cfg)
