@@ -6,9 +6,7 @@ Follows Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709, as a
 import warnings
 
 # fvcore scripts its focal loss at import; newer torch versions announce that once per process.
-warnings.filterwarnings(
-    "ignore", message="`torch.jit.script` is deprecated", category=FutureWarning
-)
+warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
 
 try:
     import detectron2  # noqa: F401

@@ -39,7 +39,7 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
 
 def _add_backbone_config(cfg: CN) -> None:
     cfg.MODEL.TIMM = CN()
-    # For MODEL.BACKBONE.NAME "build_timm_backbone": a model as timm lists it, its outputs, its stochastic depth.
+    # For MODEL.BACKBONE.NAME "build_timm_backbone": a model as timm lists it, its outputs, stochastic depth.
     cfg.MODEL.TIMM.NAME = ""
     cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0

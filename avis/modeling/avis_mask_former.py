@@ -1,7 +1,7 @@
 """The AVIS model: image and audio backbones, fusion, pixel decoder, video decoder, losses and inference.
 
-Follows Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709. Without audio, fusion and Eq. (1) it is
-Mask2Former for video (Cheng et al., 2021), with the same parameter names.
+Follows Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709. Without audio, fusion and
+Eq. (1) it is Mask2Former for video (Cheng et al., 2021), with the same parameter names.
 
 Dimensions: B clips, T frames, C channels, A audio channels, H×W images, h×w feature maps.
 """
@@ -54,7 +54,7 @@ class AVISMaskFormer(nn.Module):
             backbone: images to a dict of feature maps.
             sem_seg_head: pixel decoder and video decoder.
             criterion: the training losses.
-            audio_backbone: log-mel examples (n, 96, 64) to features (n, A); None for a model that does not hear.
+            audio_backbone: log-mel examples (n, 96, 64) to features (n, A); None for a model without hearing.
             fusion: by feature name, the module that fuses this feature with the audio.
             pixel_mean: of the three channels, on the scale 0 … 255.
             pixel_std: of the three channels.
@@ -138,9 +138,7 @@ class AVISMaskFormer(nn.Module):
         audio = self._hear([video.get("audio")])
         features = self._fuse(features, len(frames), audio)
         outputs, mask_features = self.sem_seg_head(features, len(frames), audio, chunk_size)
-        scores, classes, queries = select_tracks(
-            outputs[-1].class_logits[0], self.topk, self.score_threshold
-        )
+        scores, classes, queries = select_tracks(outputs[-1].class_logits[0], self.topk, self.score_threshold)
         size = (video["height"], video["width"])
         mask_head, decoded = self.sem_seg_head.predictor.mask_embed, outputs[-1].queries
         chunks = (

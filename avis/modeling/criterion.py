@@ -73,14 +73,14 @@ class VideoSetCriterion(nn.Module):
         """Weighted losses of every prediction.
 
         Args:
-            predictions: class logits (B, N, K+1) and mask logits (B, N, T, h, w), the final ones first; those of
-                the i-th further one have the suffix "_i".
+            predictions: class logits (B, N, K+1) and mask logits (B, N, T, h, w), the final ones first; the
+                losses of the i-th further ones have the suffix "_i".
             targets: of each of the B clips.
             rand: source of uniform numbers, called as `torch.rand`.
 
         Returns:
-            "loss_ce", "loss_mask", "loss_dice", and the same with suffix; all connected to the predictions, also
-            where no clip has a track.
+            "loss_ce", "loss_mask", "loss_dice", and the same with suffix; all connected to the predictions,
+            also where no clip has a track.
         """
         num_tracks = _mean_over_processes(
             sum(len(target.classes) for target in targets), predictions[0][0].device
@@ -93,7 +93,12 @@ class VideoSetCriterion(nn.Module):
         return losses
 
     def _losses(
-        self, class_logits: Tensor, mask_logits: Tensor, targets: list[ClipTargets], num_tracks: float, rand: Rand
+        self,
+        class_logits: Tensor,
+        mask_logits: Tensor,
+        targets: list[ClipTargets],
+        num_tracks: float,
+        rand: Rand,
     ) -> dict[str, Tensor]:
         matches = [
             self.matcher(logits, masks, target.classes, target.masks, rand)

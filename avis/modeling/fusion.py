@@ -1,7 +1,7 @@
 """Temporal pixel-wise audio-visual interaction (TPAVI).
 
-Follows Zhou et al., "Audio-Visual Segmentation", ECCV 2022, Eq. (2), in its dot-product form, and the parameter
-names of AVSBench. A new fusion is a module with TPAVI's arguments, registered in AV_FUSION_REGISTRY and
+Follows Zhou et al., "Audio-Visual Segmentation", ECCV 2022, Eq. (2), in its dot-product form, and the
+parameter names of AVSBench. A new fusion is a module with TPAVI's arguments, registered in AV_FUSION_REGISTRY and
 chosen by MODEL.FUSION.NAME.
 
 Dimensions: B clips, T frames, C channels, D inner channels, A audio channels, h×w feature map.
@@ -42,8 +42,8 @@ class TPAVI(nn.Module):
     def forward(self, visual: Tensor, audio: Tensor) -> Tensor:
         """Fuse.
 
-        The attention (θφᵀ/n)g, with n = T·h·w, has no softmax, so it equals θ(φᵀg/n); and since φ is the same for
-        all pixels of a frame, φᵀg needs g's mean over each frame only. Time and memory are linear in n.
+        The attention (θφᵀ/n)g, with n = T·h·w, has no softmax, so it equals θ(φᵀg/n); and since φ is the same
+        for all pixels of a frame, φᵀg needs g's mean over each frame only. Time and memory are linear in n.
 
         Args:
             visual: (B, C, T, h, w).

@@ -6,6 +6,8 @@ as there, so that the layers hold torch.nn.MultiheadAttention's parameters.
 Dimensions: B clips, N queries, K keys, C channels.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,9 +32,7 @@ class MultiheadAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Attend.
 
         Args:
@@ -112,9 +112,7 @@ class MLP(nn.Module):
         """Make `num_layers` linear layers."""
         super().__init__()
         dims = [in_dim] + [hidden_dim] * (num_layers - 1) + [out_dim]
-        self.layers = nn.ModuleList(
-            nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(dims[:-1], dims[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(dims))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in_dim) to (…, out_dim)."""

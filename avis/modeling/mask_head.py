@@ -24,9 +24,7 @@ _FRAMES_AT_ONCE = 8
 class MaskHead(nn.Module):
     """What the video decoder asks of a mask head."""
 
-    def forward(
-        self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """Mask logits.
 
         Args:
@@ -55,9 +53,7 @@ class DotMaskHead(MaskHead, MLP):
         """Make the MLP."""
         MLP.__init__(self, hidden_dim, hidden_dim, mask_dim, 3)
 
-    def forward(
-        self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """See `MaskHead.forward`."""
         queries = queries if selected is None else queries[:, selected]
         embeddings = MLP.forward(self, queries)[:, None]
@@ -87,9 +83,7 @@ class ResidualMaskHead(MaskHead):
         self.mlp = MLP(num_queries, mask_dim, mask_dim, 2)
         self.linear = nn.Linear(mask_dim, num_queries)
 
-    def forward(
-        self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """See `MaskHead.forward`."""
         weight, bias = self.linear.weight, self.linear.bias
         if selected is not None:

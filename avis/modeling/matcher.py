@@ -17,9 +17,7 @@ from avis.modeling.points import Rand, sample_points
 class VideoHungarianMatcher(nn.Module):
     """The one-to-one assignment of least total cost."""
 
-    def __init__(
-        self, class_weight: float, mask_weight: float, dice_weight: float, num_points: int
-    ) -> None:
+    def __init__(self, class_weight: float, mask_weight: float, dice_weight: float, num_points: int) -> None:
         """Keep the weights of the three costs and the number of points, P."""
         super().__init__()
         self.class_weight, self.mask_weight, self.dice_weight = class_weight, mask_weight, dice_weight
@@ -27,7 +25,12 @@ class VideoHungarianMatcher(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, class_logits: Tensor, mask_logits: Tensor, classes: Tensor, masks: Tensor, rand: Rand = torch.rand
+        self,
+        class_logits: Tensor,
+        mask_logits: Tensor,
+        classes: Tensor,
+        masks: Tensor,
+        rand: Rand = torch.rand,
     ) -> tuple[Tensor, Tensor]:
         """Match the queries of one clip.
 

@@ -44,9 +44,7 @@ def ms_deform_attn(
     grids = (2 * sampling_locations - 1).transpose(1, 2).flatten(0, 1)
     levels = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in sizes], dim=2)
     samples = [
-        F.grid_sample(
-            level.unflatten(2, size), grids[:, :, index], padding_mode="zeros", align_corners=False
-        )
+        F.grid_sample(level.unflatten(2, size), grids[:, :, index], padding_mode="zeros", align_corners=False)
         for index, (level, size) in enumerate(zip(levels, sizes, strict=True))
     ]
     weights = attention_weights.transpose(1, 2).reshape(

@@ -41,7 +41,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
 
         Args:
             input_shape: channels and stride of every backbone feature.
-            transformer_in_features: the features that pass the deformable encoder; the finer ones join after it.
+            transformer_in_features: the features that pass the deformable encoder; finer ones join after it.
             conv_dim: C of the encoder and the pyramid.
             mask_dim: channels of the per-pixel embeddings.
             num_layers: layers of the encoder.

@@ -20,14 +20,10 @@ def sine_embedding_2d(channels: int, height: int, width: int, device: torch.devi
     half = channels // 2
     rows = _embed_axis(height, half, half, device)
     columns = _embed_axis(width, half, half, device)
-    return torch.cat(
-        [rows.T[:, :, None].expand(-1, -1, width), columns.T[:, None, :].expand(-1, height, -1)]
-    )
+    return torch.cat([rows.T[:, :, None].expand(-1, -1, width), columns.T[:, None, :].expand(-1, height, -1)])
 
 
-def sine_embedding_3d(
-    channels: int, length: int, height: int, width: int, device: torch.device
-) -> Tensor:
+def sine_embedding_3d(channels: int, length: int, height: int, width: int, device: torch.device) -> Tensor:
     """(T, C, h, w): the 2-D embedding of each position plus an embedding of the frame's place in the clip."""
     frames = _embed_axis(length, channels, channels, device)
     return sine_embedding_2d(channels, height, width, device) + frames[:, :, None, None]

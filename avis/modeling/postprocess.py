@@ -1,7 +1,7 @@
 """From the decoder's output of one video to tracks: the best queries, their masks at the video's own size.
 
-Follows Cheng et al., "Mask2Former for Video Instance Segmentation", 2021. Masks leave as RLE a few frames at a
-time, so that memory does not grow with the length of the video.
+Follows Cheng et al., "Mask2Former for Video Instance Segmentation", 2021. Masks leave as RLE a few frames
+at a time, so that memory does not grow with the length of the video.
 
 Dimensions: N queries, K classes, S kept tracks, T frames, H×W the video's size.
 """
@@ -17,9 +17,7 @@ from torch.nn import functional as F
 from avis.structures import RLE
 
 
-def select_tracks(
-    class_logits: Tensor, topk: int, score_threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def select_tracks(class_logits: Tensor, topk: int, score_threshold: float) -> tuple[Tensor, Tensor, Tensor]:
     """The best (query, class) pairs of a video; a query may appear with several classes.
 
     Args:

@@ -32,7 +32,7 @@ class DecoderOutput:
     Attributes:
         class_logits: (B, N, K+1), the last class is no-object.
         queries: (B, N, C), normalised, as the mask head takes them.
-        mask_logits: (B, N, T, H, W) in training; None in evaluation, which needs the masks of few queries only.
+        mask_logits: (B, N, T, H, W) in training; None in evaluation, which needs the masks of few queries.
     """
 
     class_logits: Tensor
@@ -160,9 +160,7 @@ class VideoMultiScaleMaskedTransformerDecoder(nn.Module):
         return tuple(x.permute(0, 1, 3, 4, 2).flatten(1, 3) for x in (values + position, values))
 
     @torch.no_grad()
-    def _attention_mask(
-        self, output: DecoderOutput, mask_features: Tensor, size: tuple[int, int]
-    ) -> Tensor:
+    def _attention_mask(self, output: DecoderOutput, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, N, T·h·w), True inside each query's own mask, or everywhere if that mask is empty."""
         if output.mask_logits is None:
             logits = self.mask_embed.resized(output.queries, mask_features, size)

@@ -1,4 +1,4 @@
-"""Reading the recorded numbers of the reference implementations; see tests/README.md for how they were made."""
+"""Reading the recorded numbers of the reference implementations (tests/data/reference/README.md)."""
 
 import zlib
 from pathlib import Path

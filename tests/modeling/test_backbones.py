@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 
 from avis.config import get_avis_cfg
 from avis.modeling import TimmBackbone, build_resnet10_backbone
-from detectron2.layers import ShapeSpec
 
 FEATURES = ["res2", "res3", "res4", "res5"]
 

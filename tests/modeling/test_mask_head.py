@@ -23,11 +23,7 @@ def _heads() -> list[MaskHead]:
 
 def _pixels():
     return (
-        (b, t, y, x)
-        for b in range(BATCH)
-        for t in range(FRAMES)
-        for y in range(HEIGHT)
-        for x in range(WIDTH)
+        (b, t, y, x) for b in range(BATCH) for t in range(FRAMES) for y in range(HEIGHT) for x in range(WIDTH)
     )
 
 

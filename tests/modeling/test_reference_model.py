@@ -53,9 +53,7 @@ def test_parameter_names_and_shapes_are_mask2formers():
 def test_scores_labels_and_masks(chunk_size):
     arrays, generator = recording("d1_small_r18_eval_T3_64x96"), np.random.default_rng(401)
     model = _model(**{"MODEL.MASK_FORMER.TEST.CHUNK_SIZE": chunk_size}).eval()
-    frames = [
-        torch.from_numpy(generator.integers(0, 256, (3, 64, 96), dtype=np.uint8)) for _ in range(3)
-    ]
+    frames = [torch.from_numpy(generator.integers(0, 256, (3, 64, 96), dtype=np.uint8)) for _ in range(3)]
     with torch.no_grad():
         (video,) = model([{"image": frames, "height": 64, "width": 96, "video_id": 1}])
 

@@ -13,7 +13,10 @@ _STAGES = ("res2", "res3", "res4", "res5")
 
 @BACKBONE_REGISTRY.register()
 def build_resnet10_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
-    """Build from MODEL.RESNETS.{STEM_OUT_CHANNELS, RES2_OUT_CHANNELS, NORM, OUT_FEATURES}; width doubles a stage."""
+    """Build from MODEL.RESNETS.{STEM_OUT_CHANNELS, RES2_OUT_CHANNELS, NORM, OUT_FEATURES}.
+
+    RES2_OUT_CHANNELS is the width of the first stage; it doubles with each further one.
+    """
     resnets = cfg.MODEL.RESNETS
     stem = BasicStem(input_shape.channels, resnets.STEM_OUT_CHANNELS, resnets.NORM)
     stages, in_channels = [], resnets.STEM_OUT_CHANNELS

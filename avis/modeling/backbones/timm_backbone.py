@@ -1,7 +1,7 @@
 """Any timm model that gives feature maps, as a Detectron2 backbone.
 
-Swin Transformers (Liu et al., ICCV 2021) get a layer norm per output, as in Mask2Former, and accept images of any
-size. Weights come through MODEL.WEIGHTS; timm's own download is never used.
+Swin Transformers (Liu et al., ICCV 2021) get a layer norm per output, as in Mask2Former, and accept images
+of any size. Weights come through MODEL.WEIGHTS; timm's own download is never used.
 
 Dimensions: B images, C_i channels, h_i×w_i feature maps.
 """
@@ -31,8 +31,8 @@ class TimmBackbone(Backbone):
         Args:
             name: as timm lists it.
             out_features: some of "res2" … "res5".
-            drop_path_rate: stochastic depth at the last block, growing linearly up to it; 0 is not passed on, since
-                not every model knows it.
+            drop_path_rate: stochastic depth at the last block, growing linearly up to it; 0 is not passed on,
+                since not every model knows it.
 
         Raises:
             ValueError: the model has no feature map at one of the wanted strides.
