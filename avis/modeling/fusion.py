@@ -1,8 +1,8 @@
 """Temporal pixel-wise audio-visual interaction (TPAVI).
 
 Follows Zhou et al., "Audio-Visual Segmentation", ECCV 2022, Eq. (2), in its dot-product form, and the
-parameter names of AVSBench. A new fusion is a module with TPAVI's arguments, registered in AV_FUSION_REGISTRY and
-chosen by MODEL.FUSION.NAME.
+parameter names of AVSBench. A new fusion is a module with TPAVI's arguments, registered in AV_FUSION_REGISTRY
+and chosen by MODEL.FUSION.NAME.
 
 Dimensions: B clips, T frames, C channels, D inner channels, A audio channels, h×w feature map.
 """
