@@ -24,7 +24,8 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     """Build a config: the defaults, then `config_file` (YAML), then `opts` (KEY VALUE KEY VALUE …).
 
     Raises:
-        KeyError: a key in the file or in `opts` does not exist.
+        KeyError: a key in the file does not exist.
+        AssertionError: a key in `opts` does not exist, or `opts` are not pairs.
         FileNotFoundError: there is no such config file.
     """
     cfg = get_cfg()
@@ -32,7 +33,8 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     if config_file is not None:
         if not Path(config_file).is_file():
             raise FileNotFoundError(f"config file not found: {config_file}")
-        cfg.merge_from_file(str(config_file))
+        # A config is data: YAML tags that would run code are refused.
+        cfg.merge_from_file(str(config_file), allow_unsafe=False)
     cfg.merge_from_list(list(opts))
     return cfg
 
