@@ -22,8 +22,8 @@ CUE_COLOUR = np.array([255, 255, 240], np.float32)
 # Class: kind of texture, hue of its two colours (turns), brightness of the second.
 _LOOKS: dict[str, tuple[str, float, float, float]] = {
     "person": ("plain", 0.58, 0.60, 0.75),
-    "violin": ("stripes", 0.06, 0.09, 0.45),
-    "guitar": ("rings", 0.10, 0.04, 0.45),
+    "violin": ("stripes", 0.47, 0.06, 0.50),
+    "guitar": ("rings", 0.13, 0.60, 0.50),
     "cello": ("waves", 0.02, 0.05, 0.40),
     "flute": ("dots", 0.50, 0.55, 0.35),
     "piano": ("keys", 0.75, 0.12, 0.85),
