@@ -6,11 +6,10 @@ Keys that Mask2Former has keep their names and meaning. The defaults are the pap
 from collections.abc import Sequence
 from pathlib import Path
 
-from detectron2.config import CfgNode as CN
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
 
 
-def add_avis_config(cfg: CN) -> None:
+def add_avis_config(cfg: CfgNode) -> None:
     """Add the AVIS keys to a Detectron2 config, in place."""
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
     _add_backbone_config(cfg)
@@ -20,7 +19,7 @@ def add_avis_config(cfg: CN) -> None:
     _add_solver_config(cfg)
 
 
-def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> CN:
+def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> CfgNode:
     """Build a config: the defaults, then `config_file` (YAML), then `opts` (KEY VALUE KEY VALUE …).
 
     Raises:
@@ -39,16 +38,16 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     return cfg
 
 
-def _add_backbone_config(cfg: CN) -> None:
-    cfg.MODEL.TIMM = CN()
+def _add_backbone_config(cfg: CfgNode) -> None:
+    cfg.MODEL.TIMM = CfgNode()
     # For MODEL.BACKBONE.NAME "build_timm_backbone": a model as timm lists it, its outputs, stochastic depth.
     cfg.MODEL.TIMM.NAME = ""
     cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
 
 
-def _add_audio_config(cfg: CN) -> None:
-    cfg.MODEL.AUDIO = CN()
+def _add_audio_config(cfg: CfgNode) -> None:
+    cfg.MODEL.AUDIO = CfgNode()
     # A name in AUDIO_BACKBONE_REGISTRY ("VGGish", "AudioCNN"); "" builds a model without an audio branch.
     cfg.MODEL.AUDIO.NAME = "VGGish"
     # Weights of the audio backbone alone (torchvggish's .pth for VGGish); "" leaves them to MODEL.WEIGHTS.
@@ -58,15 +57,15 @@ def _add_audio_config(cfg: CN) -> None:
     # Channels of the audio features, (T, FEATURE_DIM).
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
 
-    cfg.MODEL.FUSION = CN()
+    cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
     cfg.MODEL.FUSION.NAME = "TPAVI"
     # The backbone features that are fused with the audio features.
     cfg.MODEL.FUSION.IN_FEATURES = ["res3", "res4", "res5"]
 
 
-def _add_mask_former_config(cfg: CN) -> None:
-    cfg.MODEL.MASK_FORMER = mask_former = CN()
+def _add_mask_former_config(cfg: CfgNode) -> None:
+    cfg.MODEL.MASK_FORMER = mask_former = CfgNode()
     # A name in TRANSFORMER_DECODER_REGISTRY.
     mask_former.TRANSFORMER_DECODER_NAME = "VideoMultiScaleMaskedTransformerDecoder"
     # Channels of queries and features; attention heads; width of the feed-forward layers.
@@ -97,7 +96,7 @@ def _add_mask_former_config(cfg: CN) -> None:
     mask_former.OVERSAMPLE_RATIO = 3.0
     mask_former.IMPORTANCE_SAMPLE_RATIO = 0.75
 
-    mask_former.TEST = CN()
+    mask_former.TEST = CfgNode()
     # Tracks kept per video, the best of all (query, class) pairs.
     mask_former.TEST.TOPK = 10
     # Only tracks that score higher are kept.
@@ -122,7 +121,7 @@ def _add_mask_former_config(cfg: CN) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD = 1024
 
 
-def _add_input_config(cfg: CN) -> None:
+def _add_input_config(cfg: CfgNode) -> None:
     # Frames of a training clip, drawn within ±SAMPLING_FRAME_RANGE of a reference frame.
     cfg.INPUT.SAMPLING_FRAME_NUM = 2
     cfg.INPUT.SAMPLING_FRAME_RANGE = 20
@@ -135,7 +134,7 @@ def _add_input_config(cfg: CN) -> None:
     # Frames per second of the data set: frame t is heard over [t / FPS, t / FPS + 0.96 s).
     cfg.INPUT.FPS = 1.0
 
-    cfg.INPUT.AUDIO = CN()
+    cfg.INPUT.AUDIO = CfgNode()
     # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features where they exist and
     # the audio backbone is a frozen VGGish, the waveform elsewhere.
     cfg.INPUT.AUDIO.SOURCE = "auto"
@@ -143,7 +142,7 @@ def _add_input_config(cfg: CN) -> None:
     cfg.INPUT.AUDIO.AT_TEST = "own"
 
 
-def _add_solver_config(cfg: CN) -> None:
+def _add_solver_config(cfg: CfgNode) -> None:
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1

@@ -23,7 +23,7 @@ def test_the_papers_numbers():
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match="no_such.yaml"):
+    with pytest.raises(FileNotFoundError, match=re.escape("no_such.yaml")):
         get_avis_cfg("no_such.yaml")
 
 

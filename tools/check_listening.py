@@ -4,9 +4,9 @@
 import argparse
 from pathlib import Path
 
-from detectron2.config import CfgNode
 from torch import nn
 
+from avis.config import CfgNode
 from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, load_trained_model, setup
 from avis.evaluation import comparison_table, write_json
 

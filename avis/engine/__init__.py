@@ -3,7 +3,14 @@
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.launch import launch
 from avis.engine.optimizer import build_optimizer
-from avis.engine.setup import ConfigError, argument_parser, exit_on_bad_input, load_cfg, setup
+from avis.engine.setup import (
+    ConfigError,
+    argument_parser,
+    exit_on_bad_input,
+    load_cfg,
+    setup,
+    use_available_device,
+)
 from avis.engine.trainer import AVISTrainer, load_trained_model
 from avis.engine.weights import load_weights
 
@@ -19,4 +26,5 @@ __all__ = [
     "load_trained_model",
     "load_weights",
     "setup",
+    "use_available_device",
 ]

@@ -67,9 +67,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     _quieten_libraries()
     with _console_level(cfg.OUTPUT_DIR, logging.WARNING):
         default_setup(cfg, args)
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
-        logger.info("No CUDA device: running on the CPU")
-        cfg.MODEL.DEVICE = "cpu"
+    use_available_device(cfg)
     cfg.freeze()
     return cfg
 
@@ -88,6 +86,13 @@ def load_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     except CONFIG_MISTAKES as error:
         raise ConfigError(f"{source}: {_explain(error)}") from error
     return cfg
+
+
+def use_available_device(cfg: CfgNode) -> None:
+    """Set MODEL.DEVICE to the CPU on a machine without CUDA."""
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        logger.info("No CUDA device: running on the CPU")
+        cfg.MODEL.DEVICE = "cpu"
 
 
 @contextmanager

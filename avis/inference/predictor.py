@@ -14,7 +14,7 @@ from torch import Tensor
 
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import load_examples
-from avis.engine import load_trained_model
+from avis.engine import load_trained_model, use_available_device
 from avis.inference.video_source import VideoSource, open_video
 from avis.structures import VideoPrediction
 
@@ -35,8 +35,7 @@ class VideoPredictor:
         """
         cfg = cfg.clone()
         cfg.defrost()
-        if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
-            cfg.MODEL.DEVICE = "cpu"
+        use_available_device(cfg)
         self.model = load_trained_model(cfg).eval()
         self.fps = cfg.INPUT.FPS
         self._hears = bool(cfg.MODEL.AUDIO.NAME)

@@ -41,9 +41,9 @@ class SynthOptions:
     pair_probability: float = _option(
         0.35, "a video has two objects of one class, of which at most one sounds at a time"
     )
-    inactive_probability: float = _option(0.2, "a class in view is silent throughout and shows no cue")
-    activity: float = _option(0.6, "share of the time in which an active class is heard or shows the cue")
-    interval_seconds: tuple[float, float] = _option((2.0, 8.0), "how long it is so at a time")
+    inactive_probability: float = _option(0.1, "a class in view is silent throughout and shows no cue")
+    activity: float = _option(0.7, "share of the time in which an active class is heard or shows the cue")
+    interval_seconds: tuple[float, float] = _option((2.0, 10.0), "how long it is so at a time")
     decoy_probability: float = _option(
         0.5,
         "an active class shows the cue and never sounds; the higher, the less vision alone can tell",
@@ -116,7 +116,6 @@ PRESETS = {
         objects=(2, 3),
         object_size=(0.35, 0.5),
         speed=0.04,
-        inactive_probability=0.1,
         activity=0.75,
         interval_seconds=(3, 6),
         decoy_interval_probability=0.0,
