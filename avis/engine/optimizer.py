@@ -49,8 +49,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_embed=solver.WEIGHT_DECAY_EMBED,
     )
     if solver.OPTIMIZER == "ADAMW":
-        return torch.optim.AdamW(groups, lr=solver.BASE_LR, foreach=True)
+        return torch.optim.AdamW(groups, lr=solver.BASE_LR, fused=True)
     if solver.OPTIMIZER == "SGD":
+        # Not fused: its momentum is uninitialised memory if float16's loss scaling skips the first update.
         return torch.optim.SGD(
             groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, foreach=True
         )
