@@ -6,19 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avis.modeling import TPAVI
-
-
-def _quadratic(fusion: TPAVI, visual: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-    """The definition: every pixel's attention to every pixel of every frame, as a (T·h·w)² matrix."""
-    repeated = fusion.align_channel(audio).transpose(1, 2)[..., None, None].expand_as(visual)
-    theta, phi, g = (
-        layer(x).flatten(2).transpose(1, 2)
-        for layer, x in ((fusion.theta, visual), (fusion.phi, repeated), (fusion.g, visual))
-    )
-    attention = theta @ phi.transpose(1, 2) / theta.shape[1]
-    attended = (attention @ g).transpose(1, 2).unflatten(2, visual.shape[2:])
-    fused = fusion.W_z(attended) + visual
-    return fusion.norm_layer(fused.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+from tools.benchmark import quadratic_tpavi
 
 
 @settings(max_examples=15, deadline=None)
@@ -35,7 +23,7 @@ def test_linear_form_equals_quadratic_definition(clips, frames, height, width, t
     torch.nn.init.normal_(fusion.W_z[1].weight)  # it starts at 0, which would hide the attention
     visual = torch.randn(clips, 8, frames, height, width, dtype=torch.double)
     audio = torch.randn(clips, frames, 6, dtype=torch.double)
-    torch.testing.assert_close(fusion(visual, audio), _quadratic(fusion, visual, audio))
+    torch.testing.assert_close(fusion(visual, audio), quadratic_tpavi(fusion, visual, audio))
 
 
 def test_starts_as_the_layer_norm_of_the_visual_features():

@@ -1,0 +1,154 @@
+#!/usr/bin/env python
+"""Measure speed and memory: of a model, or of TPAVI's linear form against its quadratic definition."""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from avis.config import CfgNode
+from avis.data.synthetic import SynthOptions, make_synthavis
+from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, use_available_device
+from avis.modeling import TPAVI
+
+EPILOG = """\
+examples:
+  python tools/benchmark.py model --config-file configs/avis_R50.yaml SOLVER.IMS_PER_BATCH 2
+  python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
+  python tools/benchmark.py fusion --frames 2 5
+
+Weights are random; the model's data are a small SynthAVIS made for the occasion, so that loading counts too.
+Times are medians of --repeats after a warm-up. Memory is the peak: of the GPU, or else of this process.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    model = commands.add_parser("model", help="loading, training step and whole-video inference")
+    model.add_argument("--config-file", required=True, metavar="FILE")
+    model.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
+    model.add_argument("--video-frames", type=int, default=8, help="for inference, default: %(default)s")
+    model.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    model.set_defaults(run=benchmark_model)
+    fusion = commands.add_parser("fusion", help="TPAVI: linear form and quadratic definition")
+    fusion.add_argument("--frames", type=int, nargs="+", default=[2, 5], help="default: %(default)s")
+    fusion.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"))
+    fusion.add_argument("--channels", type=int, default=256, help="default: %(default)s")
+    fusion.set_defaults(run=benchmark_fusion)
+    for command in (model, fusion):
+        command.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    return parser.parse_args()
+
+
+def benchmark_model(args: argparse.Namespace) -> None:
+    cfg = load_cfg(args.config_file, args.opts)
+    use_available_device(cfg)
+    with tempfile.TemporaryDirectory() as folder:
+        make_data(Path(folder), cfg, args)
+        cfg.OUTPUT_DIR = folder
+        trainer = AVISTrainer(cfg)
+        batches = iter(trainer.build_train_loader(cfg))
+        loading = median_time(lambda: next(batches), args.repeats)
+        batch = next(batches)
+        training = median_time(lambda: trainer.step(batch), args.repeats)
+        training_memory = peak_memory()
+        model, video = trainer.model.eval(), next(iter(trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])))
+        with torch.inference_mode():
+            inference = median_time(lambda: model(video), args.repeats)
+    clips = f"{len(batch)} clips of {cfg.INPUT.SAMPLING_FRAME_NUM} frames"
+    rows = [
+        (f"loading {clips}", loading, ""),
+        (f"training step, {clips}", training, training_memory),
+        (f"inference, a video of {args.video_frames} frames", inference, peak_memory()),
+    ]
+    print(tabulate(rows, headers=("on " + cfg.MODEL.DEVICE, "seconds", "GiB"), floatfmt=".3f"))
+
+
+def make_data(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Make videos of the wanted size and length, of as many classes as the model has, and test on them."""
+    height, width = args.size
+    options = SynthOptions(train=4, val=1, test=0, width=width, height=height)
+    classes = options.categories[: cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES]
+    seconds = (args.video_frames / cfg.INPUT.FPS,) * 2
+    objects = (1, min(4, len(classes)))
+    given = {"categories": classes, "seconds": seconds, "objects": objects, "fps": cfg.INPUT.FPS}
+    make_synthavis(folder / "data", SynthOptions(**{**vars(options), **given}), progress=False)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (
+        (str(folder / "data" / f"{split}.json"),) for split in ("train", "val")
+    )
+
+
+def benchmark_fusion(args: argparse.Namespace) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = []
+    for frames in args.frames:
+        fusion = TPAVI(args.channels).to(device).eval()
+        visual = torch.randn(1, args.channels, frames, *args.size, device=device)
+        audio = torch.randn(1, frames, 128, device=device)
+        with torch.inference_mode():
+            difference = (fusion(visual, audio) - quadratic_tpavi(fusion, visual, audio)).abs().max().item()
+            linear = median_time(lambda: fusion(visual, audio), args.repeats)  # noqa: B023  called at once
+            plain = median_time(lambda: quadratic_tpavi(fusion, visual, audio), args.repeats)  # noqa: B023
+        rows.append((frames, linear, plain, plain / linear, difference))
+    headers = (f"frames on {device}", "linear, s", "quadratic, s", "ratio", "largest difference")
+    print(tabulate(rows, headers=headers, floatfmt=("d", ".3f", ".3f", ".1f", ".1e")))
+
+
+def quadratic_tpavi(fusion: TPAVI, visual: Tensor, audio: Tensor) -> Tensor:
+    """TPAVI by its definition: a matrix of every pixel's attention to every pixel of every frame."""
+    repeated = fusion.align_channel(audio).transpose(1, 2)[..., None, None].expand_as(visual)
+    theta, phi, g = (
+        layer(x).flatten(2).transpose(1, 2)
+        for layer, x in ((fusion.theta, visual), (fusion.phi, repeated), (fusion.g, visual))
+    )
+    attention = theta @ phi.transpose(1, 2) / theta.shape[1]
+    attended = (attention @ g).transpose(1, 2).unflatten(2, visual.shape[2:])
+    fused = fusion.W_z(attended) + visual
+    return fusion.norm_layer(fused.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+
+
+def median_time(function: Callable[[], object], repeats: int) -> float:
+    """Seconds that a call takes, work on the GPU included."""
+    function()
+    times = []
+    for _ in range(repeats):
+        synchronize()
+        start = time.perf_counter()
+        function()
+        synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak_memory() -> float:
+    """GiB since the last call on a GPU, or of this process since it began."""
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        return peak / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+@exit_on_bad_input()
+def main() -> None:
+    args = parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
