@@ -24,7 +24,7 @@ examples:
   python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
   python tools/benchmark.py fusion --frames 2 5
 
-Weights are random; the model's data are a small SynthAVIS made for the occasion, so that loading counts too.
+Weights are random; the model's data are a small SynthAVIS made for the occasion, loaded by one process.
 Times are medians of --repeats after a warm-up. Memory is the peak: of the GPU, or else of this process.
 """
 
@@ -53,6 +53,7 @@ def parse_args() -> argparse.Namespace:
 def benchmark_model(args: argparse.Namespace) -> None:
     cfg = load_cfg(args.config_file, args.opts)
     use_available_device(cfg)
+    cfg.DATALOADER.NUM_WORKERS = 0  # to measure loading itself, not the wait for what others have loaded
     with tempfile.TemporaryDirectory() as folder:
         make_data(Path(folder), cfg, args)
         cfg.OUTPUT_DIR = folder
@@ -93,6 +94,7 @@ def benchmark_fusion(args: argparse.Namespace) -> None:
     rows = []
     for frames in args.frames:
         fusion = TPAVI(args.channels).to(device).eval()
+        torch.nn.init.normal_(fusion.W_z[1].weight)  # it starts at 0, and so would hide the attention
         visual = torch.randn(1, args.channels, frames, *args.size, device=device)
         audio = torch.randn(1, frames, 128, device=device)
         with torch.inference_mode():

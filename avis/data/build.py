@@ -1,6 +1,7 @@
 """Loaders: endless clips for training, whole videos for evaluation."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -49,7 +50,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
         SeededClips(records, mapper, seed),
         batch_size=batch_size // world_size,
         sampler=ClipSampler(len(records), seed, start, comm.get_rank(), world_size),
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        num_workers=_num_workers(cfg),
         collate_fn=list,
     )
 
@@ -65,7 +66,12 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     check_categories(cfg, [dataset_name])
     mapper = ClipMapper(cfg, is_train=False, audio_source=choose_audio_source(cfg, records))
     heard = with_sound(records, cfg.INPUT.AUDIO.AT_TEST)
-    return build_detection_test_loader(heard, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
+    return build_detection_test_loader(heard, mapper=mapper, num_workers=_num_workers(cfg))
+
+
+def _num_workers(cfg: CfgNode) -> int:
+    """DATALOADER.NUM_WORKERS, but not more than there are cores, of which torch would warn."""
+    return min(cfg.DATALOADER.NUM_WORKERS, len(os.sched_getaffinity(0)))
 
 
 def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> list[dict]:

@@ -22,7 +22,7 @@ from avis.modeling.postprocess import encode_tracks, resize_masks, select_tracks
 from avis.structures import Track, VideoPrediction
 
 # Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice.
-_PIXELS_AT_ONCE = 2**22
+_PIXELS_AT_ONCE = 2**20
 # Log-mel examples that pass the audio backbone at once.
 _EXAMPLES_AT_ONCE = 64
 
