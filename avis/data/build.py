@@ -71,7 +71,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
 
 def _num_workers(cfg: CfgNode) -> int:
     """DATALOADER.NUM_WORKERS, but not more than there are cores, of which torch would warn."""
-    return min(cfg.DATALOADER.NUM_WORKERS, len(os.sched_getaffinity(0)))
+    return min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
 
 
 def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> list[dict]:
