@@ -21,12 +21,12 @@ examples:
   python tools/predict.py --config-file configs/avis_R50.yaml --weights model_final.pth \\
       --input concert.mp4 street.mov --output predictions
   python tools/predict.py --config-file configs/quickstart.yaml --weights output/quickstart/model_final.pth \\
-      --input datasets/synthavis/test/JPEGImages/0001 --output predictions
+      --input datasets/synthavis/val/JPEGImages/val_00000 --output predictions
 
-An input is a video file, or a folder of .jpg or .png frames with one .wav in it. For each, OUTPUT receives
-<name>.mp4 and <name>.json: size, frame rate, categories, and tracks with score, category, the intervals in
-which they sound (seconds) and one RLE mask per frame. An input that cannot be read is reported and the others
-are done; the exit code is then 1.
+An input is a video file, or a folder of .jpg or .png frames with one .wav in it, or a video's folder in a
+data set, whose sound lies in WAVAudios. For each, OUTPUT receives <name>.mp4 and <name>.json: size, frame
+rate, categories, and tracks with score, category, the intervals in which they sound (seconds) and one RLE
+mask per frame. An input that cannot be read is reported and the others are done; the exit code is then 1.
 """
 
 logger = logging.getLogger("avis.tools.predict")

@@ -45,10 +45,14 @@ def load_weights(backbone: AudioBackbone, path: str) -> None:
     """Load a state dict (a local .pth file or a URL) which must hold every parameter of the backbone.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is no state dict of tensors, or keys or shapes (named) do not fit.
     """
+    local_path = PathManager.get_local_path(path)
+    if not PathManager.isfile(local_path):
+        raise FileNotFoundError(f"MODEL.AUDIO.WEIGHTS: file not found: {path}")
     try:
-        weights = torch.load(PathManager.get_local_path(path), map_location="cpu", weights_only=True)
+        weights = torch.load(local_path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         message = f"MODEL.AUDIO.WEIGHTS '{path}' is no readable state dict of tensors: {error}"
         raise ValueError(message) from error

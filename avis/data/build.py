@@ -1,6 +1,7 @@
 """Loaders: endless clips for training, whole videos for evaluation."""
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from avis.data.builtin import ensure_registered, get_metadata
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.sampler import ClipSampler
+
+logger = logging.getLogger(__name__)
 
 AUDIO_SOURCES = ("auto", "features", "waveform")
 
@@ -42,6 +45,8 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     if batch_size < 1 or batch_size % world_size:
         raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
     records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    num_objects = sum(len(record["annotations"]) for record in records)
+    logger.info("training on %d videos with %d objects", len(records), num_objects)
     check_categories(cfg, cfg.DATASETS.TRAIN)
     mapper = ClipMapper(cfg, is_train=True, audio_source=choose_audio_source(cfg, records))
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -91,7 +96,11 @@ def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> lis
         ensure_registered(name)
     records = list(itertools.chain.from_iterable(DatasetCatalog.get(name) for name in names))
     if filter_empty:
-        records = [record for record in records if sounding_frames(record)]
+        sounding = [record for record in records if sounding_frames(record)]
+        logger.info(
+            "%d of %d videos are left out: nothing sounds", len(records) - len(sounding), len(records)
+        )
+        records = sounding
     if not records:
         raise ValueError(f"no video of {tuple(names)} has a mask (DATALOADER.FILTER_EMPTY_ANNOTATIONS)")
     return records

@@ -22,7 +22,8 @@ from avis.data.media import read_waveform
 def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int = 128) -> list[str]:
     """Find all problems of a split: read every frame, mask, sound and feature file, with a progress bar.
 
-    The files are read once the annotations are in order: until then only the problems of these are returned.
+    The files are read once the annotations are in order: until then the problems of these are returned, and a
+    last sentence that says so.
 
     Args:
         json_file: the annotations; the files lie in the folder of the same name.
@@ -38,7 +39,7 @@ def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int =
     """
     problems = list(format_problems(parse_json(json_file)))
     if problems:
-        return problems
+        return [*problems, f"{json_file}: frames, masks and sound are checked once the above is mended"]
     records = load_aviseg_json(json_file)
     check = partial(video_problems, fps=fps, feature_dim=feature_dim)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

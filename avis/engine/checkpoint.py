@@ -13,7 +13,7 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
 from avis.engine.rng import get_rng_state
-from avis.engine.weights import apply_weights, load_weights, read_checkpoint
+from avis.engine.weights import LoadReport, apply_weights, load_weights, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,15 @@ class AVISCheckpointer(Checkpointer):
         model: the model, plain or wrapped for distributed training.
         save_dir: the folder of the checkpoints; holds ``last_checkpoint``, the name of the newest.
         checkpointables: objects with ``state_dict`` and ``load_state_dict``, saved beside the model.
+
+    Attributes:
+        report: what became of the weights that were loaded last, without resuming; None before.
     """
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.path_manager = PathManager
+        self.report: LoadReport | None = None
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
@@ -74,7 +78,7 @@ class AVISCheckpointer(Checkpointer):
             checkpointables = list(self.checkpointables)
         if checkpointables:
             return self._resume(path, checkpointables)
-        load_weights(self.model, path)
+        self.report = load_weights(self.model, path)
         return {}
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:

@@ -27,6 +27,8 @@ QUIET_LOGGERS = {
     "detectron2.checkpoint.c2_model_loading": logging.WARNING,
     "detectron2.data.common": logging.WARNING,
 }
+# What torch makes of an error in a loader's worker: the traceback there, and at its end the message.
+WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (.*)$", re.DOTALL)
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: (\S+?)'?$")
 WRONG_TYPE = re.compile(
     r"Type mismatch \(<class '(?:.+\.)?(\w+)'> vs\. <class '.+?'>\).* vs\. (.*)\) for config key: (\S+)",
@@ -106,6 +108,8 @@ def exit_on_bad_input() -> Iterator[None]:
     except (FloatingPointError, KeyError, OSError, ValueError) as error:
         logger.debug("Ended by this error:", exc_info=True)
         message = error.args[0] if isinstance(error, KeyError) else error
+        if in_worker := WORKER_ERROR.match(str(message)):
+            message = in_worker[1].rstrip()
         log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
         sys.stderr.write(f"error: {message}{hint}\n")

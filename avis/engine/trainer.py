@@ -30,6 +30,7 @@ from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
+from avis.engine.weights import LoadReport
 from avis.evaluation import AVISEvaluator
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class AVISTrainer(TrainerBase):
         if "iteration" in checkpoint:
             self.start_iter = checkpoint["iteration"] + 1
             self._rng_states = checkpoint["rng_states"]
+        else:
+            _warn_about_random_audio(self.cfg, self.checkpointer.report)
 
     def train(self) -> dict:
         """Run the iterations that are left, then evaluate.
@@ -250,7 +253,7 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
 
     Raises:
         FileNotFoundError: there is no such file, or no checkpoint.
-        ValueError: MODEL.WEIGHTS is empty, or the file is damaged or of another model.
+        ValueError: MODEL.WEIGHTS is empty, or the file is damaged or does not hold the whole model.
     """
     checkpointer = AVISCheckpointer(AVISTrainer.build_model(cfg), cfg.OUTPUT_DIR)
     if last_checkpoint and not checkpointer.has_checkpoint():
@@ -258,7 +261,30 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
     if not last_checkpoint and not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty; give a weight file, or --resume for the last checkpoint")
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=last_checkpoint)
+    _check_whole(cfg, checkpointer.report)
     return checkpointer.model
+
+
+def _check_whole(cfg: CfgNode, report: LoadReport) -> None:
+    """Refuse to predict with a model of which a part still has its initial values."""
+    given_elsewhere = ("criterion.", "audio_backbone.") if cfg.MODEL.AUDIO.WEIGHTS else ("criterion.",)
+    if all(name.startswith(given_elsewhere) for name in (*report.missing, *report.reinitialized)):
+        return
+    raise ValueError(
+        f"the weights do not fit the model of the config: {report.summary()}. Is this their config, and "
+        f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES} their number of classes?"
+    )
+
+
+def _warn_about_random_audio(cfg: CfgNode, report: LoadReport | None) -> None:
+    audio = cfg.MODEL.AUDIO
+    loaded = report is not None and any(name.startswith("audio_backbone.") for name in report.loaded)
+    if audio.NAME and audio.FREEZE and not (audio.WEIGHTS or loaded):
+        logger.warning(
+            "%s is frozen and no file has given it weights: it will hear noise, unless the features are "
+            "precomputed. Set MODEL.AUDIO.WEIGHTS, or train it with MODEL.AUDIO.FREEZE False",
+            audio.NAME,
+        )
 
 
 def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:

@@ -72,3 +72,10 @@ def test_weights_are_needed(cfg):
     cfg.MODEL.WEIGHTS = ""
     with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS is empty"):
         VideoPredictor(cfg)
+
+
+def test_weights_of_a_model_with_other_classes_are_refused(cfg):
+    cfg = cfg.clone()
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES += 1
+    with pytest.raises(ValueError, match=r"do not fit the model of the config: .*NUM_CLASSES 3"):
+        VideoPredictor(cfg)

@@ -33,6 +33,11 @@ def test_a_model_without_a_wanted_stride_is_refused():
         TimmBackbone("vit_tiny_patch16_224", FEATURES)
 
 
+def test_an_unknown_model_is_named_with_similar_ones():
+    with pytest.raises(ValueError, match=r"no model 'resnet10zz' .*similar: .*resnet10t"):
+        TimmBackbone("resnet10zz", FEATURES)
+
+
 def test_resnet10_has_one_block_a_stage():
     cfg = get_avis_cfg("configs/quickstart.yaml")
     backbone = build_resnet10_backbone(cfg, ShapeSpec(channels=3))

@@ -94,7 +94,11 @@ class SynthOptions:
         is_distinct = len(set(self.categories)) == len(self.categories)
         self._check("categories", is_distinct, "must differ")
         is_enough = self.objects[1] <= len(self.categories)
-        self._check("categories", is_enough, f"must be at least as many as objects, {self.objects[1]}")
+        self._check(
+            "categories",
+            is_enough,
+            f"must be at least as many as objects, up to {self.objects[1]} (option objects)",
+        )
 
     def _check(self, name: str, condition: bool, requirement: str) -> None:
         if not condition:

@@ -6,6 +6,7 @@ of any size. Weights come through MODEL.WEIGHTS; timm's own download is never us
 Dimensions: B images, C_i channels, h_i×w_i feature maps.
 """
 
+import difflib
 from collections.abc import Sequence
 
 import timm
@@ -35,7 +36,7 @@ class TimmBackbone(Backbone):
                 since not every model knows it.
 
         Raises:
-            ValueError: the model has no feature map at one of the wanted strides.
+            ValueError: timm has no such model, or it has no feature map at one of the wanted strides.
         """
         super().__init__()
         is_swin = name.startswith("swin_")
@@ -69,6 +70,9 @@ class TimmBackbone(Backbone):
 
 
 def _strides(name: str) -> list[int]:
+    if not timm.is_model(name):
+        similar = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3)) or "none"
+        raise ValueError(f"timm has no model '{name}' (MODEL.TIMM.NAME); similar: {similar}")
     with torch.device("meta"):  # the structure alone: no memory, no initialisation
         return timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
 
