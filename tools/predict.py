@@ -58,7 +58,7 @@ def main() -> None:
         "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD",
         args.score_threshold,
     ]
-    cfg = load_cfg(args.config_file, [*args.opts, *overrides])
+    cfg = load_cfg(args.config_file, [*overrides, *args.opts])
     fps = args.fps if args.fps is not None else cfg.INPUT.FPS
     if fps <= 0:
         raise ValueError(f"--fps must be positive, got {fps}")

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
 @exit_on_bad_input()
 def main() -> None:
     args = argument_parser(__doc__, EPILOG).parse_args()
-    load_cfg(args.config_file, args.opts)  # a mistake in the config ends here, before processes start
+    cfg = load_cfg(args.config_file, args.opts)  # a mistake in the config ends here, before processes start
     launch(
         run,
         args.num_gpus,
@@ -48,6 +48,7 @@ def main() -> None:
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
         args=(args,),
+        device=cfg.MODEL.DEVICE,
     )
 
 

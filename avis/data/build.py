@@ -131,7 +131,8 @@ def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
     frozen VGGish that they come from.
 
     Raises:
-        ValueError: an unknown SOURCE, or SOURCE "features" and a video with sound has none.
+        ValueError: an unknown SOURCE, or SOURCE "features" and a video with sound has none, or with an
+            audio backbone that is to be trained.
     """
     source = cfg.INPUT.AUDIO.SOURCE
     if source not in AUDIO_SOURCES:
@@ -142,7 +143,12 @@ def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
     if source == "features" and without:
         raise ValueError(
             f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in FEATAudios, the first "
-            f"is {without[0]['video_id']!r}; make them with tools/prepare_audio.py or choose 'waveform'"
+            f"is {without[0]['video_id']!r}; choose 'waveform' or 'auto'"
+        )
+    if source == "features" and not cfg.MODEL.AUDIO.FREEZE:
+        raise ValueError(
+            "INPUT.AUDIO.SOURCE 'features' needs MODEL.AUDIO.FREEZE True: features that are computed already "
+            "cannot train the audio backbone"
         )
     if source != "auto":
         return source

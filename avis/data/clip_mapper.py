@@ -92,10 +92,10 @@ class ClipMapper:
             record: of a video, as `load_aviseg_json` makes them; it is not changed.
 
         Returns:
-            "image", F uint8 tensors (3, H, W); "audio", float32 (F, 96, 64) log-mel examples or (F, A)
-            features, row f of frame f (absent without `audio_source`); "frame_indices" and "file_names" of
-            the F frames; "height", "width", "length" and "video_id" of the video; in training "instances",
-            from `load_instances`.
+            "image", F uint8 tensors (3, H, W), in evaluation as one; "audio", float32 (F, 96, 64) log-mel
+            examples or (F, A) features, row f of frame f (absent without `audio_source`); "frame_indices" and
+            "file_names" of the F frames; "height", "width", "length" and "video_id" of the video; in training
+            "instances", from `load_instances`.
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
@@ -105,8 +105,10 @@ class ClipMapper:
         first = T.AugInput(next(frames))
         transforms = self.augmentations(first)
         images = [first.image, *map(transforms.apply_image, frames)]
+        tensors = [_to_tensor(image) for image in images]
+        # In evaluation one tensor: a loader's worker hands each over by a file descriptor of its own.
         clip = {
-            "image": [_to_tensor(image) for image in images],
+            "image": tensors if self.is_train else torch.stack(tensors),
             "frame_indices": frame_indices,
             "file_names": [record["file_names"][index] for index in frame_indices],
             **{key: record[key] for key in ("height", "width", "length", "video_id")},

@@ -25,6 +25,7 @@ def launch(
     machine_rank: int = 0,
     dist_url: str = "auto",
     args: Sequence = (),
+    device: str = "cuda",
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> None:
     """Run ``main_func(*args)`` in every process of a run, on this machine.
@@ -39,27 +40,29 @@ def launch(
         machine_rank: this machine's number, 0 … num_machines - 1.
         dist_url: where the processes meet, as tcp://HOST:PORT; "auto" takes a free port of this machine.
         args: the arguments of `main_func`.
+        device: where the model computes, MODEL.DEVICE: "cpu" takes gloo also on a machine with GPUs.
         timeout: how long a process waits for the others.
 
     Raises:
         ValueError: more processes than GPUs, or several machines without a `dist_url`.
         SystemExit: a process has ended with an exit code of its own.
     """
+    use_cuda = device.startswith("cuda") and torch.cuda.is_available()
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        _run_under_torchrun(main_func, args, timeout)
+        _run_under_torchrun(main_func, args, use_cuda, timeout)
         return
     num_local = max(num_gpus_per_machine, 1)
     if num_local * num_machines == 1:
         main_func(*args)
         return
-    if torch.cuda.is_available() and num_local > torch.cuda.device_count():
+    if use_cuda and num_local > torch.cuda.device_count():
         raise ValueError(f"--num-gpus {num_local}: this machine has {torch.cuda.device_count()} GPUs")
     if dist_url == "auto":
         dist_url = _local_url(num_machines)
     try:
         multiprocessing.start_processes(
             _run_spawned,
-            args=(main_func, args, num_local, num_machines, machine_rank, dist_url, timeout),
+            args=(main_func, args, num_local, num_machines, machine_rank, dist_url, use_cuda, timeout),
             nprocs=num_local,
         )
     except multiprocessing.ProcessExitedException as error:
@@ -76,22 +79,25 @@ def _run_spawned(
     num_machines: int,
     machine_rank: int,
     dist_url: str,
+    use_cuda: bool,
     timeout: timedelta,
 ) -> None:
-    if not torch.cuda.is_available():
+    if not use_cuda:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
     meeting = {
         "init_method": dist_url,
         "rank": machine_rank * num_local + local_rank,
         "world_size": num_machines * num_local,
     }
-    _run_in_group(main_func, args, local_rank, num_local, timeout, **meeting)
+    _run_in_group(main_func, args, local_rank, num_local, use_cuda, timeout, **meeting)
 
 
-def _run_under_torchrun(main_func: Callable[..., Any], args: Sequence, timeout: timedelta) -> None:
+def _run_under_torchrun(
+    main_func: Callable[..., Any], args: Sequence, use_cuda: bool, timeout: timedelta
+) -> None:
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     num_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    _run_in_group(main_func, args, local_rank, num_local, timeout, init_method="env://")
+    _run_in_group(main_func, args, local_rank, num_local, use_cuda, timeout, init_method="env://")
 
 
 def _run_in_group(
@@ -99,11 +105,12 @@ def _run_in_group(
     args: Sequence,
     local_rank: int,
     num_local: int,
+    use_cuda: bool,
     timeout: timedelta,
     **meeting: Any,
 ) -> None:
     backend = "gloo"
-    if torch.cuda.is_available():
+    if use_cuda:
         backend = "nccl"
         torch.cuda.set_device(local_rank)
     dist.init_process_group(backend, timeout=timeout, **meeting)

@@ -25,6 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 import avis.modeling  # noqa: F401  registers the models
+from avis.audio.build import load_weights as load_audio_weights
 from avis.data import build_test_loader, build_train_loader
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
@@ -86,6 +87,7 @@ class AVISTrainer(TrainerBase):
             resume: True continues where there is a checkpoint.
         """
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        _keep_audio_weights(self.cfg, self.checkpointer.model)
         if "iteration" in checkpoint:
             self.start_iter = checkpoint["iteration"] + 1
             self._rng_states = checkpoint["rng_states"]
@@ -261,6 +263,7 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
     if not last_checkpoint and not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty; give a weight file, or --resume for the last checkpoint")
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=last_checkpoint)
+    _keep_audio_weights(cfg, checkpointer.model)
     _check_whole(cfg, checkpointer.report)
     return checkpointer.model
 
@@ -274,6 +277,12 @@ def _check_whole(cfg: CfgNode, report: LoadReport) -> None:
         f"the weights do not fit the model of the config: {report.summary()}. Is this their config, and "
         f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES} their number of classes?"
     )
+
+
+def _keep_audio_weights(cfg: CfgNode, model: nn.Module) -> None:
+    """Let MODEL.AUDIO.WEIGHTS win: a checkpoint trained on precomputed features may hold random ones."""
+    if cfg.MODEL.AUDIO.WEIGHTS and cfg.MODEL.AUDIO.FREEZE and getattr(model, "audio_backbone", None):
+        load_audio_weights(model.audio_backbone, cfg.MODEL.AUDIO.WEIGHTS)
 
 
 def _warn_about_random_audio(cfg: CfgNode, report: LoadReport | None) -> None:

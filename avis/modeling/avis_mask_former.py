@@ -23,6 +23,8 @@ from avis.structures import Track, VideoPrediction
 
 # Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice.
 _PIXELS_AT_ONCE = 2**20
+# Pixels of all tracks' masks at the video's own size that are held at once.
+_MASK_PIXELS_AT_ONCE = 2**25
 # Log-mel examples that pass the audio backbone at once.
 _EXAMPLES_AT_ONCE = 64
 
@@ -105,10 +107,10 @@ class AVISMaskFormer(nn.Module):
         """Train on clips, or predict whole videos.
 
         Args:
-            batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255; "audio",
-                (T, 96, 64) log-mel examples or (T, A) features, unless the model does not hear; in training
-                "instances", T `Instances` with `gt_masks` and `gt_classes` in the same order; in evaluation
-                "video_id", and "height" and "width" of the original video.
+            batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
+                all; "audio", (T, 96, 64) log-mel examples or (T, A) features, unless the model does not hear;
+                in training "instances", T `Instances` with `gt_masks` and `gt_classes` in the same order; in
+                evaluation "video_id", and "height" and "width" of the original video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.
@@ -141,9 +143,11 @@ class AVISMaskFormer(nn.Module):
         scores, classes, queries = select_tracks(outputs[-1].class_logits[0], self.topk, self.score_threshold)
         size = (video["height"], video["width"])
         mask_head, decoded = self.sem_seg_head.predictor.mask_embed, outputs[-1].queries
+        # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
+        frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (max(1, len(queries)) * size[0] * size[1]))
         chunks = (
             resize_masks(mask_head(decoded, chunk, queries)[0], padded_size, frames[0].shape[-2:], size)
-            for chunk in mask_features.split(chunk_size, dim=1)
+            for chunk in mask_features.split(min(chunk_size, frames_at_once), dim=1)
         )
         segmentations = encode_tracks(chunks) if len(queries) else []
         tracks = [

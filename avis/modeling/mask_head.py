@@ -7,6 +7,8 @@ product of Cheng et al., "Masked-attention Mask Transformer", CVPR 2022. A new h
 Dimensions: B clips, T frames, N queries, C channels, H×W the per-pixel embeddings' size, h×w another.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
@@ -21,9 +23,10 @@ MASK_HEAD_REGISTRY.__doc__ = """Mask heads: built as head(hidden_dim, mask_dim, 
 _FRAMES_AT_ONCE = 8
 
 
-class MaskHead(nn.Module):
+class MaskHead(nn.Module, ABC):
     """What the video decoder asks of a mask head."""
 
+    @abstractmethod
     def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """Mask logits.
 
@@ -35,7 +38,6 @@ class MaskHead(nn.Module):
         Returns:
             (B, N or S, T, H, W).
         """
-        raise NotImplementedError
 
     def resized(self, queries: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, N, T, h, w): the logits of `forward` interpolated to `size`."""

@@ -230,12 +230,19 @@ def test_features_are_taken_where_all_videos_have_them_and_the_backbone_made_the
         assert choose_audio_source(other, records) == source
 
 
+def test_features_cannot_train_an_audio_backbone(cfg, train_json):
+    write_features(train_json, 1, 2, 3)
+    cfg.INPUT.AUDIO.SOURCE, cfg.MODEL.AUDIO.FREEZE = "features", False
+    with pytest.raises(ValueError, match=r"needs MODEL\.AUDIO\.FREEZE True"):
+        choose_audio_source(cfg, get_dataset_records([str(train_json)]))
+
+
 def test_features_of_some_videos_only_are_not_taken(cfg, train_json):
     write_features(train_json, 1, 3)
     records = get_dataset_records([str(train_json)])
     assert choose_audio_source(cfg, records) == "waveform"
     cfg.INPUT.AUDIO.SOURCE = "features"
-    with pytest.raises(ValueError, match=r"1 videos have none in FEATAudios, the first is 2.*prepare_audio"):
+    with pytest.raises(ValueError, match=r"1 videos have none in FEATAudios, the first is 2.*choose"):
         choose_audio_source(cfg, records)
     cfg.INPUT.AUDIO.SOURCE = "mp3"
     with pytest.raises(ValueError, match="SOURCE is 'mp3'"):

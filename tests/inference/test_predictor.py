@@ -79,3 +79,25 @@ def test_weights_of_a_model_with_other_classes_are_refused(cfg):
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES += 1
     with pytest.raises(ValueError, match=r"do not fit the model of the config: .*NUM_CLASSES 3"):
         VideoPredictor(cfg)
+
+
+def test_audio_weights_of_the_config_win_over_the_checkpoints(cfg, tmp_path):
+    """A model trained on precomputed features has never had any: its checkpoint holds random ones."""
+    cfg = cfg.clone()
+    cfg.MODEL.AUDIO.FREEZE = True
+    cfg.MODEL.AUDIO.WEIGHTS = str(tmp_path / "audio.pth")
+    other = {
+        name: torch.zeros_like(value)
+        for name, value in VideoPredictor(without_audio_weights(cfg))
+        .model.audio_backbone.state_dict()
+        .items()
+    }
+    torch.save(other, cfg.MODEL.AUDIO.WEIGHTS)
+    loaded = VideoPredictor(cfg).model.audio_backbone.state_dict()
+    torch.testing.assert_close(loaded, other)
+
+
+def without_audio_weights(cfg):
+    cfg = cfg.clone()
+    cfg.MODEL.AUDIO.WEIGHTS = ""
+    return cfg
