@@ -16,7 +16,8 @@ from avis.engine import (
 EPILOG = """\
 examples:
   python tools/train_net.py --config-file configs/quickstart.yaml
-  python tools/train_net.py --config-file configs/avis_R50.yaml --num-gpus 6 --resume
+  python tools/train_net.py --config-file configs/avis_R50.yaml --num-gpus 6 --resume \\
+      MODEL.WEIGHTS detectron2://ImageNetPretrained/torchvision/R-50.pkl MODEL.AUDIO.WEIGHTS vggish.pth
   python tools/train_net.py --config-file configs/avis_R50.yaml --eval-only MODEL.WEIGHTS model_final.pth
   torchrun --nproc-per-node 6 tools/train_net.py --config-file configs/avis_R50.yaml
 

@@ -86,12 +86,8 @@ def test_audio_weights_of_the_config_win_over_the_checkpoints(cfg, tmp_path):
     cfg = cfg.clone()
     cfg.MODEL.AUDIO.FREEZE = True
     cfg.MODEL.AUDIO.WEIGHTS = str(tmp_path / "audio.pth")
-    other = {
-        name: torch.zeros_like(value)
-        for name, value in VideoPredictor(without_audio_weights(cfg))
-        .model.audio_backbone.state_dict()
-        .items()
-    }
+    in_checkpoint = VideoPredictor(without_audio_weights(cfg)).model.audio_backbone.state_dict()
+    other = {name: torch.zeros_like(value) for name, value in in_checkpoint.items()}
     torch.save(other, cfg.MODEL.AUDIO.WEIGHTS)
     loaded = VideoPredictor(cfg).model.audio_backbone.state_dict()
     torch.testing.assert_close(loaded, other)
