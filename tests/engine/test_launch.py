@@ -53,7 +53,9 @@ def test_several_machines_need_an_address():
         launch(processes.report, 1, num_machines=2)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="about GPUs")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU: without one any number of processes may start"
+)
 def test_more_processes_than_gpus_are_an_error():
     with pytest.raises(ValueError, match=r"--num-gpus 99: this machine has"):
         launch(processes.report, 99)

@@ -2,6 +2,7 @@ import io
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from avis.engine.rng import get_rng_state, preserved_rng, set_rng_state
@@ -25,10 +26,7 @@ def test_preserved_rng_also_after_an_error():
     state = get_rng_state()
     expected = draw()
     set_rng_state(state)
-    try:
-        with preserved_rng():
-            draw()
-            raise KeyError
-    except KeyError:
-        pass
+    with pytest.raises(KeyError), preserved_rng():
+        draw()
+        raise KeyError
     assert draw() == expected
