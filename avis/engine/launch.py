@@ -3,12 +3,13 @@
 Takes Detectron2's arguments, and joins the group that torchrun has made where there is one.
 """
 
+import logging
 import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -116,9 +117,22 @@ def _run_in_group(
     dist.init_process_group(backend, timeout=timeout, **meeting)
     comm.create_local_process_group(num_local)
     comm.synchronize()
-    main_func(*args)
+    try:
+        main_func(*args)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            _end_now(ended.code)
+        raise
     # Only after success: with a process that failed, this could wait for ever.
     dist.destroy_process_group()
+
+
+def _end_now(exit_code: int) -> NoReturn:
+    """End this process without the interpreter's clean-up, which can abort in the threads of a broken group."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _local_url(num_machines: int) -> str:
