@@ -9,6 +9,7 @@ Dimensions: T frames of a video.
 import math
 from collections.abc import Callable, Sequence
 from os import PathLike
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -102,24 +103,25 @@ def _id_order(entry: dict) -> tuple[bool, VideoId]:
 
 
 def _video(video: dict) -> Video:
-    return Video(video["id"], video["height"], video["width"], len(video["file_names"]))
+    file_names = video["file_names"]
+    folder = PurePosixPath(file_names[0]).parts[0]
+    return Video(video["id"], video["height"], video["width"], len(file_names), folder)
 
 
 def _ground_truth_track(annotation: dict, video: Video) -> GroundTruthTrack:
-    masks, areas = _read_masks(annotation["segmentations"], video)
+    masks, areas, stored = _read_masks(annotation["segmentations"], video)
     # As YouTube-VIS does: the areas written down count, not those of the masks.
     mean_area = _mean_area(areas.tolist() if annotation.get("areas") is None else annotation["areas"])
     is_crowd = bool(annotation.get("iscrowd", 0))
-    return GroundTruthTrack(annotation["category_id"], masks, areas, mean_area, is_crowd)
+    return GroundTruthTrack(annotation["category_id"], masks, areas, stored, mean_area, is_crowd)
 
 
 def _predicted_track(entry: Any, truth: GroundTruth) -> PredictedTrack:
     _check_prediction(entry, truth)
     video = truth.videos[entry["video_id"]]
-    masks, areas = _located(f"video {video.id!r}", _read_masks, entry["segmentations"], video)
-    return PredictedTrack(
-        entry["category_id"], masks, areas, _mean_area(areas.tolist()), float(entry["score"])
-    )
+    masks, areas, stored = _located(f"video {video.id!r}", _read_masks, entry["segmentations"], video)
+    mean_area = _mean_area(areas.tolist())
+    return PredictedTrack(entry["category_id"], masks, areas, stored, mean_area, float(entry["score"]))
 
 
 def _check_prediction(entry: Any, truth: GroundTruth) -> None:
@@ -152,8 +154,8 @@ def _mean_area(areas: Sequence) -> float:
     return math.fsum(present) / len(present) if present else 0.0
 
 
-def _read_masks(segmentations: Any, video: Video) -> tuple[list[RLE | None], np.ndarray]:
-    """T masks as compressed RLEs, None where they are empty, and their areas, int64 (T,)."""
+def _read_masks(segmentations: Any, video: Video) -> tuple[list[RLE | None], np.ndarray, np.ndarray]:
+    """T masks as compressed RLEs, None where they are empty, their areas, and where one is stored."""
     if not isinstance(segmentations, list) or len(segmentations) != video.length:
         count = len(segmentations) if isinstance(segmentations, list) else "no"
         raise ValueError(f"{count} segmentations for {video.length} frames (a silent frame has null)")
@@ -167,7 +169,8 @@ def _read_masks(segmentations: Any, video: Video) -> tuple[list[RLE | None], np.
         )
     areas = np.zeros(video.length, np.int64)
     areas[frames] = inside
-    return [mask if area else None for mask, area in zip(masks, areas, strict=True)], areas
+    stored = np.array([mask is not None for mask in masks], bool)
+    return [mask if area else None for mask, area in zip(masks, areas, strict=True)], areas, stored
 
 
 def _compress(mask: dict | list | None, frame: int, video: Video) -> RLE | None:

@@ -14,12 +14,13 @@ VideoId = int | str
 
 @dataclass(frozen=True)
 class Video:
-    """A video of `length` frames of `height` × `width` pixels."""
+    """A video of `length` frames of `height` × `width` pixels; `folder` holds its frames."""
 
     id: VideoId
     height: int
     width: int
     length: int
+    folder: str
 
 
 @dataclass
@@ -30,12 +31,14 @@ class MaskTrack:
         category_id: as the data set numbers its categories.
         masks: T compressed RLEs that cover their frames exactly, None where they are empty.
         areas: pixels of each mask, int64 (T,).
+        stored: where the file has a mask, be it an empty one, bool (T,); null and [] are none.
         mean_area: of the frames with the object, in pixels; decides what is small, medium and large.
     """
 
     category_id: int
     masks: list[RLE | None]
     areas: np.ndarray
+    stored: np.ndarray
     mean_area: float
 
 

@@ -11,7 +11,7 @@ from avis.evaluation.average_precision import AREA_RANGES, match_tracks, precisi
 from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack
 
 CATEGORIES = (1, 2)
-NO_MASKS = ([], np.zeros(0, np.int64))
+NO_MASKS = ([], np.zeros(0, np.int64), np.zeros(0, bool))
 # Few values, so that many are equal, and some lie on the bounds.
 IOUS = st.sampled_from([0, 0.3, 0.5, 0.6, 0.74, 0.75, 0.9, 1])
 AREAS = st.sampled_from([0, 900, 128**2, 150**2, 256**2, 400**2])

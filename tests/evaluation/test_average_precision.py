@@ -8,7 +8,7 @@ from avis.evaluation.average_precision import ALL, MEDIUM, SMALL, match_tracks
 from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack
 from tests.evaluation.builders import LENGTH, annotation, columns, ground_truth, perfect, prediction
 
-NO_MASKS = ([], np.zeros(0, np.int64))
+NO_MASKS = ([], np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 def true_track(area: float = 100, is_crowd: bool = False) -> GroundTruthTrack:
