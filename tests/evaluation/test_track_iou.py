@@ -11,7 +11,8 @@ from tests.evaluation.builders import rle
 
 def mask_track(masks: np.ndarray) -> MaskTrack:
     areas = masks.sum((1, 2))
-    return MaskTrack(1, [rle(mask) if mask.any() else None for mask in masks], areas, float(areas.mean()))
+    rles = [rle(mask) if mask.any() else None for mask in masks]
+    return MaskTrack(1, rles, areas, areas > 0, float(areas.mean()))
 
 
 @st.composite
