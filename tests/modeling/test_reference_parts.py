@@ -15,7 +15,15 @@ from avis.modeling import (
     VideoMultiScaleMaskedTransformerDecoder,
     ms_deform_attn,
 )
-from tests.modeling.recorded import RecordedRand, assert_recorded, fill_parameters, normal, recording
+from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
+from tests.modeling.recorded import (
+    REFERENCE,
+    RecordedRand,
+    assert_recorded,
+    fill_parameters,
+    normal,
+    recording,
+)
 
 
 @pytest.mark.parametrize("case", ["a1_msda_3level_inside", "a2_msda_3level_outside"])
@@ -62,6 +70,16 @@ def test_pixel_decoder():
     assert_recorded(gradients, arrays, "input_grad_norms", rtol=1e-4)
 
 
+def test_position_embeddings():
+    arrays, device = recording("c0_position_embeddings"), torch.device("cpu")
+    for length, height, width, half in [(2, 3, 4, 32), (5, 4, 6, 16), (1, 2, 2, 8)]:
+        embedding = sine_embedding_3d(2 * half, length, height, width, device)
+        assert_recorded(embedding[None], arrays, f"pos3d_T{length}H{height}W{width}_n{half}", atol=1e-6)
+    for height, width, half in [(3, 4, 32), (5, 7, 16)]:
+        embedding = sine_embedding_2d(2 * half, height, width, device)
+        assert_recorded(embedding[None], arrays, f"pos2d_H{height}W{width}_n{half}", atol=1e-6)
+
+
 def _decoder() -> VideoMultiScaleMaskedTransformerDecoder:
     decoder = VideoMultiScaleMaskedTransformerDecoder(
         64,
@@ -102,6 +120,32 @@ def test_video_decoder_attends_everywhere_where_a_mask_is_empty():
     mask_features = 0.05 * mask_features + 3 * normal(generator, 1, 64, 1, 1)
     levels = [normal(generator, 2, 64, *size) for size in [(2, 3), (3, 5), (6, 10)]]
     _assert_decoder_recorded("c3_decoder_allmasked_rows_B1T2", mask_features, levels)
+
+
+def test_video_decoder_in_training():
+    arrays, generator = recording("c2_decoder_train_B2T2"), np.random.default_rng(302)
+    decoder = _decoder().train()
+    mask_features = normal(generator, 4, 64, 16, 24).requires_grad_()
+    levels = [normal(generator, 4, 64, *size).requires_grad_() for size in [(2, 3), (4, 6), (8, 12)]]
+    clips = [tensor.unflatten(0, (2, 2)) for tensor in (mask_features, *levels)]
+    outputs = decoder(clips[1:], clips[0])
+    names = [f"aux{index}_" for index in range(len(outputs) - 1)] + [""]
+    for name, output in zip(names, outputs, strict=True):
+        assert_recorded(output.class_logits, arrays, f"{name}pred_logits", atol=1e-5)
+        assert_recorded(output.mask_logits, arrays, f"{name}pred_masks", atol=2e-5)
+
+    loss = sum(
+        output.class_logits.sin().sum() + 100 * output.mask_logits.sigmoid().mean() for output in outputs
+    )
+    assert_recorded(loss, arrays, "loss", rtol=1e-5)
+    loss.backward()
+    parameters = dict(decoder.named_parameters())
+    names = (REFERENCE / "decoder_param_keys.txt").read_text().split()
+    assert set(names) == set(parameters)
+    norms = torch.stack([parameters[name].grad.double().norm() for name in names])
+    assert_recorded(norms, arrays, "param_grad_norms", rtol=1e-3, atol=1e-5)
+    norms = torch.stack([tensor.grad.double().norm() for tensor in (mask_features, *levels)])
+    assert_recorded(norms, arrays, "input_grad_norms", rtol=1e-3)
 
 
 @pytest.mark.parametrize(
