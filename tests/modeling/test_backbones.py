@@ -17,15 +17,9 @@ def _assert_maps(backbone: torch.nn.Module, height: int, width: int) -> None:
         assert maps[name].shape == expected, name
 
 
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "convnext_atto", "resnet10t"])
+@pytest.mark.parametrize("name", ["convnext_atto", "resnet10t"])
 def test_timm_models_give_maps_of_the_announced_shapes(name):
     _assert_maps(TimmBackbone(name, FEATURES, drop_path_rate=0.1), 96, 160)
-
-
-def test_swin_normalises_each_output():
-    backbone = TimmBackbone("swin_tiny_patch4_window7_224", ["res2", "res5"]).eval()
-    for feature in backbone(torch.randn(1, 3, 64, 96)).values():
-        torch.testing.assert_close(feature.mean(1), torch.zeros_like(feature[:, 0]), atol=1e-5, rtol=0)
 
 
 def test_a_model_without_a_wanted_stride_is_refused():

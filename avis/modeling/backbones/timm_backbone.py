@@ -1,7 +1,6 @@
 """Any timm model that gives feature maps, as a Detectron2 backbone.
 
-Swin Transformers (Liu et al., ICCV 2021) get a layer norm per output, as in Mask2Former, and accept images
-of any size. Weights come through MODEL.WEIGHTS; timm's own download is never used.
+Weights come through MODEL.WEIGHTS; timm's own download is never used.
 
 Dimensions: B images, C_i channels, h_i×w_i feature maps.
 """
@@ -15,12 +14,12 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from timm.layers import Format
-from torch import Tensor, nn
+from torch import Tensor
+
+from avis.modeling.backbones.swin import SwinTransformer, swin_sizes
 
 # Detectron2 names feature maps by the logarithm of their stride.
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
-# Swin's windows stay as large as in training also where the feature map is smaller, as in the official code.
-_SWIN_OPTIONS = {"strict_img_size": False, "dynamic_img_size": True, "always_partition": True}
 
 
 class TimmBackbone(Backbone):
@@ -39,10 +38,8 @@ class TimmBackbone(Backbone):
             ValueError: timm has no such model, or it has no feature map at one of the wanted strides.
         """
         super().__init__()
-        is_swin = name.startswith("swin_")
-        options = dict(_SWIN_OPTIONS) if is_swin else {}
-        if drop_path_rate:
-            options["drop_path_rate"] = drop_path_rate
+        _check_name(name)
+        options = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
         strides = _strides(name)
         missing = [feature for feature in out_features if _STRIDES[feature] not in strides]
         if missing:
@@ -51,34 +48,44 @@ class TimmBackbone(Backbone):
         self.model = timm.create_model(
             name, features_only=True, pretrained=False, out_indices=indices, **options
         )
-        channels = self.model.feature_info.channels()
         self.channels_last = self.model.output_fmt == Format.NHWC
-        norms = (nn.LayerNorm(width) if is_swin else nn.Identity() for width in channels)
-        self.output_norms = nn.ModuleDict(zip(out_features, norms, strict=True))
         self._out_features = list(out_features)
         self._out_feature_strides = {feature: _STRIDES[feature] for feature in out_features}
+        channels = self.model.feature_info.channels()
         self._out_feature_channels = dict(zip(out_features, channels, strict=True))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to (B, C_i, h_i, w_i) by feature name."""
-        normed = (
-            norm(feature)
-            for norm, feature in zip(self.output_norms.values(), self.model(images), strict=True)
-        )
-        maps = (x.permute(0, 3, 1, 2).contiguous() if self.channels_last else x for x in normed)
+        maps = self.model(images)
+        if self.channels_last:
+            maps = [x.permute(0, 3, 1, 2).contiguous() for x in maps]
         return dict(zip(self._out_features, maps, strict=True))
 
 
-def _strides(name: str) -> list[int]:
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+    """Build from MODEL.TIMM.{NAME, OUT_FEATURES, DROP_PATH_RATE}; a Swin gets its official names.
+
+    Raises:
+        ValueError: see `TimmBackbone`.
+    """
+    options = cfg.MODEL.TIMM
+    _check_name(options.NAME)
+    if options.NAME.startswith("swin_"):
+        return SwinTransformer(
+            **swin_sizes(options.NAME),
+            out_features=options.OUT_FEATURES,
+            drop_path_rate=options.DROP_PATH_RATE,
+        )
+    return TimmBackbone(options.NAME, options.OUT_FEATURES, options.DROP_PATH_RATE)
+
+
+def _check_name(name: str) -> None:
     if not timm.is_model(name):
         similar = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3)) or "none"
         raise ValueError(f"timm has no model '{name}' (MODEL.TIMM.NAME); similar: {similar}")
+
+
+def _strides(name: str) -> list[int]:
     with torch.device("meta"):  # the structure alone: no memory, no initialisation
         return timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
-
-
-@BACKBONE_REGISTRY.register()
-def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
-    """Build from MODEL.TIMM.{NAME, OUT_FEATURES, DROP_PATH_RATE}."""
-    options = cfg.MODEL.TIMM
-    return TimmBackbone(options.NAME, options.OUT_FEATURES, options.DROP_PATH_RATE)
