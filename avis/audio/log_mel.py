@@ -9,13 +9,13 @@ Dimensions: N samples, T frames of the video; an example is 96 windows × 64 ban
 """
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchaudio
 from torch import Tensor
+from torchaudio.transforms import Resample
 
 SAMPLE_RATE = 16000
 WINDOW_LENGTH = 400
@@ -60,7 +60,8 @@ def log_mel_examples(
     """
     if sample_rate <= 0 or fps <= 0:
         raise ValueError(f"sample_rate and fps must be positive, got {sample_rate} Hz and {fps} FPS")
-    samples = _resample(_to_mono(torch.as_tensor(waveform)), int(sample_rate))
+    samples = _to_mono(torch.as_tensor(waveform))
+    samples = _resampler(int(sample_rate), samples.device)(samples)
     starts = torch.round(torch.arange(num_frames, dtype=torch.float64) / fps * SAMPLE_RATE).long()
     if num_frames == 0:
         return samples.new_zeros(0, NUM_WINDOWS, NUM_BANDS)
@@ -92,17 +93,18 @@ def _to_float(waveform: Tensor) -> Tensor:
     return ((waveform.double() - zero) / full_scale).float()
 
 
-def _resample(samples: Tensor, sample_rate: int) -> Tensor:
-    """To 16 kHz, with the Kaiser-windowed sinc of resampy 0.4's `kaiser_best`."""
-    return torchaudio.functional.resample(
-        samples,
+@lru_cache(maxsize=8)
+def _resampler(sample_rate: int, device: torch.device) -> Resample:
+    """To 16 kHz by the windowed sinc of resampy 0.4's `kaiser_best`, which takes long to make."""
+    return Resample(
         sample_rate,
         SAMPLE_RATE,
         lowpass_filter_width=50,
         rolloff=0.9173473712608761,
         resampling_method="sinc_interp_kaiser",
         beta=12.9846,
-    )
+        dtype=torch.float32,
+    ).to(device)
 
 
 def _log_mel(examples: Tensor) -> Tensor:

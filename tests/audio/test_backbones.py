@@ -33,6 +33,15 @@ def test_vggish_equals_recorded_numbers():
     np.testing.assert_allclose(maps[sample], golden["features"], rtol=1e-4, atol=1e-4)
     # The filled weights make features of up to 232.
     np.testing.assert_allclose(embedding, golden["embedding"], rtol=1e-4, atol=1e-3)
+    with torch.no_grad():
+        last = vggish.embeddings[:-1](vggish.features(examples).permute(0, 2, 3, 1).flatten(1)).numpy()
+    np.testing.assert_allclose(last, golden["before_last_relu"], rtol=1e-4, atol=1e-3)
+
+
+def test_vggish_has_the_names_and_shapes_of_torchvggish_without_its_pca():
+    lines = (GOLDEN / "vggish_keys.tsv").read_text().splitlines()
+    shapes = {name: tuple(value.shape) for name, value in VGGish().state_dict().items()}
+    assert [f"{name}\t{shape}" for name, shape in shapes.items()] == lines
 
 
 @pytest.mark.parametrize("name", ALL_BACKBONES)

@@ -1,8 +1,11 @@
 """Log-mel examples: recorded numbers, the frame each belongs to, silence, and refused input."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,16 +23,62 @@ def test_mel_filters_equal_the_recorded_ones(golden):
     np.testing.assert_allclose(mel_filters(), golden["mel_filters"], atol=1e-12)
 
 
-def test_frames_of_960_ms_equal_the_continuous_grid_of_the_standard_front_end(golden):
+@pytest.mark.parametrize("fps", [0.5, 1.0, 1 / EXAMPLE_SECONDS, 2.0, 4.0, 25.0])
+def test_frames_of_any_rate_equal_the_standard_front_end(golden, fps):
+    """3.3 s of sound: its recorded windows lie 10 ms apart; the last frames reach beyond, into silence."""
     waveform = tone(52800, 16000, 1, seed=801)[0].astype(np.float32)
-    examples = log_mel_examples(waveform, 16000, 3, fps=1 / EXAMPLE_SECONDS)
-    # 1e-4: the reference computes in float64; measured 3e-5.
-    np.testing.assert_allclose(examples, golden["continuous_16k"], atol=1e-4)
+    num_frames = math.ceil(3.3 * fps)
+    examples = log_mel_examples(waveform, 16000, num_frames, fps).numpy()
+    for frame in range(num_frames):
+        recorded = golden["log_mel_16k"][round(100 * frame / fps) :][:96]
+        # 1e-4: the reference computes in float64; measured 3e-5.
+        np.testing.assert_allclose(examples[frame, : len(recorded)], recorded, atol=1e-4)
+        # Two more windows hear the last samples, and padding.
+        np.testing.assert_array_equal(examples[frame, len(recorded) + 2 :], np.float32(SILENCE))
 
 
 def test_stereo_pcm_at_one_frame_per_second_equals_the_data_sets_own_features(golden):
     examples = log_mel_examples(to_int16(tone(47520, 16000, 2, seed=803)), 16000, 3)
+    # Measured 2e-5.
     np.testing.assert_allclose(examples[:2], golden["per_second_16k"], atol=1e-4)
+
+
+def test_a_last_second_too_short_for_the_data_sets_extractor_is_heard_all_the_same():
+    """Below 975 ms that one gives zeros, which is no silence: -4.6 is."""
+    waveform = to_int16(tone(47520, 16000, 2, seed=803))
+    last = log_mel_examples(waveform, 16000, 3)[2]
+    cut_off = log_mel_examples(waveform[:, 32000:], 16000, 1)[0]
+    torch.testing.assert_close(last, cut_off, atol=1e-4, rtol=0)
+    assert (last[:95] > SILENCE).any(dim=1).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+def test_what_the_data_sets_extractor_fails_on_is_heard(channels, sample_rate):
+    """Mono sound, a last piece of 50 samples, seconds that are missing, samples that are floats."""
+    sound = tone(2 * sample_rate + 50, sample_rate, channels, seed=4)
+    examples = log_mel_examples(to_int16(sound), sample_rate, 4)
+    assert (examples[:2].mean(dim=(1, 2)) > SILENCE + 1).all()
+    torch.testing.assert_close(examples[3], torch.full((96, 64), SILENCE))
+    # Rounding to 16 bits reaches the quietest bands.
+    torch.testing.assert_close(log_mel_examples(sound, sample_rate, 4), examples, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 22050, 44100, 48000])
+def test_resampling_with_a_kept_filter_gives_the_same_bits_every_time(sample_rate):
+    samples = torch.from_numpy(tone(sample_rate, sample_rate, 1, seed=5)[0]).float()
+    anew = torchaudio.functional.resample(
+        samples,
+        sample_rate,
+        SAMPLE_RATE,
+        lowpass_filter_width=50,
+        rolloff=0.9173473712608761,
+        resampling_method="sinc_interp_kaiser",
+        beta=12.9846,
+    )
+    first, second = (log_mel_examples(samples, sample_rate, 1) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    torch.testing.assert_close(first, log_mel_examples(anew, SAMPLE_RATE, 1), rtol=0, atol=0)
 
 
 def test_resampled_sound_is_close_to_the_data_sets_own_features(golden):
