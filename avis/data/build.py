@@ -143,7 +143,7 @@ def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
     if source == "features" and without:
         raise ValueError(
             f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in FEATAudios, the first "
-            f"is {without[0]['video_id']!r}; choose 'waveform' or 'auto'"
+            f"is {without[0]['video_id']!r}; tools/prepare_audio.py makes them; or choose 'waveform'"
         )
     if source == "features" and not cfg.MODEL.AUDIO.FREEZE:
         raise ValueError(

@@ -63,16 +63,18 @@ def load_features(record: dict, frame_indices: Sequence[int], feature_dim: int) 
         float32 (F, A).
 
     Raises:
-        ValueError: the file is no array of shape (T, A), or holds NaN; the message names it.
+        ValueError: the file is no array of numbers of shape (T, A), or holds NaN; the message names it.
     """
     path = record["audio_features_file"]
     if path is None:
         return torch.zeros(len(frame_indices), feature_dim)
     where = f"audio features of video {record['video_id']!r}: {path}"
     try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        features = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # damaged bytes can raise anything
         raise ValueError(f"{where}: no array can be read: {error}") from error
+    if features.dtype.kind not in "fiu":
+        raise ValueError(f"{where}: {features.dtype} in it, not numbers")
     expected = (_sound_length(record), feature_dim)
     if features.shape != expected:
         raise ValueError(f"{where}: shape {features.shape}, not {expected} (frames, MODEL.AUDIO.FEATURE_DIM)")

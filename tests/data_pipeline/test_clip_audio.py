@@ -3,6 +3,8 @@ import logging
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from avis.audio import SILENCE, log_mel_examples
 from avis.data import load_aviseg_json, read_waveform, with_sound
@@ -125,6 +127,7 @@ def test_row_t_of_features_belongs_to_frame_t(featured):
         (np.zeros((LENGTH, 64)), r"shape \(6, 64\), not \(6, 128\)"),
         (np.full((LENGTH, 128), np.nan), r"NaN or infinity"),
         (np.array([{"row": 1}]), "no array can be read"),
+        (np.zeros((LENGTH, 128), complex), "complex128 in it, not numbers"),
     ],
 )
 def test_broken_features_name_video_and_file(featured, array, message):
@@ -138,6 +141,30 @@ def test_features_cut_off_are_named(featured):
         file.truncate(1000)
     with pytest.raises(ValueError, match=r"video 1: .*features\.npy: no array can be read"):
         load_features(featured, [0, 2], 128)
+
+
+def test_an_archive_is_no_array(featured):
+    with open(featured["audio_features_file"], "wb") as file:
+        np.savez(file, np.zeros((LENGTH, 128)))
+    with pytest.raises(ValueError, match=r"video 1: .*features\.npy: no array can be read"):
+        load_features(featured, [0, 2], 128)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 127), byte=st.integers(0, 255))
+def test_features_with_a_damaged_header_are_named_unless_they_can_be_read(featured, position, byte):
+    with open(featured["audio_features_file"], "r+b") as file:
+        header = file.read(128)
+        file.seek(position)
+        file.write(bytes([byte]))
+    try:
+        features = load_features(featured, [4], 128)
+        assert features.shape == (1, 128)
+    except ValueError as error:
+        assert featured["audio_features_file"] in str(error)
+    finally:
+        with open(featured["audio_features_file"], "r+b") as file:
+            file.write(header)
 
 
 def test_own_sound_changes_nothing(records):

@@ -1,0 +1,228 @@
+"""FEATAudios: the features of a frozen audio backbone, computed once for whole data sets.
+
+Worker processes read the sound and make log-mel examples of it, as the loader of a model does; this process
+runs the backbone over the examples of several videos at once, and writes a file a video.
+
+Dimensions: T frames of a video, A audio channels; a log-mel example is 96 × 64.
+"""
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from avis.audio import AudioBackbone
+from avis.data.clip_audio import load_examples, load_features
+from avis.data.media import has_audio_stream
+from avis.data.sound_files import Sound
+
+logger = logging.getLogger(__name__)
+
+# Unfinished files carry the host and the number of the process that writes them.
+_UNFINISHED_PREFIX = f".features-{socket.gethostname()}-"
+
+
+@dataclass
+class Summary:
+    """What became of the files of a data set.
+
+    Attributes:
+        kept: how many were in order.
+        written: how many were made.
+        silent: how many of these are of silence, for want of sound.
+        failed: why others could not be made, a sentence each.
+    """
+
+    kept: int = 0
+    written: int = 0
+    silent: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def prepare_features(
+    sounds: Sequence[Sound],
+    backbone: AudioBackbone,
+    *,
+    fps: float = 1.0,
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+    workers: int = 0,
+    overwrite: bool = False,
+) -> Summary:
+    """Write the features of sounds, float32 (T, A) in a .npy file each, with a progress bar.
+
+    Files that hold finite numbers of the right shape are kept, others made anew with a warning. A file
+    appears only when it is complete, and what killed runs have left is removed, so a run can be ended at any
+    time and started again, also beside another. A sound that cannot be read does not keep the others from
+    being written.
+
+    Args:
+        sounds: from `find_sounds`.
+        backbone: with its weights.
+        fps: frames per second of the videos.
+        device: where the backbone computes.
+        batch_size: examples that pass it at once.
+        workers: processes that read sound; 0: this one does.
+        overwrite: make all files anew.
+
+    Raises:
+        FloatingPointError: the backbone gives NaN or infinity.
+        OSError: a file cannot be written.
+    """
+    _remove_leftovers({sound.features_file.parent for sound in sounds})
+    good = set() if overwrite else _find_good(sounds, backbone.output_dim)
+    todo = [sound for sound in sounds if sound not in good]
+    summary = Summary(kept=len(good))
+    readings = DataLoader(
+        _Readings(todo, fps),
+        batch_size=1,
+        collate_fn=itemgetter(0),
+        num_workers=min(workers, len(todo)),
+    )
+    compute = partial(_compute, backbone.to(device).eval(), device, batch_size)
+    num_frames = sum(sound.length for sound in todo)
+    with tqdm(desc="audio features", total=num_frames, unit="frame", disable=not todo) as bar:
+        for group in _groups(_heard(readings, summary, bar), batch_size):
+            for sound, features in compute(group):
+                _write(sound.features_file, features)
+                summary.written += 1
+                bar.update(sound.length)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A sound with its examples, (T, 96, 64), or why it cannot be read."""
+
+    sound: Sound
+    examples: Tensor | None = None
+    silent: bool = False
+    failure: str = ""
+
+
+class _Readings(Dataset):
+    """Reads each sound when it is asked for, in a worker process."""
+
+    def __init__(self, sounds: Sequence[Sound], fps: float) -> None:
+        self.sounds, self.fps = sounds, fps
+
+    def __len__(self) -> int:
+        return len(self.sounds)
+
+    def __getitem__(self, index: int) -> _Reading:
+        sound = self.sounds[index]
+        try:
+            silent = sound.audio_file is None or not has_audio_stream(sound.audio_file)
+            audio_file = None if silent else sound.audio_file
+            record = {"video_id": sound.video, "audio_file": audio_file, "length": sound.length}
+            return _Reading(sound, load_examples(record, range(sound.length), self.fps), silent)
+        except (OSError, ValueError) as error:
+            return _Reading(sound, failure=str(error))
+
+
+def _heard(readings: Iterable[_Reading], summary: Summary, bar: tqdm) -> Iterator[tuple[Sound, Tensor]]:
+    """The sounds that can be read, with their examples; the others go into the summary."""
+    for reading in readings:
+        if reading.failure:
+            summary.failed.append(reading.failure)
+            bar.update(reading.sound.length)
+            continue
+        if reading.silent:
+            logger.warning("video %r has no sound: its features are those of silence", reading.sound.video)
+            summary.silent += 1
+        yield reading.sound, reading.examples
+
+
+def _groups(sounds: Iterable[tuple[Sound, Tensor]], batch_size: int) -> Iterator[list[tuple[Sound, Tensor]]]:
+    """Sounds put together until they have `batch_size` examples or more."""
+    group, size = [], 0
+    for sound, examples in sounds:
+        group.append((sound, examples))
+        size += len(examples)
+        if size >= batch_size:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+@torch.inference_mode()
+def _compute(
+    backbone: AudioBackbone, device: torch.device | str, batch_size: int, group: list[tuple[Sound, Tensor]]
+) -> list[tuple[Sound, np.ndarray]]:
+    """The features, float32 (T, A), of each sound of a group."""
+    sounds, examples = zip(*group, strict=True)
+    together = torch.cat(examples)
+    # Batches of about the same size, none larger than wanted.
+    batches = together.tensor_split(math.ceil(len(together) / batch_size))
+    features = torch.cat([backbone(batch.to(device)).float().cpu() for batch in batches])
+    if not torch.isfinite(features).all():
+        raise FloatingPointError(f"{type(backbone).__name__} gives NaN or infinity: are these its weights?")
+    parts = features.split([sound.length for sound in sounds])
+    return [(sound, part.numpy()) for sound, part in zip(sounds, parts, strict=True)]
+
+
+def _find_good(sounds: Sequence[Sound], feature_dim: int) -> set[Sound]:
+    """Those whose features exist and are in order."""
+    existing = [sound for sound in sounds if sound.features_file.exists()]
+    with ThreadPoolExecutor() as pool:
+        checks = pool.map(partial(_find_flaw, feature_dim=feature_dim), existing)
+        flaws = list(tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False))
+    for flaw in filter(None, flaws):
+        logger.warning("%s: made anew", flaw)
+    return {sound for sound, flaw in zip(existing, flaws, strict=True) if not flaw}
+
+
+def _find_flaw(sound: Sound, feature_dim: int) -> str:
+    """What is wrong with a file of features; nothing: an empty string."""
+    path = str(sound.features_file)
+    record = {"video_id": sound.video, "audio_features_file": path, "length": sound.length}
+    try:
+        load_features(record, range(sound.length), feature_dim)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _write(path: Path, features: np.ndarray) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{_UNFINISHED_PREFIX}{os.getpid()}-{uuid4().hex[:8]}.tmp")
+    try:
+        with unfinished.open("xb") as file:
+            np.save(file, features)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove the unfinished files of this host's processes that run no more."""
+    for folder in folders:
+        for leftover in folder.glob(f"{_UNFINISHED_PREFIX}*.tmp"):
+            process = leftover.name.removeprefix(_UNFINISHED_PREFIX).partition("-")[0]
+            if not _is_running(int(process)):
+                leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

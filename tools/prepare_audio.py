@@ -1,0 +1,112 @@
+#!/usr/bin/env python
+"""Compute the features of a frozen audio backbone, once, for whole data sets: FEATAudios/<video>.npy."""
+
+import argparse
+import logging
+import os
+import sys
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from avis.audio import build_audio_backbone
+from avis.config import CfgNode
+from avis.data.audio_features import Summary, prepare_features
+from avis.data.builtin import json_file_of
+from avis.data.sound_files import find_sounds
+from avis.engine import exit_on_bad_input, load_cfg, use_available_device
+
+EPILOG = """\
+examples:
+  python tools/prepare_audio.py --dataset avis_train avis_val --weights vggish.pth
+  python tools/prepare_audio.py --json my_data/train.json --videos my_videos --weights vggish.pth
+  python tools/prepare_audio.py --json my_data/train.json --config-file my_model.yaml --weights audio.pth \\
+      MODEL.DEVICE cpu
+
+Beside a data set's JPEGImages appears FEATAudios, with one row a frame of the video: what the audio backbone
+of the config (VGGish if none is given) makes of the sound from that frame on. A video without sound gets
+features of silence, and a warning.
+
+Files that are in order (a finite row for every frame) are kept, whichever weights have made them: use
+--overwrite with other weights. Others are made anew. A run can be ended at any time and started again.
+
+Exit code 0 if all is written; 1 if the sound of some videos, listed at the end, could not be read; 2 if
+nothing could be done with the arguments.
+"""
+
+logger = logging.getLogger("avis.tools.prepare_audio")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", nargs="+", default=[], metavar="FILE", help="annotation files")
+    parser.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="registered data sets")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help="weights of the audio backbone, for VGGish vggish.pth",
+    )
+    parser.add_argument(
+        "--videos", metavar="DIR", help="hear video files, DIR/<video>.mp4 or the like, not WAVAudios"
+    )
+    parser.add_argument("--config-file", default="", metavar="FILE", help="whose MODEL.AUDIO is used")
+    parser.add_argument("--fps", type=float, help="frames per second of the data, default: INPUT.FPS (1)")
+    parser.add_argument("--batch-size", type=int, default=64, help="rows computed at once (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes that read sound (default: all cores)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make files anew that are in order, too")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    args = parser.parse_args()
+    if not args.json and not args.dataset:
+        parser.error("give --json FILE or --dataset NAME")
+    if args.batch_size < 1 or args.workers < 0:
+        parser.error("--batch-size is 1 or more, --workers 0 or more")
+    return args
+
+
+def read_config(args: argparse.Namespace) -> CfgNode:
+    fps = [] if args.fps is None else ["INPUT.FPS", args.fps]
+    cfg = load_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
+    if not cfg.MODEL.AUDIO.NAME:
+        raise ValueError(f"{args.config_file}: MODEL.AUDIO.NAME is empty, so there is nothing to prepare")
+    if cfg.INPUT.FPS <= 0:
+        raise ValueError(f"INPUT.FPS must be positive, got {cfg.INPUT.FPS}")
+    use_available_device(cfg)
+    return cfg
+
+
+def report(summary: Summary) -> None:
+    logger.info(
+        "%d files written, %d of them of silence; %d kept; %d videos failed",
+        summary.written, summary.silent, summary.kept, len(summary.failed),
+    )  # fmt: skip
+    for failure in summary.failed:
+        logger.error("failed: %s", failure)
+
+
+@exit_on_bad_input()
+def main() -> None:
+    args = parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cfg = read_config(args)
+    sounds = find_sounds([*args.json, *map(json_file_of, args.dataset)], args.videos)
+    backbone = build_audio_backbone(cfg)
+    with logging_redirect_tqdm():
+        summary = prepare_features(
+            sounds,
+            backbone,
+            fps=cfg.INPUT.FPS,
+            device=cfg.MODEL.DEVICE,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            overwrite=args.overwrite,
+        )
+    report(summary)
+    sys.exit(int(bool(summary.failed)))
+
+
+if __name__ == "__main__":
+    main()
