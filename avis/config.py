@@ -44,6 +44,8 @@ def _add_backbone_config(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.NAME = ""
     cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
+    # True: activations are computed again in the backward pass: less memory, more time, the same gradients.
+    cfg.MODEL.TIMM.GRAD_CHECKPOINTING = False
 
 
 def _add_audio_config(cfg: CfgNode) -> None:

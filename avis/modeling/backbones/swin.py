@@ -1,9 +1,9 @@
 """Swin Transformer under the module names of its official code, so that its checkpoints load as they are.
 
 Follows Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021, as a
-backbone of dense prediction: images of any size, and a layer norm on each output. The layers are timm's. The block
-is not: timm shifts a map before it pads it to whole windows, the official code pads first, and where the map is not
-a multiple of the window the two give different features.
+backbone of dense prediction: images of any size, and a layer norm on each output. The layers are timm's, the
+block is not: timm shifts a map before it pads it to whole windows, the official code pads first, and where
+the map is not a multiple of the window the two give different features.
 
 Dimensions: B images, H×W pixels, h×w a feature map, C channels, W windows a map, S tokens a window.
 """
@@ -20,9 +20,9 @@ from timm.models.swin_transformer import PatchMerging, WindowAttention, window_p
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from avis.modeling.backbones.freezing import FreezableBackbone
+from avis.modeling.backbones.stages import STRIDES, StagedBackbone
 
-_FEATURES = ("res2", "res3", "res4", "res5")
+_STAGE_NAMES = list(STRIDES)
 _PATCH_SIZE = 4
 _MLP_RATIO = 4
 _MASKED = -100.0  # added to the logit of tokens that are neighbours only by the cyclic shift
@@ -66,7 +66,7 @@ class SwinBlock(nn.Module):
 
 
 class SwinStage(nn.Module):
-    """Blocks at one stride, every second one shifted by half a window; `downsample` leads to the next stage."""
+    """Blocks at one stride, every second one shifted by half a window; `downsample` leads to the next."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class SwinStage(nn.Module):
         return x
 
 
-class SwinTransformer(FreezableBackbone):
+class SwinTransformer(StagedBackbone):
     """Feature maps "res2" … "res5" of a Swin Transformer, channels first, each through its own layer norm."""
 
     def __init__(
@@ -107,7 +107,7 @@ class SwinTransformer(FreezableBackbone):
         depths: Sequence[int],
         num_heads: Sequence[int],
         window_sizes: Sequence[int],
-        out_features: Sequence[str] = _FEATURES,
+        out_features: Sequence[str] = tuple(STRIDES),
         drop_path_rate: float = 0.0,
         freeze_at: int = 0,
         grad_checkpointing: bool = False,
@@ -120,16 +120,16 @@ class SwinTransformer(FreezableBackbone):
             num_heads: attention heads of each stage.
             window_sizes: tokens along the side of a window, of each stage.
             out_features: some of "res2" … "res5".
-            drop_path_rate: stochastic depth at the last block of all four stages, growing linearly up to it.
-            freeze_at: 0 trains all; 1 freezes the patch embedding, 2 the first stage too, and so on. As in the
-                official code the step to the next stage belongs to a stage, and the output norms always train.
-            grad_checkpointing: in training, compute each block again in the backward pass to save memory.
+            drop_path_rate: stochastic depth at the last block of the four stages, growing linearly up to it.
+            freeze_at: 0 trains all; 1 freezes the patch embedding, 2 the first stage too, and so on. The step
+                to the next stage belongs to a stage, as in the official code; output norms always train.
+            grad_checkpointing: in training, compute each block again in the backward pass, to save memory.
 
         Raises:
-            ValueError: `freeze_at` is no number of stages.
+            ValueError: other `out_features`, or `freeze_at` is more than there are stages.
         """
-        super().__init__()
-        num_stages = 1 + max(_FEATURES.index(feature) for feature in out_features)
+        super().__init__(out_features)
+        num_stages = 1 + _STAGE_NAMES.index(self._out_features[-1])
         self.patch_embed = PatchEmbed(
             img_size=None,
             patch_size=_PATCH_SIZE,
@@ -151,11 +151,10 @@ class SwinTransformer(FreezableBackbone):
             )
             for index in range(num_stages)
         )
-        self._out_features = list(out_features)
-        self._out_feature_strides = {name: 4 * 2 ** _FEATURES.index(name) for name in out_features}
-        self._out_feature_channels = {name: embed_dim * 2 ** _FEATURES.index(name) for name in out_features}
-        for name, channels in self._out_feature_channels.items():
-            self.add_module(f"norm{_FEATURES.index(name)}", nn.LayerNorm(channels))
+        for index, name in enumerate(_STAGE_NAMES[:num_stages]):
+            if name in self._out_features:
+                self._out_feature_channels[name] = embed_dim * 2**index
+                self.add_module(f"norm{index}", nn.LayerNorm(embed_dim * 2**index))
         self.apply(_initialise)
         self.freeze([[self.patch_embed], *([stage] for stage in self.layers)], freeze_at)
 
@@ -163,14 +162,13 @@ class SwinTransformer(FreezableBackbone):
         """(B, 3, H, W) to (B, C, ⌈H / stride⌉, ⌈W / stride⌉) by feature name."""
         maps = {}
         x = self.patch_embed(images)
-        for index, stage in enumerate(self.layers):
+        for index, (name, stage) in enumerate(zip(_STAGE_NAMES, self.layers, strict=False)):
             x = stage(x)
-            if _FEATURES[index] in self._out_features:
-                normed = self.get_submodule(f"norm{index}")(x)
-                maps[_FEATURES[index]] = normed.permute(0, 3, 1, 2).contiguous()
+            if name in self._out_features:
+                maps[name] = self.get_submodule(f"norm{index}")(x).permute(0, 3, 1, 2).contiguous()
             if stage.downsample is not None:
                 x = stage.downsample(x)
-        return {name: maps[name] for name in self._out_features}
+        return maps
 
 
 def swin_sizes(name: str) -> dict[str, Any]:
@@ -189,7 +187,7 @@ def swin_sizes(name: str) -> dict[str, Any]:
 def _shifted_mask(height: int, width: int, window_size: int, shift: int, device: torch.device) -> Tensor:
     """What a map of this size adds to the attention logits of shifted windows, (W, S, S).
 
-    The cyclic shift brings the first `shift` rows and columns behind the last; they are no neighbours of those.
+    The cyclic shift brings the first `shift` rows and columns behind the last, whose neighbours they are not.
     """
     rows = torch.arange(height + -height % window_size, device=device)
     columns = torch.arange(width + -width % window_size, device=device)
