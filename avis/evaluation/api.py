@@ -1,49 +1,82 @@
 """Evaluation of a results file: what it scores."""
 
-import numpy as np
+import logging
+from collections.abc import Mapping, Sequence
+
 from tqdm import tqdm
 
-from avis.evaluation.average_precision import match_tracks, precision_recall, summarize
+from avis.evaluation.aviseg_protocol import AVISegProtocol
+from avis.evaluation.evaluation import Evaluation
 from avis.evaluation.loading import JsonSource, load_ground_truth, load_predictions
-from avis.evaluation.track_iou import track_iou
+from avis.evaluation.overlap import VideoOverlap
+from avis.evaluation.protocol import StandardProtocol
 from avis.evaluation.tracks import GroundTruth, PredictedTrack, VideoId
 
+logger = logging.getLogger(__name__)
 
-def evaluate_predictions(ground_truth: JsonSource, predictions: JsonSource) -> dict[str, float]:
-    """Score predicted tracks as the YouTube-VIS evaluation does.
+PROTOCOLS = {protocol.name: protocol for protocol in (StandardProtocol(), AVISegProtocol())}
+
+
+def evaluate_predictions(
+    ground_truth: JsonSource, predictions: JsonSource, protocol: str = "standard"
+) -> dict[str, float]:
+    """Score predicted tracks by AP, AR, HOTA and FSLA.
 
     Args:
         ground_truth: path or parsed content of annotations in the AVISeg format.
         predictions: path or parsed content of results, a list of tracks; see `load_predictions`.
+        protocol: "standard" for the metrics as they are defined; "aviseg" for what AVISM's released
+            evaluation computes, with all its peculiarities, to compare with published tables
+            (docs/metrics.md).
 
     Returns:
-        AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100 and AP/<category>, in percent, -1 where undefined; see
-        `avis.evaluation.average_precision.summarize`.
+        Percentages, -1 where undefined; see `Evaluation.metrics`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an input is malformed; the message names the file, the entry and the problem.
+        ValueError: an input is malformed; the message names the file, the entry and the problem. Or there is
+            no such protocol.
     """
     truth = load_ground_truth(ground_truth)
-    return evaluate_tracks(truth, load_predictions(predictions, truth))
+    return evaluate_tracks(truth, load_predictions(predictions, truth), protocol)
 
 
-def evaluate_tracks(truth: GroundTruth, predictions: dict[VideoId, list[PredictedTrack]]) -> dict[str, float]:
+def evaluate_tracks(
+    truth: GroundTruth, predictions: Mapping[VideoId, Sequence[PredictedTrack]], protocol: str = "standard"
+) -> dict[str, float]:
     """Score predicted tracks that are loaded already; see `evaluate_predictions`."""
-    matches = {category_id: [] for category_id in truth.categories}
+    evaluation = evaluate_detailed(truth, predictions, [protocol])[protocol]
+    for remark in evaluation.remarks:
+        logger.warning("Protocol %s: %s", protocol, remark)
+    return evaluation.metrics()
+
+
+def evaluate_detailed(
+    truth: GroundTruth,
+    predictions: Mapping[VideoId, Sequence[PredictedTrack]],
+    protocols: Sequence[str] = ("standard",),
+) -> dict[str, Evaluation]:
+    """Compare predicted tracks with the ground truth, once for several protocols.
+
+    Each video's tracks are asked for once, in the order of `truth.videos`; no mask is kept.
+
+    Args:
+        truth: the ground truth.
+        predictions: the tracks of each of its videos.
+        protocols: names among the PROTOCOLS.
+
+    Returns:
+        By protocol, what the metrics and a break-down of them need.
+
+    Raises:
+        ValueError: there is no such protocol, or a prediction is malformed.
+    """
+    for name in protocols:
+        if name not in PROTOCOLS:
+            raise ValueError(f"there is no protocol {name!r}, only {', '.join(PROTOCOLS)}")
+    evaluations = {name: Evaluation(PROTOCOLS[name], truth) for name in protocols}
     for video_id in tqdm(truth.videos, desc="matching", unit=" videos", delay=2, leave=False, disable=None):
-        predicted, true = predictions[video_id], truth.tracks[video_id]
-        iou = track_iou(predicted, true)
-        for category_id in {track.category_id for track in (*predicted, *true)}:
-            rows = [row for row, track in enumerate(predicted) if track.category_id == category_id]
-            columns = [column for column, track in enumerate(true) if track.category_id == category_id]
-            matches[category_id].append(
-                match_tracks(
-                    [predicted[row] for row in rows],
-                    [true[column] for column in columns],
-                    iou[np.ix_(rows, columns)],
-                )
-            )
-    return summarize(
-        {name: precision_recall(matches[category_id]) for category_id, name in truth.categories.items()}
-    )
+        overlap = VideoOverlap(truth.videos[video_id], predictions[video_id], truth.tracks[video_id])
+        for evaluation in evaluations.values():
+            evaluation.add(overlap)
+    return evaluations

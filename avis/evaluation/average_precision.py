@@ -3,59 +3,122 @@
 Follows Yang et al., "Video Instance Segmentation", ICCV 2019: the procedure of COCO (Lin et al., "Microsoft
 COCO", 2014) with tracks for boxes. One thing is mended: there, an annotation with id 0 is never found.
 
-Dimensions: D predicted and G ground-truth tracks of one category, A area ranges, K IoU thresholds, R recalls.
+Dimensions: D predicted and G ground-truth tracks of one category, A area ranges, K IoU thresholds, R recalls,
+L limits of the number of detections.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack
+from avis.evaluation.overlap import ComparedTracks
+from avis.evaluation.tracks import VideoId
 
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
-# Best-scored predictions that count, per video and category.
-MAX_DETECTIONS = (1, 10, 100)
 # Mean area of a track in pixels, both bounds inclusive: all, small, medium, large.
 AREA_RANGES = np.array([[0, 1e10], [0, 128**2], [128**2, 256**2], [256**2, 1e10]])
 ALL, SMALL, MEDIUM, LARGE = range(len(AREA_RANGES))
+# Index of a ground-truth track where none is found.
+NOTHING = -1
 
 _EPSILON = np.spacing(1)
 
 
-@dataclass
+@dataclass(frozen=True)
+class MatchingRules:
+    """What may differ between implementations of the metric.
+
+    Attributes:
+        iou_thresholds: an IoU of at least that is a match, ascending, (K,).
+        limits: best-scored predictions that count, per video and category, ascending, None for all.
+        crowd_is_taken: whether a crowd, like any other track, is found once only.
+        first_leaves_free: whether what the very first prediction finds can be found again.
+    """
+
+    iou_thresholds: np.ndarray
+    limits: tuple[int | None, ...]
+    crowd_is_taken: bool
+    first_leaves_free: bool
+
+
+YOUTUBE_VIS = MatchingRules(
+    iou_thresholds=np.linspace(0.5, 0.95, 10),
+    limits=(1, 10, 100),
+    crowd_is_taken=False,
+    first_leaves_free=False,
+)
+
+
+@dataclass(frozen=True)
 class Matches:
     """What became of the predictions of one category in one video.
 
     Attributes:
-        scores: (D,), best first.
-        matched: whether a prediction has found a ground-truth track, bool (A, K, D).
-        ignored: whether it counts neither as right nor as wrong, bool (A, K, D).
+        predicted: index of each prediction among those of the video, best score first, int (D,).
+        scores: (D,).
+        found: index of the ground-truth track found among those of the video, or NOTHING, int (A, K, D).
+        ignored: whether a prediction counts neither as right nor as wrong, bool (A, K, D).
         num_ground_truth: tracks to be found, int (A,).
     """
 
+    predicted: np.ndarray
     scores: np.ndarray
-    matched: np.ndarray
+    found: np.ndarray
     ignored: np.ndarray
     num_ground_truth: np.ndarray
 
+    @property
+    def right(self) -> np.ndarray:
+        """Predictions that have found a track to be found, bool (A, K, D)."""
+        return (self.found != NOTHING) & ~self.ignored
 
-@dataclass
+    @property
+    def wrong(self) -> np.ndarray:
+        """Predictions that have found nothing, bool (A, K, D)."""
+        return (self.found == NOTHING) & ~self.ignored
+
+
+@dataclass(frozen=True)
 class PrecisionRecall:
     """The curves of one category; NaN in an area range without ground truth.
 
     Attributes:
         precision: at each of the RECALLS, with the most detections, (A, K, R).
-        recall: reached with each number of detections, over all areas, (len(MAX_DETECTIONS), K).
+        recall: reached with each limit of the number of detections, over all areas, (L, K).
     """
 
     precision: np.ndarray
     recall: np.ndarray
 
 
+def match_videos(
+    videos: Mapping[VideoId, ComparedTracks], categories: Collection[int], rules: MatchingRules
+) -> dict[int, dict[VideoId, Matches]]:
+    """Assign the predictions of each category in each video; see `match_tracks`.
+
+    Args:
+        videos: in the order that decides between equal scores.
+        categories: ids of the categories.
+        rules: of the implementation.
+
+    Returns:
+        By category and video, for the videos that have tracks of the category.
+    """
+    matches = {category_id: {} for category_id in categories}
+    first_video = next((video_id for video_id, tracks in videos.items() if len(tracks.scores)), None)
+    for video_id, tracks in videos.items():
+        leaves_free = (0,) if rules.first_leaves_free and video_id == first_video else ()
+        for category_id in np.union1d(tracks.categories, tracks.true_categories).tolist():
+            matches[category_id][video_id] = match_tracks(tracks, category_id, rules, leaves_free)
+    return matches
+
+
 def match_tracks(
-    predicted: Sequence[PredictedTrack], ground_truth: Sequence[GroundTruthTrack], iou: np.ndarray
+    tracks: ComparedTracks,
+    category_id: int,
+    rules: MatchingRules = YOUTUBE_VIS,
+    leaves_free: Collection[int] = (),
 ) -> Matches:
     """Assign predictions to ground-truth tracks, best score first, for each area range and IoU threshold.
 
@@ -65,74 +128,87 @@ def match_tracks(
     A crowd can be taken any number of times.
 
     Args:
-        predicted: D tracks of one category in one video.
-        ground_truth: G tracks of the same.
-        iou: (D, G).
+        tracks: of one video.
+        category_id: whose predictions and ground truth are matched.
+        rules: of the implementation.
+        leaves_free: predictions by whom a track is found, but not taken.
     """
-    scores = np.array([track.score for track in predicted])
-    order = np.argsort(-scores, kind="stable")[: MAX_DETECTIONS[-1]]
-    iou = iou[order]
-    crowd = np.array([track.is_crowd for track in ground_truth], bool)
-    not_to_be_found = crowd | _outside_areas(ground_truth)
-    matched = np.zeros((len(AREA_RANGES), len(IOU_THRESHOLDS), len(order)), bool)
-    ignored = np.zeros_like(matched)
-    taken = np.zeros((*matched.shape[:2], len(ground_truth)), bool)
-    for index in np.flatnonzero((iou >= IOU_THRESHOLDS[0]).any(1)):
-        candidates = (iou[index] >= IOU_THRESHOLDS[:, None]) & (~taken | crowd)
+    predicted = np.flatnonzero(tracks.categories == category_id)
+    true = np.flatnonzero(tracks.true_categories == category_id)
+    predicted = predicted[np.argsort(-tracks.scores[predicted], kind="stable")][: rules.limits[-1]]
+    iou, crowd = tracks.iou[np.ix_(predicted, true)], tracks.is_crowd[true]
+    thresholds, stays_free = rules.iou_thresholds[:, None], crowd & (not rules.crowd_is_taken)
+    not_to_be_found = crowd | _outside_areas(tracks.true_mean_areas[true])
+    found = np.full((len(AREA_RANGES), len(thresholds), len(predicted)), NOTHING)
+    ignored = np.zeros(found.shape, bool)
+    taken = np.zeros((*found.shape[:2], len(true)), bool)
+    for index in np.flatnonzero((iou >= thresholds[0]).any(1)):
+        candidates = (iou[index] >= thresholds) & (~taken | stays_free)
         preferred = candidates & ~not_to_be_found[:, None]
         candidates = np.where(preferred.any(-1, keepdims=True), preferred, candidates)
-        found = _last_best(candidates, iou[index])
-        matched[..., index] = found.any(-1)
-        ignored[..., index] = (found & not_to_be_found[:, None]).any(-1)
-        taken |= found
-    ignored |= ~matched & _outside_areas(predicted)[:, None, order]
-    return Matches(scores[order], matched, ignored, (~not_to_be_found).sum(-1))
+        chosen = _last_best(candidates, iou[index])
+        found[..., index] = np.where(chosen.any(-1), true[chosen.argmax(-1)], NOTHING)
+        ignored[..., index] = (chosen & not_to_be_found[:, None]).any(-1)
+        if predicted[index] not in leaves_free:
+            taken |= chosen
+    outside = _outside_areas(tracks.mean_areas[predicted])[:, None]
+    ignored |= (found == NOTHING) & outside
+    return Matches(predicted, tracks.scores[predicted], found, ignored, (~not_to_be_found).sum(-1))
 
 
-def precision_recall(matches: Sequence[Matches]) -> PrecisionRecall:
-    """Compute the curves of one category from its matches in all videos, in the order of the video ids."""
-    precision = np.full((len(AREA_RANGES), len(IOU_THRESHOLDS), len(RECALLS)), np.nan)
-    recall = np.full((len(MAX_DETECTIONS), len(IOU_THRESHOLDS)), np.nan)
+def precision_recall(matches: Sequence[Matches], rules: MatchingRules = YOUTUBE_VIS) -> PrecisionRecall:
+    """Compute the curves of one category from its matches in all videos.
+
+    Args:
+        matches: in the order that decides between equal scores: that of the video ids in YouTube-VIS.
+        rules: by which they were matched.
+    """
+    num_thresholds = len(rules.iou_thresholds)
+    precision = np.full((len(AREA_RANGES), num_thresholds, len(RECALLS)), np.nan)
+    recall = np.full((len(rules.limits), num_thresholds), np.nan)
     num_ground_truth = sum((match.num_ground_truth for match in matches), np.zeros(len(AREA_RANGES), int))
-    right, wrong = _rank(matches, MAX_DETECTIONS[-1])
+    if not num_ground_truth.any():
+        return PrecisionRecall(precision, recall)
+    right, wrong = _rank(matches)
     for area in np.flatnonzero(num_ground_truth):
         precision[area] = _precision_at_recalls(right[area], wrong[area], num_ground_truth[area])
     if num_ground_truth[ALL]:
-        for row, limit in enumerate(MAX_DETECTIONS):
-            right, _ = _rank(matches, limit)
-            recall[row] = right[ALL].sum(-1) / num_ground_truth[ALL]
+        for row, limit in enumerate(rules.limits):
+            num_right = sum(match.right[ALL, :, :limit].sum(-1) for match in matches)
+            recall[row] = num_right / num_ground_truth[ALL]
     return PrecisionRecall(precision, recall)
 
 
-def summarize(curves: dict[str, PrecisionRecall]) -> dict[str, float]:
+def summarize(curves: Mapping[str, PrecisionRecall], rules: MatchingRules = YOUTUBE_VIS) -> dict[str, float]:
     """Average the curves over the categories that have ground truth.
 
     Args:
         curves: of each category by its name.
+        rules: by which the matches were made.
 
     Returns:
-        Percentages, -1 where undefined: AP (over the IoU thresholds), AP50, AP75; APs, APm, APl (small,
-        medium and large tracks); AR1, AR10, AR100 (by detections per video and category); AP/<category>.
+        Fractions, NaN where undefined: AP (over the IoU thresholds), AP50, AP75; APs, APm, APl (small,
+        medium and large tracks); AR1, AR10, AR100 (by detections per video and category; AR without limit);
+        AP/<category>.
     """
-    # AP by category, area and threshold; AR by category, number of detections and threshold
+    # AP by category, area and threshold; AR by category, limit and threshold
     ap = np.array([curve.precision.mean(-1) for curve in curves.values()])
     ar = np.array([curve.recall for curve in curves.values()])
     metrics = {
-        "AP": _percent(ap[:, ALL]),
-        "AP50": _percent(ap[:, ALL, np.isclose(IOU_THRESHOLDS, 0.5)]),
-        "AP75": _percent(ap[:, ALL, np.isclose(IOU_THRESHOLDS, 0.75)]),
-        "APs": _percent(ap[:, SMALL]),
-        "APm": _percent(ap[:, MEDIUM]),
-        "APl": _percent(ap[:, LARGE]),
+        "AP": _mean(ap[:, ALL]),
+        "AP50": _mean(ap[:, ALL, np.isclose(rules.iou_thresholds, 0.5)]),
+        "AP75": _mean(ap[:, ALL, np.isclose(rules.iou_thresholds, 0.75)]),
+        "APs": _mean(ap[:, SMALL]),
+        "APm": _mean(ap[:, MEDIUM]),
+        "APl": _mean(ap[:, LARGE]),
     }
-    metrics |= {f"AR{limit}": _percent(ar[:, row]) for row, limit in enumerate(MAX_DETECTIONS)}
-    return metrics | {f"AP/{name}": _percent(ap[row, ALL]) for row, name in enumerate(curves)}
+    metrics |= {f"AR{limit or ''}": _mean(ar[:, row]) for row, limit in enumerate(rules.limits)}
+    return metrics | {f"AP/{name}": _mean(ap[row, ALL]) for row, name in enumerate(curves)}
 
 
-def _outside_areas(tracks: Sequence[PredictedTrack] | Sequence[GroundTruthTrack]) -> np.ndarray:
+def _outside_areas(mean_areas: np.ndarray) -> np.ndarray:
     """Whether each track is outside each area range, bool (A, number of tracks)."""
-    areas = np.array([track.mean_area for track in tracks])
-    return (areas < AREA_RANGES[:, :1]) | (areas > AREA_RANGES[:, 1:])
+    return (mean_areas < AREA_RANGES[:, :1]) | (mean_areas > AREA_RANGES[:, 1:])
 
 
 def _last_best(candidates: np.ndarray, iou: np.ndarray) -> np.ndarray:
@@ -150,18 +226,12 @@ def _last_best(candidates: np.ndarray, iou: np.ndarray) -> np.ndarray:
     return candidates & (np.arange(len(iou)) == last_best[..., None])
 
 
-def _rank(matches: Sequence[Matches], limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Right and wrong predictions over all videos, best score first, with up to `limit` from each video.
-
-    Returns:
-        Two arrays, bool (A, K, predictions).
-    """
-    no_prediction = np.zeros((len(AREA_RANGES), len(IOU_THRESHOLDS), 0), bool)
-    scores = np.concatenate([np.zeros(0), *(match.scores[:limit] for match in matches)])
-    matched = np.concatenate([no_prediction, *(match.matched[..., :limit] for match in matches)], axis=-1)
-    ignored = np.concatenate([no_prediction, *(match.ignored[..., :limit] for match in matches)], axis=-1)
-    order = np.argsort(-scores, kind="stable")
-    return (matched & ~ignored)[..., order], (~matched & ~ignored)[..., order]
+def _rank(matches: Sequence[Matches]) -> tuple[np.ndarray, np.ndarray]:
+    """Right and wrong predictions over all videos, best score first, bool (A, K, predictions) each."""
+    order = np.argsort(-np.concatenate([match.scores for match in matches]), kind="stable")
+    right = np.concatenate([match.right for match in matches], axis=-1)
+    wrong = np.concatenate([match.wrong for match in matches], axis=-1)
+    return right[..., order], wrong[..., order]
 
 
 def _precision_at_recalls(right: np.ndarray, wrong: np.ndarray, num_ground_truth: int) -> np.ndarray:
@@ -175,7 +245,7 @@ def _precision_at_recalls(right: np.ndarray, wrong: np.ndarray, num_ground_truth
     return np.take_along_axis(envelope, np.array(reached), axis=-1)
 
 
-def _percent(values: np.ndarray) -> float:
-    """The mean of the defined values, in percent; -1 if there is none."""
+def _mean(values: np.ndarray) -> float:
+    """The mean of the defined values; NaN if there is none."""
     defined = values[~np.isnan(values)]
-    return float(100 * defined.mean()) if defined.size else -1.0
+    return float(defined.mean()) if defined.size else np.nan

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from avis.evaluation.average_precision import AREA_RANGES, match_tracks, precision_recall, summarize
+from avis.evaluation.average_precision import (
+    AREA_RANGES,
+    YOUTUBE_VIS,
+    match_videos,
+    precision_recall,
+    summarize,
+)
+from avis.evaluation.overlap import ComparedTracks
 from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack
 
 CATEGORIES = (1, 2)
@@ -36,21 +43,12 @@ def video(draw: st.DrawFn) -> Video:
 
 
 def our_metrics(videos: list[Video]) -> dict[str, float]:
-    curves = {}
-    for category in CATEGORIES:
-        matches = []
-        for predicted, true, iou in videos:
-            rows = [row for row, track in enumerate(predicted) if track.category_id == category]
-            columns = [column for column, track in enumerate(true) if track.category_id == category]
-            matches.append(
-                match_tracks(
-                    [predicted[row] for row in rows],
-                    [true[column] for column in columns],
-                    iou[np.ix_(rows, columns)],
-                )
-            )
-        curves[str(category)] = precision_recall(matches)
-    return summarize(curves)
+    compared = {index: ComparedTracks.from_tracks(*video) for index, video in enumerate(videos)}
+    matches = match_videos(compared, CATEGORIES, YOUTUBE_VIS)
+    curves = {
+        str(category): precision_recall(list(by_video.values())) for category, by_video in matches.items()
+    }
+    return {name: -1 if np.isnan(value) else 100 * value for name, value in summarize(curves).items()}
 
 
 class TrackEval(COCOeval):

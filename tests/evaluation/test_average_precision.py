@@ -5,26 +5,28 @@ import pytest
 
 from avis.evaluation import evaluate_predictions
 from avis.evaluation.average_precision import ALL, MEDIUM, SMALL, match_tracks
+from avis.evaluation.overlap import ComparedTracks
 from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack
 from tests.evaluation.builders import LENGTH, annotation, columns, ground_truth, perfect, prediction
 
+CATEGORY = 1
 NO_MASKS = ([], np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 def true_track(area: float = 100, is_crowd: bool = False) -> GroundTruthTrack:
-    return GroundTruthTrack(1, *NO_MASKS, area, is_crowd)
+    return GroundTruthTrack(CATEGORY, *NO_MASKS, area, is_crowd)
 
 
 def predicted_track(score: float = 0.5, area: float = 100) -> PredictedTrack:
-    return PredictedTrack(1, *NO_MASKS, area, score)
+    return PredictedTrack(CATEGORY, *NO_MASKS, area, score)
 
 
 def outcome(predicted: list, true: list, iou: list, area: int = ALL) -> list[str]:
     """What becomes of each prediction at IoU 0.5, best score first."""
-    matches = match_tracks(predicted, true, np.array(iou, float).reshape(len(predicted), len(true)))
-    names = {(True, False): "right", (False, False): "wrong"}
-    flags = zip(matches.matched[area, 0], matches.ignored[area, 0], strict=True)
-    return [names.get((bool(matched), bool(ignored)), "ignored") for matched, ignored in flags]
+    iou = np.array(iou, float).reshape(len(predicted), len(true))
+    matches = match_tracks(ComparedTracks.from_tracks(predicted, true, iou), CATEGORY)
+    flags = zip(matches.right[area, 0], matches.wrong[area, 0], strict=True)
+    return ["right" if right else "wrong" if wrong else "ignored" for right, wrong in flags]
 
 
 def test_perfect_predictions():

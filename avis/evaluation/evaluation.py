@@ -1,0 +1,128 @@
+"""The outcome of an evaluation: counts by video, from which the metrics of any set of videos follow.
+
+Dimensions: D predicted and G ground-truth tracks of a video.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from avis.evaluation.average_precision import (
+    Matches,
+    PrecisionRecall,
+    match_videos,
+    precision_recall,
+    summarize,
+)
+from avis.evaluation.fsla import FrameCounts, fsla_fields, pool_frames
+from avis.evaluation.hota import FIELDS as HOTA_FIELDS
+from avis.evaluation.hota import HotaCounts, count_hota, hota_fields, pool_hota
+from avis.evaluation.overlap import ComparedTracks, VideoOverlap
+from avis.evaluation.protocol import StandardProtocol, UnscoredFramesError
+from avis.evaluation.tracks import GroundTruth, VideoId
+
+
+@dataclass(frozen=True)
+class VideoCounts:
+    """What the metrics need of one video.
+
+    Attributes:
+        tracks: the tracks without their masks, and their IoU (D, G).
+        hota: by category, for the categories with tracks.
+        frames: None where the protocol's implementation fails.
+    """
+
+    tracks: ComparedTracks
+    hota: dict[int, HotaCounts]
+    frames: FrameCounts | None
+
+
+@dataclass
+class Evaluation:
+    """Counts of all videos under one protocol.
+
+    Attributes:
+        protocol: how the metrics are computed.
+        truth: what the predictions were compared with.
+        videos: counts by video.
+        remarks: why metrics are undefined that should not be.
+    """
+
+    protocol: StandardProtocol
+    truth: GroundTruth
+    videos: dict[VideoId, VideoCounts] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, overlap: VideoOverlap) -> None:
+        """Count one video, of which no mask is kept."""
+        detections, tracks = self.protocol.detections(overlap), overlap.tracks
+        hota = {}
+        for category_id in np.union1d(tracks.categories, tracks.true_categories).tolist():
+            rows, columns = tracks.categories == category_id, tracks.true_categories == category_id
+            hota[category_id] = count_hota(detections.select(rows, columns))
+        self.videos[overlap.video.id] = VideoCounts(tracks, hota, self._count_frames(overlap))
+
+    def _count_frames(self, overlap: VideoOverlap) -> FrameCounts | None:
+        try:
+            return self.protocol.count_frames(overlap)
+        except UnscoredFramesError as error:
+            self.remarks.append(f"FSLA is undefined: {error}")
+            return None
+
+    @cached_property
+    def matches(self) -> dict[int, dict[VideoId, Matches]]:
+        """What became of each prediction, by category and video; to be read when all videos are counted."""
+        in_order = {key: self.videos[key].tracks for key in self.protocol.order_videos(self.truth.videos)}
+        return match_videos(in_order, self.truth.categories, self.protocol.matching)
+
+    def curves(self, videos: Collection[VideoId] | None = None) -> dict[str, PrecisionRecall]:
+        """Precision and recall by the categories' names, over all or some videos."""
+        wanted = self.videos if videos is None else videos
+        return {
+            name: precision_recall(
+                [match for key, match in self.matches[category_id].items() if key in wanted],
+                self.protocol.matching,
+            )
+            for category_id, name in self.truth.categories.items()
+        }
+
+    def metrics(self, videos: Collection[VideoId] | None = None) -> dict[str, float]:
+        """All metrics over all or some videos.
+
+        Returns:
+            Percentages, -1 where undefined: AP and AR (see `average_precision.summarize`), the FIELDS of
+            `avis.evaluation.hota`, FSLA, FSLAn, FSLAs and FSLAm, then AP/<category> and HOTA/<category>.
+        """
+        values = summarize(self.curves(videos), self.protocol.matching)
+        by_category = {name: values.pop(name) for name in list(values) if name.startswith("AP/")}
+        counted = self._counted(videos)
+        summary, hota_by_category = self._hota(counted)
+        values |= summary | self._fsla(counted) | by_category | hota_by_category
+        return {name: -1.0 if np.isnan(value) else 100 * value for name, value in values.items()}
+
+    def _counted(self, videos: Collection[VideoId] | None) -> list[VideoCounts]:
+        in_order = self.protocol.order_videos(self.truth.videos)
+        return [self.videos[key] for key in in_order if videos is None or key in videos]
+
+    def _hota(self, counted: list[VideoCounts]) -> tuple[dict[str, float], dict[str, float]]:
+        """The FIELDS averaged over categories, and HOTA by category; fractions, NaN where undefined."""
+        pooled = {
+            category_id: pool_hota(video.hota[category_id] for video in counted if category_id in video.hota)
+            for category_id in self.truth.categories
+        }
+        fields = {key: hota_fields(pooled[key]) for key in self.protocol.averaged_categories(pooled)}
+        summary = {
+            name: float(np.mean([values[name] for values in fields.values()])) if fields else np.nan
+            for name in HOTA_FIELDS
+        }
+        names = self.truth.categories
+        return summary, {
+            f"HOTA/{names[key]}": fields[key]["HOTA"] if key in fields else np.nan for key in names
+        }
+
+    def _fsla(self, counted: list[VideoCounts]) -> dict[str, float]:
+        """FSLA's fields; if one video could not be counted, all are NaN."""
+        frames = [video.frames for video in counted if video.frames is not None]
+        return fsla_fields(pool_frames(frames if len(frames) == len(counted) else []))
