@@ -4,6 +4,7 @@ from avis.audio.audio_cnn import AudioCNN
 from avis.audio.backbone import AudioBackbone
 from avis.audio.build import AUDIO_BACKBONE_REGISTRY, build_audio_backbone
 from avis.audio.log_mel import EXAMPLE_SECONDS, SAMPLE_RATE, SILENCE, log_mel_examples
+from avis.audio.precomputed import PrecomputedFeatures
 from avis.audio.vggish import VGGish
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "SILENCE",
     "AudioBackbone",
     "AudioCNN",
+    "PrecomputedFeatures",
     "VGGish",
     "build_audio_backbone",
     "log_mel_examples",

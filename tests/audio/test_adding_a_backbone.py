@@ -1,0 +1,105 @@
+"""A new audio backbone is one file, as the documentation has it; features of other programs need none."""
+
+import importlib.util
+import inspect
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+
+import avis.audio.backbone
+import avis.modeling
+from avis.audio import AUDIO_BACKBONE_REGISTRY
+from avis.config import get_avis_cfg
+from avis.data import build_test_loader, build_train_loader
+from tests.data_pipeline.small_dataset import LENGTH, write_split
+
+
+@pytest.fixture
+def cfg(request, tmp_path):
+    """The quickstart's model at a quarter of its size, on the small data set."""
+    cfg = get_avis_cfg(request.config.rootpath / "configs" / "quickstart.yaml")
+    json_file = str(write_split(tmp_path))
+    overrides = {
+        "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 2,
+        "MODEL.MASK_FORMER.DEC_LAYERS": 2,
+        "INPUT.MIN_SIZE_TRAIN": (48,),
+        "INPUT.MIN_SIZE_TEST": 0,
+        "SOLVER.IMS_PER_BATCH": 2,
+        "DATASETS.TRAIN": (json_file,),
+        "DATASETS.TEST": (json_file,),
+    }
+    cfg.merge_from_list([item for pair in overrides.items() for item in pair])
+    return cfg
+
+
+@pytest.fixture
+def documented_class(tmp_path):
+    """The example in the documentation of the interface, saved as a file and imported."""
+    documentation = inspect.getdoc(avis.audio.backbone)
+    example = documentation[documentation.index("    import torch") : documentation.index("Import the file")]
+    path = tmp_path / "window_transformer.py"
+    path.write_text(textwrap.dedent(example))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    yield "WindowTransformer"
+    AUDIO_BACKBONE_REGISTRY._obj_map.pop("WindowTransformer")
+
+
+def train_a_step(cfg):
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    sum(model(next(iter(build_train_loader(cfg)))).values()).backward()
+    optimizer.step()
+    return model
+
+
+def test_the_documented_backbone_trains_in_the_model(cfg, documented_class):
+    documentation = inspect.getdoc(avis.audio.backbone)
+    (settings,) = (
+        line for line in documentation.splitlines() if line.lstrip().startswith("MODEL.AUDIO.NAME W")
+    )
+    cfg.merge_from_list(settings.split())
+    torch.manual_seed(0)
+    before = build_model(cfg).audio_backbone
+    after = train_a_step(cfg).audio_backbone
+    assert type(after).__name__ == documented_class
+    unchanged = [
+        name
+        for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True)
+        if torch.equal(old, new)
+    ]
+    assert unchanged == []
+
+
+def test_features_of_other_programs_train_a_model_and_change_its_predictions(cfg, tmp_path):
+    channels = 40
+    cfg.merge_from_list(
+        ["MODEL.AUDIO.NAME", "PrecomputedFeatures", "MODEL.AUDIO.FEATURE_DIM", channels,
+         "MODEL.AUDIO.FREEZE", True, "INPUT.AUDIO.SOURCE", "features"]
+    )  # fmt: skip
+    folder = tmp_path / "train" / "FEATAudios"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        features = np.random.default_rng(number).standard_normal((LENGTH, channels))
+        np.save(folder / f"clip{number}.npy", features.astype(np.float16))
+    model = train_a_step(cfg).eval()
+    predictions = {}
+    for sound in ("own", "silent"):
+        cfg.INPUT.AUDIO.AT_TEST = sound
+        with torch.no_grad():
+            (predictions[sound],) = model(next(iter(build_test_loader(cfg, cfg.DATASETS.TEST[0]))))
+    assert predictions["own"].length == LENGTH
+    scores = {
+        sound: [track.score for track in prediction.tracks] for sound, prediction in predictions.items()
+    }
+    assert scores["own"] != scores["silent"]
+
+
+def test_a_model_of_precomputed_features_refuses_to_hear(cfg):
+    cfg.merge_from_list(["MODEL.AUDIO.NAME", "PrecomputedFeatures"])
+    with pytest.raises(ValueError, match=r"cannot hear sound itself: set INPUT\.AUDIO\.SOURCE features"):
+        train_a_step(cfg)
