@@ -1,0 +1,189 @@
+"""Metrics of audio-visual segmentation: how well the sounding pixels of each frame are found.
+
+Follows Zhou et al., "Audio-Visual Segmentation", ECCV 2022 (J and F of one map of all that sounds) and
+"Audio-Visual Segmentation with Semantics", arXiv 2301.13190 (mIoU and mF of a map of classes), as AVSBench's
+code computes them:
+
+- J: mean over all frames of the IoU; of a frame without any sounding object, the share of pixels left free.
+- F: F-measure with β² = 0.3 at 255 thresholds, averaged over the frames that have a sounding object, then the
+  best of the 255.
+- mIoU, mF: of each class the mean over the frames in which it is predicted or true, then the mean over the
+  classes, background included.
+
+AVSBench's code is followed but for three things. It averages over batches of frames, so that its F depends on
+the batch size: here all frames are one batch. It counts a class that never occurs as 0: here it does not
+count. It gives F = 0 where no frame has a sounding object: here that is undefined.
+
+Dimensions: N frames of H×W pixels, C classes with background, D predicted and G ground-truth tracks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BETA_SQUARED = 0.3
+THRESHOLDS = np.linspace(0, 1 - 1e-10, 255, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class BinaryScores:
+    """Sums over frames of what J and F are means of; those of two sets of frames can be added.
+
+    Attributes:
+        jaccard: sum of the IoUs.
+        num_frames: N.
+        f_measure: sum at each of the THRESHOLDS over the frames with a sounding object, (255,).
+        num_sounding: number of those frames.
+    """
+
+    jaccard: float
+    num_frames: int
+    f_measure: np.ndarray
+    num_sounding: int
+
+    @classmethod
+    def zero(cls) -> "BinaryScores":
+        """The scores of no frame."""
+        return cls(0.0, 0, np.zeros(len(THRESHOLDS)), 0)
+
+    @classmethod
+    def from_pixels(
+        cls,
+        intersections: np.ndarray,
+        areas: np.ndarray,
+        true_areas: np.ndarray,
+        num_pixels: int,
+        chosen: tuple[np.ndarray, np.ndarray],
+    ) -> "BinaryScores":
+        """Score N frames by their numbers of pixels.
+
+        Args:
+            intersections: both predicted at each threshold and true, (N, 255).
+            areas: predicted at each threshold, (N, 255).
+            true_areas: true, (N,).
+            num_pixels: H·W.
+            chosen: intersections and areas of the map that J is taken of, (N,) each.
+        """
+        sounding = true_areas > 0
+        f_measure = f_measures(intersections, areas, true_areas[:, None])
+        jaccard = np.where(
+            sounding,
+            _ratio(chosen[0], chosen[1] + true_areas - chosen[0]),
+            1 - chosen[1] / num_pixels,
+        )
+        return cls(float(jaccard.sum()), len(true_areas), f_measure[sounding].sum(0), int(sounding.sum()))
+
+    def __add__(self, other: "BinaryScores") -> "BinaryScores":
+        """The scores of all frames of both."""
+        return BinaryScores(
+            self.jaccard + other.jaccard,
+            self.num_frames + other.num_frames,
+            self.f_measure + other.f_measure,
+            self.num_sounding + other.num_sounding,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """J and F as fractions, NaN where undefined."""
+        return {
+            "J": self.jaccard / self.num_frames if self.num_frames else np.nan,
+            "F": float(self.f_measure.max()) / self.num_sounding if self.num_sounding else np.nan,
+        }
+
+
+@dataclass(frozen=True)
+class SemanticScores:
+    """Sums over frames for each class; those of two sets of frames can be added.
+
+    Attributes:
+        iou: sum of the IoUs, (C,).
+        f_measure: sum of the F-measures, (C,).
+        num_frames: in which the class is predicted or true, int (C,).
+    """
+
+    iou: np.ndarray
+    f_measure: np.ndarray
+    num_frames: np.ndarray
+
+    @classmethod
+    def zero(cls, num_classes: int) -> "SemanticScores":
+        """The scores of no frame."""
+        return cls(np.zeros(num_classes), np.zeros(num_classes), np.zeros(num_classes, int))
+
+    @classmethod
+    def from_pixels(cls, confusion: np.ndarray) -> "SemanticScores":
+        """Score N frames by how many pixels of each class are predicted as each.
+
+        Args:
+            confusion: (N, C predicted, C true).
+        """
+        intersections = np.diagonal(confusion, axis1=1, axis2=2)
+        areas, true_areas = confusion.sum(2), confusion.sum(1)
+        union = areas + true_areas - intersections
+        return cls(
+            _ratio(intersections, union).sum(0),
+            f_measures(intersections, areas, true_areas).sum(0),
+            (union > 0).sum(0),
+        )
+
+    def __add__(self, other: "SemanticScores") -> "SemanticScores":
+        """The scores of all frames of both."""
+        return SemanticScores(
+            self.iou + other.iou, self.f_measure + other.f_measure, self.num_frames + other.num_frames
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """mIoU and mF over the classes that occur, as fractions; NaN without any frame."""
+        occurs = self.num_frames > 0
+        if not occurs.any():
+            return {"mIoU": np.nan, "mF": np.nan}
+        return {
+            "mIoU": float((self.iou[occurs] / self.num_frames[occurs]).mean()),
+            "mF": float((self.f_measure[occurs] / self.num_frames[occurs]).mean()),
+        }
+
+
+def score_maps(probability: np.ndarray, truth: np.ndarray, score_threshold: float = 0.5) -> BinaryScores:
+    """Score maps of how likely each pixel sounds.
+
+    Args:
+        probability: (N, H, W), within [0, 1].
+        truth: where something sounds, bool or 0 / 1, (N, H, W).
+        score_threshold: J is of the pixels above it.
+    """
+    frames = probability.reshape(len(probability), -1).astype(np.float32)
+    true = truth.reshape(len(truth), -1).astype(bool)
+    areas = np.stack([_reached(frame) for frame in frames])
+    intersections = np.stack([_reached(frame[inside]) for frame, inside in zip(frames, true, strict=True)])
+    above = frames > score_threshold
+    chosen = (above & true).sum(1), above.sum(1)
+    return BinaryScores.from_pixels(intersections, areas, true.sum(1), frames.shape[1], chosen)
+
+
+def score_label_maps(predicted: np.ndarray, truth: np.ndarray, num_classes: int) -> SemanticScores:
+    """Score maps of classes.
+
+    Args:
+        predicted: class of each pixel, int (N, H, W), 0 … C-1.
+        truth: the same.
+        num_classes: C.
+    """
+    pairs = (predicted.astype(int) * num_classes + truth).reshape(len(truth), -1)
+    confusion = np.stack([np.bincount(frame, minlength=num_classes**2) for frame in pairs])
+    return SemanticScores.from_pixels(confusion.reshape(-1, num_classes, num_classes))
+
+
+def f_measures(intersections: np.ndarray, areas: np.ndarray, true_areas: np.ndarray) -> np.ndarray:
+    """F-measure with β² = 0.3 of precision and recall, 0 where nothing is right."""
+    precision, recall = _ratio(intersections, areas), _ratio(intersections, true_areas)
+    return _ratio((1 + BETA_SQUARED) * precision * recall, BETA_SQUARED * precision + recall)
+
+
+def _reached(values: np.ndarray) -> np.ndarray:
+    """How many values are at least each of the THRESHOLDS, (255,)."""
+    return len(values) - np.searchsorted(np.sort(values), THRESHOLDS, side="left")
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, 0 where there is nothing."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.zeros(whole.shape), where=whole > 0)
