@@ -41,11 +41,12 @@ class in the config:
 - MODEL.AUDIO.WEIGHTS: a state dict in the names of the class, without a prefix. Training starts from it;
   without it the backbone starts as it is built, or as MODEL.WEIGHTS has it under ``audio_backbone.``.
 - MODEL.AUDIO.FREEZE True calls `freeze`: the backbone is not trained and stays in evaluation mode. Its
-  features may then be computed once: tools/prepare_audio.py --config-file …, and INPUT.AUDIO.SOURCE features.
+  features may then be computed once, with tools/prepare_audio.py --config-file …, and taken with
+  INPUT.AUDIO.SOURCE features.
 
 Models that take the waveform itself (wav2vec 2.0), other spectrograms (AST) or more than 0.96 s of sound do
-not fit this interface: they are run apart. Save their features, (T, D) floats with a row for each frame of the
-video, as FEATAudios/<video>.npy, and set MODEL.AUDIO.NAME PrecomputedFeatures, MODEL.AUDIO.FEATURE_DIM D
+not fit this interface: they are run apart. Save their features, (T, D) floats with a row for each frame of
+the video, as FEATAudios/<video>.npy, and set MODEL.AUDIO.NAME PrecomputedFeatures, MODEL.AUDIO.FEATURE_DIM D
 and INPUT.AUDIO.SOURCE features. A model so trained takes data sets with such features only, not video files.
 """
 

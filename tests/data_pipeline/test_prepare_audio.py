@@ -22,6 +22,9 @@ from avis.data.clip_audio import load_examples
 from avis.data.sound_files import find_sounds
 from tests.data_pipeline.small_dataset import LENGTH, edit, tones, write_split, write_wav
 
+# Of the data set whose preparation is killed: more than can be done before the kill arrives.
+NUM_VIDEOS = 150
+
 
 @pytest.fixture(scope="module")
 def backbone():
@@ -267,7 +270,7 @@ def test_sound_of_video_files_and_one_that_is_missing(run, train_json, tmp_path,
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_whole_files_and_the_next_goes_on(start, tmp_path, backbone):
-    json_file = write_split(tmp_path, num_videos=60, length=2)
+    json_file = write_split(tmp_path, num_videos=NUM_VIDEOS, length=2)
     process = start(json_file, "--batch-size", 1)
     folder = features_folder(json_file)
     for _ in count():
@@ -278,14 +281,14 @@ def test_a_killed_run_leaves_whole_files_and_the_next_goes_on(start, tmp_path, b
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = list(folder.glob("clip*.npy"))
-    assert 0 < len(done) < 60
+    assert 0 < len(done) < NUM_VIDEOS
     assert all(np.load(path).shape == (2, 24) for path in done)
 
     process = start(json_file)
     printed = process.communicate()[1]
     assert process.returncode == 0, printed
-    assert f"{60 - len(done)} files written, 0 of them of silence; {len(done)} kept" in printed
-    assert len(list(folder.iterdir())) == 60
+    assert f"{NUM_VIDEOS - len(done)} files written, 0 of them of silence; {len(done)} kept" in printed
+    assert len(list(folder.iterdir())) == NUM_VIDEOS
     assert_files_hold_what_the_model_hears(backbone, json_file)
 
 
