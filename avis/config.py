@@ -50,7 +50,7 @@ def _add_backbone_config(cfg: CfgNode) -> None:
 
 def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO = CfgNode()
-    # A name in AUDIO_BACKBONE_REGISTRY ("VGGish", "AudioCNN"); "" builds a model without an audio branch.
+    # A name in AUDIO_BACKBONE_REGISTRY ("VGGish", "AudioCNN", "PrecomputedFeatures"); "": no audio branch.
     cfg.MODEL.AUDIO.NAME = "VGGish"
     # Weights of the audio backbone alone (torchvggish's .pth for VGGish); "" leaves them to MODEL.WEIGHTS.
     cfg.MODEL.AUDIO.WEIGHTS = ""
