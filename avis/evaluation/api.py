@@ -14,7 +14,10 @@ from avis.evaluation.tracks import GroundTruth, PredictedTrack, VideoId
 
 logger = logging.getLogger(__name__)
 
-PROTOCOLS = {protocol.name: protocol for protocol in (StandardProtocol(), AVISegProtocol())}
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (StandardProtocol(), AVISegProtocol(), AVISegProtocol(null_is_empty=True))
+}
 
 
 def evaluate_predictions(
@@ -26,8 +29,8 @@ def evaluate_predictions(
         ground_truth: path or parsed content of annotations in the AVISeg format.
         predictions: path or parsed content of results, a list of tracks; see `load_predictions`.
         protocol: "standard" for the metrics as they are defined; "aviseg" for what AVISM's released
-            evaluation computes, with all its peculiarities, to compare with published tables
-            (docs/metrics.md).
+            evaluation computes, with all its peculiarities; "aviseg-dense" for the same with null frames of
+            the predictions as empty masks, to compare with published tables (docs/metrics.md).
 
     Returns:
         Percentages, -1 where undefined; see `Evaluation.metrics`.

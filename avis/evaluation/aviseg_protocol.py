@@ -32,8 +32,16 @@ _PIXELS_OF_KNOWN_EMPTY_MASK = 921_600
 class AVISegProtocol(StandardProtocol):
     """What AVISM's released evaluation does otherwise than the standard protocol."""
 
-    name = "aviseg"
     matching = TRACK_MAP
+
+    def __init__(self, null_is_empty: bool = False) -> None:
+        """Choose how null frames of the predictions are read.
+
+        Args:
+            null_is_empty: as empty masks, which AVISM's own results have there, rather than as they are.
+        """
+        self.name = "aviseg-dense" if null_is_empty else "aviseg"
+        self._null_is_empty = null_is_empty
 
     def order_videos(self, videos: Mapping[VideoId, Video]) -> list[VideoId]:
         """One video for each folder, the last, in the order of the folders' names."""
@@ -42,7 +50,8 @@ class AVISegProtocol(StandardProtocol):
 
     def detections(self, overlap: VideoOverlap) -> Detections:
         """All masks in the files, empty ones and those of crowds included."""
-        return Detections(overlap.frame_iou, overlap.stored, overlap.true_stored)
+        predicted = overlap.stored | self._null_is_empty
+        return Detections(overlap.frame_iou, predicted, overlap.true_stored)
 
     def count_frames(self, overlap: VideoOverlap) -> FrameCounts:
         """Count the frames of a video in which all that sounds is found.
@@ -50,87 +59,79 @@ class AVISegProtocol(StandardProtocol):
         Raises:
             UnscoredFramesError: the released evaluation fails, as predictions have null frames.
         """
-        detections = self.detections(overlap)
-        sources, predictions = _associate(detections)
-        quality = np.zeros(len(detections.true))
-        for frame in np.flatnonzero(_gate(overlap, detections)):
-            match np.flatnonzero(detections.true[frame]).tolist():
-                case []:
-                    quality[frame] = np.inf
-                case [source]:
-                    quality[frame] = _single_quality(overlap, frame, source, predictions)
-                case _:
-                    quality[frame] = _multiple_quality(overlap, frame, sources, predictions)
-        return count_frames(quality, detections.true.sum(1))
+        frames = _Frames(overlap, self.detections(overlap))
+        return count_frames(frames.quality(), frames.detections.true.sum(1))
 
     def averaged_categories(self, hota: Mapping[int, HotaCounts]) -> Iterable[int]:
         """All categories, those without ground truth and predictions included."""
         return list(hota)
 
 
-def _gate(overlap: VideoOverlap, detections: Detections) -> np.ndarray:
-    """Frames with as many predictions as sources, and of the same categories, bool (T,).
+class _Frames:
+    """The frames of one video, as the released evaluation judges them for FSLA.
 
-    An empty mask counts among the categories, and if it is not the known one, among the predictions too.
+    It associates tracks as numbered among those with a detection, and takes these numbers for others: of a
+    ground-truth track for that among all annotations of the video, of a prediction for that among the
+    predictions with a mask in a frame.
     """
-    categories, true_categories = overlap.tracks.categories, overlap.tracks.true_categories
-    known = np.union1d(categories, true_categories)
-    predicted = detections.predicted @ (categories[:, None] == known)  # (T, C)
-    true = detections.true @ (true_categories[:, None] == known)
-    num_predicted = (detections.predicted & ~_known_empty(overlap)).sum(1)
-    return (predicted == true).all(1) & (num_predicted == detections.true.sum(1))
 
+    def __init__(self, overlap: VideoOverlap, detections: Detections) -> None:
+        self.detections = detections
+        self._video = overlap.video
+        self._categories, self._true_categories = overlap.tracks.categories, overlap.tracks.true_categories
+        is_known = overlap.video.height * overlap.video.width == _PIXELS_OF_KNOWN_EMPTY_MASK
+        self._known_empty = detections.predicted & (overlap.areas == 0) & is_known
+        with_detections = detections.select(detections.predicted.any(0), detections.true.any(0))
+        self._sources, self._predictions = associate(global_alignment(with_detections))
 
-def _known_empty(overlap: VideoOverlap) -> np.ndarray:
-    """Predictions whose RLE is that of the known empty mask, bool (T, D)."""
-    is_known = overlap.video.height * overlap.video.width == _PIXELS_OF_KNOWN_EMPTY_MASK
-    return overlap.stored & (overlap.areas == 0) & is_known
+    def quality(self) -> np.ndarray:
+        """The IoU below which each frame is right, (T,); see `fsla.frame_quality`."""
+        quality = np.zeros(self._video.length)
+        for frame in np.flatnonzero(self._may_be_right()):
+            match np.flatnonzero(self.detections.true[frame]).tolist():
+                case []:
+                    quality[frame] = np.inf
+                case [source]:
+                    quality[frame] = self._single_quality(frame, source)
+                case _:
+                    quality[frame] = self._multiple_quality(frame)
+        return quality
 
+    def _may_be_right(self) -> np.ndarray:
+        """Frames with as many predictions as sources, and of the same categories, bool (T,).
 
-def _associate(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """Pair tracks as numbered among those with a detection, ground truth and prediction; see `associate`."""
-    with_detections = detections.select(detections.predicted.any(0), detections.true.any(0))
-    return associate(global_alignment(with_detections))
+        An empty mask counts among the categories, and if it is not the known one, among the predictions too.
+        """
+        categories = np.union1d(self._categories, self._true_categories)
+        predicted = self.detections.predicted @ (self._categories[:, None] == categories)  # (T, C)
+        true = self.detections.true @ (self._true_categories[:, None] == categories)
+        num_predicted = (self.detections.predicted & ~self._known_empty).sum(1)
+        return (predicted == true).all(1) & (num_predicted == self.detections.true.sum(1))
 
+    def _single_quality(self, frame: int, source: int) -> float:
+        """IoU of the only source with its prediction: rows and columns of the association are swapped."""
+        pairs = np.flatnonzero(self._predictions == source)
+        if not pairs.size:
+            return 0.0
+        return self.detections.iou[frame, self._nth_prediction(frame, pairs[0]), source]
 
-def _single_quality(overlap: VideoOverlap, frame: int, source: int, predictions: np.ndarray) -> float:
-    """IoU of the only source with a prediction: rows and columns of the association are swapped.
+    def _multiple_quality(self, frame: int) -> float:
+        """The lowest IoU of all pairs; 0 if a pair is of two categories, or only its prediction sounds."""
+        sources = self._sources
+        predictions = [self._nth_prediction(frame, number) for number in self._predictions]
+        sounds = self.detections.true[frame, sources]
+        agrees = self._true_categories[sources] == self._categories[predictions]
+        if not (agrees & (sounds | self._known_empty[frame, predictions])).all():
+            return 0.0
+        return self.detections.iou[frame, predictions, sources].min(where=sounds, initial=np.inf)
 
-    Args:
-        overlap: of the video.
-        frame: its index.
-        source: index of the ground-truth track that sounds.
-        predictions: prediction of each pair of the association, (P,).
-    """
-    pairs = np.flatnonzero(predictions == source)
-    if not pairs.size:
-        return 0.0
-    return float(overlap.frame_iou[frame, _nth_prediction(overlap, frame, pairs[0]), source])
-
-
-def _multiple_quality(
-    overlap: VideoOverlap, frame: int, sources: np.ndarray, predictions: np.ndarray
-) -> float:
-    """The lowest IoU of all pairs of the association; 0 if a pair is of two categories or sounds by half.
-
-    The pairs' numbers, among the tracks with a detection, are taken for numbers among the annotations of the
-    video, and among the predictions with a mask in this frame.
-    """
-    in_frame = [_nth_prediction(overlap, frame, number) for number in predictions]
-    silent = ~overlap.true_stored[frame, sources]
-    agrees = overlap.tracks.true_categories[sources] == overlap.tracks.categories[in_frame]
-    agrees &= ~silent | _known_empty(overlap)[frame, in_frame]
-    if not agrees.all():
-        return 0.0
-    return overlap.frame_iou[frame, in_frame, sources].min(where=~silent, initial=np.inf)
-
-
-def _nth_prediction(overlap: VideoOverlap, frame: int, number: int) -> int:
-    """Index of a prediction that is numbered among those with a mask in a frame."""
-    stored = np.flatnonzero(overlap.stored[frame])
-    if number >= len(stored):
-        raise UnscoredFramesError(
-            f"in video {overlap.video.id!r}, frame {frame}, prediction {number} is looked up among the "
-            f"{len(stored)} with a mask: predictions with null frames break the released evaluation"
-        )
-    return int(stored[number])
+    def _nth_prediction(self, frame: int, number: int) -> int:
+        """Index of a prediction by its number among those with a mask in a frame."""
+        in_frame = np.flatnonzero(self.detections.predicted[frame])
+        if number >= len(in_frame):
+            raise UnscoredFramesError(
+                f"video {self._video.id!r}, frame {frame}: prediction {number} is looked up among the "
+                f"{len(in_frame)} with a mask, where the released evaluation fails; it expects empty masks, "
+                "not null (as aviseg-dense reads them)"
+            )
+        return int(in_frame[number])

@@ -47,13 +47,13 @@ class Evaluation:
         protocol: how the metrics are computed.
         truth: what the predictions were compared with.
         videos: counts by video.
-        remarks: why metrics are undefined that should not be.
+        failures: why the frames of a video could not be counted, by video.
     """
 
     protocol: StandardProtocol
     truth: GroundTruth
     videos: dict[VideoId, VideoCounts] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    failures: dict[VideoId, str] = field(default_factory=dict)
 
     def add(self, overlap: VideoOverlap) -> None:
         """Count one video, of which no mask is kept."""
@@ -68,8 +68,21 @@ class Evaluation:
         try:
             return self.protocol.count_frames(overlap)
         except UnscoredFramesError as error:
-            self.remarks.append(f"FSLA is undefined: {error}")
+            self.failures[overlap.video.id] = str(error)
             return None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the metrics has to know: what is left out, and why."""
+        in_order = self.protocol.order_videos(self.truth.videos)
+        remarks = []
+        if num_left_out := len(self.truth.videos) - len(in_order):
+            remarks.append(
+                f"{num_left_out} videos are left out: of several in one folder only the last counts"
+            )
+        if failed := [key for key in in_order if key in self.failures]:
+            remarks.append(f"FSLA is undefined ({len(failed)} videos): {self.failures[failed[0]]}")
+        return remarks
 
     @cached_property
     def matches(self) -> dict[int, dict[VideoId, Matches]]:

@@ -1,26 +1,60 @@
 """Metrics as text."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from tabulate import tabulate
 
-SUMMARY = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
-_CATEGORY_PREFIX = "AP/"
+AP_SUMMARY = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "AR")
+HOTA_SUMMARY = ("HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr")
+FSLA_SUMMARY = ("FSLA", "FSLAn", "FSLAs", "FSLAm")
+# Metrics that are given by category.
+BY_CATEGORY = ("AP", "HOTA")
+
+# What the protocol "aviseg" does otherwise, by the metrics concerned; docs/metrics.md has the details.
+_PECULIARITIES = {
+    AP_SUMMARY: "aviseg counts all predictions of a video, not the best 100 of each category; an IoU of "
+    "exactly 0.85, 0.90 or 0.95 misses that threshold; a crowd is found once only; what the first prediction "
+    "finds can be found again; equal scores are ordered by the videos' folders.",
+    HOTA_SUMMARY: "aviseg counts crowds, and the empty masks that are in the files, as detections, and "
+    "averages over all categories, of which those without tracks have 0 (LocA 100).",
+    FSLA_SUMMARY: "aviseg knows an empty mask by its RLE at 720×1280 only, asks for the categories of silent "
+    "tracks too, so that hardly any silent frame is right, mixes up the tracks' numbers, counts crowds, and "
+    "fails where predictions have null frames.",
+}
 # Categories beside each other.
-_CATEGORY_COLUMNS = 3
+_CATEGORY_COLUMNS = 2
+# Half of the last digit shown.
+_VISIBLE = 0.005
+_TEXT_WIDTH = 100
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
-    """Lay out the metrics of one evaluation: a line of summary, then AP by category."""
-    by_category = [
-        (name.removeprefix(_CATEGORY_PREFIX), _number(value))
-        for name, value in metrics.items()
-        if name.startswith(_CATEGORY_PREFIX)
-    ]
-    summary = _table(SUMMARY, [[_number(metrics[name]) for name in SUMMARY]])
-    columns = min(_CATEGORY_COLUMNS, len(by_category))
-    rows = [sum(by_category[i : i + columns], ()) for i in range(0, len(by_category), columns)]
-    return f"{summary}\n\n{_table(('category', 'AP') * columns, rows)}"
+    """Lay out the metrics of one evaluation: AP and AR, HOTA, FSLA, then AP and HOTA by category."""
+    summaries = [[name for name in names if name in metrics] for names in _PECULIARITIES]
+    tables = [_table(names, [[_number(metrics[name]) for name in names]]) for names in summaries]
+    header = ("category", *BY_CATEGORY)
+    cells = _category_rows([metrics])
+    columns = min(_CATEGORY_COLUMNS, len(cells))
+    rows = [list(chain(*cells[first : first + columns])) for first in range(0, len(cells), columns)]
+    return "\n\n".join([*tables, _table(header * columns, rows)])
+
+
+def protocols_table(results: Mapping[str, Mapping[str, float]]) -> str:
+    """Lay out what one set of predictions scores by several protocols, and why the numbers differ.
+
+    Args:
+        results: the metrics by the name of the protocol.
+    """
+    parts = []
+    for names, peculiarities in _PECULIARITIES.items():
+        known = [name for name in names if any(name in metrics for metrics in results.values())]
+        parts.append(comparison_table(results, known, "protocol"))
+        if _differ(results, known):
+            parts.append(textwrap.fill(f"Why they differ: {peculiarities}", _TEXT_WIDTH))
+    header = ["category", *(f"{name} {protocol}" for protocol in results for name in BY_CATEGORY)]
+    return "\n\n".join([*parts, _table(header, _category_rows(list(results.values())))])
 
 
 def comparison_table(results: Mapping[str, Mapping[str, float]], columns: Sequence[str], title: str) -> str:
@@ -28,11 +62,30 @@ def comparison_table(results: Mapping[str, Mapping[str, float]], columns: Sequen
 
     Args:
         results: the metrics of each evaluation by its label.
-        columns: names of the metrics shown.
+        columns: names of the metrics shown; the cell of one that an evaluation does not have is empty.
         title: of the labels' column.
     """
-    rows = [[label, *(_number(metrics[name]) for name in columns)] for label, metrics in results.items()]
+    rows = [
+        [label, *(_number(metrics[name]) if name in metrics else "" for name in columns)]
+        for label, metrics in results.items()
+    ]
     return _table((title, *columns), rows)
+
+
+def _category_rows(results: Sequence[Mapping[str, float]]) -> list[list[str]]:
+    """For each category its name, and for each evaluation the metrics BY_CATEGORY."""
+    prefix = f"{BY_CATEGORY[0]}/"
+    categories = [name.removeprefix(prefix) for name in results[0] if name.startswith(prefix)]
+    return [
+        [category, *(_number(metrics[f"{name}/{category}"]) for metrics in results for name in BY_CATEGORY)]
+        for category in categories
+    ]
+
+
+def _differ(results: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> bool:
+    """Whether a metric that all have differs visibly."""
+    values = [[metrics[name] for metrics in results.values() if name in metrics] for name in names]
+    return any(max(found) - min(found) >= _VISIBLE for found in values)
 
 
 def _number(value: float) -> str:
@@ -40,6 +93,6 @@ def _number(value: float) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    numeric = {"AP", *SUMMARY}
-    alignment = ["right" if name in numeric else "left" for name in header]
+    metrics = {*AP_SUMMARY, *HOTA_SUMMARY, *FSLA_SUMMARY}
+    alignment = ["right" if name.split(" ")[0] in metrics else "left" for name in header]
     return tabulate(rows, header, tablefmt="github", colalign=alignment, disable_numparse=True)
