@@ -61,6 +61,19 @@ def test_features_are_those_of_the_definition(size):
         torch.testing.assert_close(feature_map[0], expected[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("is_autocast", [True, False])
+def test_features_in_bfloat16_are_close(is_autocast):
+    torch.manual_seed(0)
+    backbone, images = small_swin().eval(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone(images)["res5"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
+            dtype = torch.float32 if is_autocast else torch.bfloat16
+            actual = backbone.to(dtype)(images.to(dtype))["res5"]
+    # 8 bits of precision through 8 blocks; the features have a standard deviation of 1.
+    torch.testing.assert_close(actual.float(), expected, rtol=0, atol=0.1)
+
+
 def test_shorter_outputs_build_no_more_stages_and_norms_than_they_need():
     backbone = small_swin(out_features=["res4", "res3"])
     parts = {".".join(name.split(".")[:2]) for name in backbone.state_dict()}

@@ -89,7 +89,7 @@ class SwinStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) to the same shape, before `downsample`."""
-        mask = _shifted_mask(x.shape[1], x.shape[2], self.window_size, self.shift, x.device)
+        mask = _shifted_mask(x, self.window_size, self.shift)
         for block in self.blocks:
             if self.grad_checkpointing and self.training:
                 x = checkpoint(block, x, mask, use_reentrant=False)
@@ -184,18 +184,19 @@ def swin_sizes(name: str) -> dict[str, Any]:
     }
 
 
-def _shifted_mask(height: int, width: int, window_size: int, shift: int, device: torch.device) -> Tensor:
-    """What a map of this size adds to the attention logits of shifted windows, (W, S, S).
+def _shifted_mask(x: Tensor, window_size: int, shift: int) -> Tensor:
+    """What the attention logits of shifted windows get added in a map (B, h, w, C), as (W, S, S).
 
     The cyclic shift brings the first `shift` rows and columns behind the last, whose neighbours they are not.
     """
-    rows = torch.arange(height + -height % window_size, device=device)
-    columns = torch.arange(width + -width % window_size, device=device)
+    height, width = x.shape[1:3]
+    rows = torch.arange(height + -height % window_size, device=x.device)
+    columns = torch.arange(width + -width % window_size, device=x.device)
     wrapped_rows, wrapped_columns = rows >= len(rows) - shift, columns >= len(columns) - shift
     regions = 2 * wrapped_rows[:, None].long() + wrapped_columns[None].long()
     windows = window_partition(regions[None, :, :, None], (window_size, window_size)).flatten(1)
     is_apart = windows[:, None] != windows[:, :, None]
-    return torch.zeros(is_apart.shape, device=device).masked_fill(is_apart, _MASKED)
+    return x.new_zeros(is_apart.shape).masked_fill(is_apart, _MASKED)
 
 
 def _initialise(module: nn.Module) -> None:
