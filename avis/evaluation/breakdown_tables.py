@@ -1,0 +1,48 @@
+"""A break-down as text."""
+
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+from avis.evaluation.breakdown import METRICS, Part
+from avis.evaluation.errors import Error, ErrorCost
+
+
+def breakdown_tables(breakdown: Mapping[str, Sequence[Part]], errors: Mapping[Error, ErrorCost]) -> str:
+    """Lay out the parts of a data set, and what each kind of mistake costs.
+
+    Args:
+        breakdown: the parts by what they differ in; see `break_down`.
+        errors: see `Analysis.errors`.
+    """
+    tables = [_parts_table(title, parts) for title, parts in breakdown.items()]
+    return "\n\n".join([*tables, _errors_table(errors)])
+
+
+def _parts_table(title: str, parts: Sequence[Part]) -> str:
+    rows = [
+        [part.name, part.num_videos, part.num_tracks, *(_percent(part.metrics[name]) for name in METRICS)]
+        for part in parts
+    ]
+    return _table([title, "videos", "tracks", *METRICS], rows)
+
+
+def _errors_table(errors: Mapping[Error, ErrorCost]) -> str:
+    rows = [
+        [kind, cost.count, _signed(cost.gain), "–" if cost.share != cost.share else f"{cost.share:.1f} %"]
+        for kind, cost in errors.items()
+    ]
+    return _table(["mistake", "count", "AP50 if mended", "share"], rows)
+
+
+def _percent(value: float) -> str:
+    return "–" if value < 0 else f"{value:.2f}"
+
+
+def _signed(value: float) -> str:
+    return "–" if value != value else f"{value:+.2f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    alignment = ["left", *["right"] * (len(header) - 1)]
+    return tabulate(rows, header, tablefmt="github", colalign=alignment, disable_numparse=True)
