@@ -50,6 +50,38 @@ def test_evaluate(
     assert metrics["AP"] == pytest.approx(50)
 
 
+def test_evaluate_by_both_protocols(
+    inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    run_evaluate([*inputs, "--protocol", "both"], monkeypatch)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.count("| standard ") == printed.out.count("| aviseg ") == 3
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    files = tmp_path / "gt.json", tmp_path / "results.json"
+    assert list(metrics) == ["standard", "aviseg"]
+    assert metrics == {protocol: evaluate_predictions(*files, protocol) for protocol in metrics}
+
+
+@pytest.mark.parametrize("protocol", ["aviseg", "aviseg-dense"])
+def test_evaluate_as_released_with_null_frames(
+    protocol: str,
+    inputs: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    # two sound at a time, of three in all
+    masks = [[columns(a, a + 5) if frame != a // 10 else None for frame in range(3)] for a in (0, 10, 20)]
+    (tmp_path / "gt.json").write_text(json.dumps(ground_truth(*map(annotation, masks))))
+    (tmp_path / "results.json").write_text(json.dumps([prediction(mask) for mask in masks]))
+    run_evaluate([*inputs, "--protocol", protocol], monkeypatch)
+    printed = capsys.readouterr()
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    warning = "warning: protocol aviseg: FSLA is undefined (1 videos): video 1, frame 0: "
+    assert printed.err.startswith(warning) == (metrics["FSLA"] == -1) == (protocol == "aviseg")
+
+
 def test_evaluate_bad_input(
     inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
