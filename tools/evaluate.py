@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from avis.engine import exit_on_bad_input
+from avis.command_line import exit_on_bad_input
 from avis.evaluation import load_ground_truth, load_predictions, metrics_table, write_json
 from avis.evaluation.api import PROTOCOLS, evaluate_detailed
 from avis.evaluation.tables import protocols_table

@@ -1,5 +1,6 @@
 """Data: the AVISeg format, media files, clips for training and whole videos for evaluation."""
 
+from avis.annotations.segmentation import decode_segmentation
 from avis.data.augmentation import build_augmentations
 from avis.data.aviseg import load_aviseg_json, register_aviseg
 from avis.data.build import build_test_loader, build_train_loader, choose_audio_source, get_dataset_records
@@ -8,7 +9,6 @@ from avis.data.categories import AVISEG_CATEGORIES
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper
 from avis.data.media import MediaError, decode_video, has_audio_stream, read_waveform, write_video
-from avis.data.segmentation import decode_segmentation
 
 __all__ = [
     "AVISEG_CATEGORIES",

@@ -27,8 +27,6 @@ QUIET_LOGGERS = {
     "detectron2.checkpoint.c2_model_loading": logging.WARNING,
     "detectron2.data.common": logging.WARNING,
 }
-# What torch makes of an error in a loader's worker: the traceback there, and at its end the message.
-WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (.*)$", re.DOTALL)
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: (\S+?)'?$")
 WRONG_TYPE = re.compile(
     r"Type mismatch \(<class '(?:.+\.)?(\w+)'> vs\. <class '.+?'>\).* vs\. (.*)\) for config key: (\S+)",
@@ -95,25 +93,6 @@ def use_available_device(cfg: CfgNode) -> None:
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         logger.info("No CUDA device: running on the CPU")
         cfg.MODEL.DEVICE = "cpu"
-
-
-@contextmanager
-def exit_on_bad_input() -> Iterator[None]:
-    """End the program with one line on stderr and exit code 2 on an error about its input.
-
-    Once `setup` has opened the log, the traceback goes there.
-    """
-    try:
-        yield
-    except (FloatingPointError, KeyError, OSError, ValueError) as error:
-        logger.debug("Ended by this error:", exc_info=True)
-        message = error.args[0] if isinstance(error, KeyError) else error
-        if in_worker := WORKER_ERROR.match(str(message)):
-            message = in_worker[1].rstrip()
-        log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
-        hint = f" [traceback in {log_files[0]}]" if log_files else ""
-        sys.stderr.write(f"error: {message}{hint}\n")
-        sys.exit(2)
 
 
 def _quieten_libraries() -> None:

@@ -1,10 +1,18 @@
-"""Evaluation: metrics as pure functions, and the Detectron2 evaluator around them."""
+"""Evaluation: metrics as pure functions, and the Detectron2 evaluator around them.
+
+The evaluator is imported when it is asked for: it takes seconds, because it needs torch and Detectron2; the
+metrics need neither.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from avis.evaluation.api import evaluate_predictions
-from avis.evaluation.evaluator import AVISEvaluator
 from avis.evaluation.json_file import write_json
 from avis.evaluation.loading import load_ground_truth, load_predictions
 from avis.evaluation.tables import comparison_table, metrics_table
+
+if TYPE_CHECKING:
+    from avis.evaluation.evaluator import AVISEvaluator
 
 __all__ = [
     "AVISEvaluator",
@@ -15,3 +23,11 @@ __all__ = [
     "metrics_table",
     "write_json",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "AVISEvaluator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from avis.evaluation.evaluator import AVISEvaluator
+
+    return AVISEvaluator

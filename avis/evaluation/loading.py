@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from avis.data.format_check import format_problems
-from avis.data.segmentation import check_segmentation
+from avis.annotations.format_check import format_problems
+from avis.annotations.segmentation import check_segmentation
 from avis.evaluation.json_file import read_json
 from avis.evaluation.rle import measure_rles
 from avis.evaluation.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId

@@ -6,7 +6,7 @@ Dimensions: T frames of a video.
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
 
-from avis.data.segmentation import check_segmentation
+from avis.annotations.segmentation import check_segmentation
 
 
 def format_problems(content: object) -> Iterator[str]:

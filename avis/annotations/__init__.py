@@ -1,0 +1,6 @@
+"""The AVISeg format of annotations and its masks; needs neither torch nor Detectron2."""
+
+from avis.annotations.format_check import format_problems
+from avis.annotations.segmentation import check_segmentation, decode_segmentation
+
+__all__ = ["check_segmentation", "decode_segmentation", "format_problems"]
