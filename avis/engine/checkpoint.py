@@ -13,7 +13,7 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
 from avis.engine.rng import get_rng_state
-from avis.engine.weights import LoadReport, apply_weights, load_weights, read_checkpoint
+from avis.weights import LoadReport, apply_weights, load_weights, read_checkpoint
 
 logger = logging.getLogger(__name__)
 

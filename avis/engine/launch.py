@@ -128,7 +128,7 @@ def _run_in_group(
 
 
 def _end_now(exit_code: int) -> NoReturn:
-    """End this process without the interpreter's clean-up, which can abort in the threads of a broken group."""
+    """End this process without the interpreter's clean-up, which can abort in a broken group's threads."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -31,8 +31,8 @@ from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
-from avis.engine.weights import LoadReport
 from avis.evaluation import AVISEvaluator
+from avis.weights import LoadReport
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from detectron2.modeling import build_backbone
 from torch import nn
 
 from avis.config import get_avis_cfg
-from avis.engine.weights import load_weights, read_checkpoint
+from avis.weights import load_weights, read_checkpoint
 from tests.engine.small_model import build_small_model
 
 
@@ -136,13 +136,14 @@ def test_other_classes_start_anew_and_the_log_says_so(tmp_path: Path, caplog: py
     before = model.class_embed.weight.clone()
     with caplog.at_level("INFO"):
         report = load_weights(model, str(tmp_path / "w.pth"))
-    assert report.reinitialized == ["class_embed.bias", "class_embed.weight"]
+    assert list(report.reinitialized) == ["class_embed.bias", "class_embed.weight"]
     assert torch.equal(model.class_embed.weight, before)
     assert torch.equal(model.query_embed.weight, expected.query_embed.weight)
-    (record,) = caplog.records
-    assert record.levelname == "INFO"
-    assert "11 tensors loaded; 2 of another shape, so left at their initial values" in record.message
-    assert "(class_embed.bias, class_embed.weight)" in record.message
+    whole, classes = caplog.records
+    assert {whole.levelname, classes.levelname} == {"INFO"}
+    assert "11 tensors loaded; 2 of another shape, so left at their initial values" in whole.message
+    assert "(class_embed.bias, class_embed.weight)" in whole.message
+    assert classes.message.endswith("the class layer starts anew: 2 classes in the file, 0 in the model")
 
 
 def test_partial_file_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture):

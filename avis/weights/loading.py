@@ -1,0 +1,184 @@
+"""Putting the weights of a file into a model, and saying what became of each."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from tabulate import tabulate
+from torch import nn
+
+from avis.weights.names import name_as
+from avis.weights.reading import read_checkpoint
+
+logger = logging.getLogger(__name__)
+
+Shape = tuple[int, ...]
+
+# These depend on the number of classes, and so start anew when a model is fine-tuned on other classes.
+_CLASS_DEPENDENT = re.compile(r"\bclass_embed\.")
+# The config decides the weight of no-object (NO_OBJECT_WEIGHT), although models keep it in their state.
+_CONFIGURED = re.compile(r"\bcriterion\.empty_weight$")
+# Follows from the rest of a model, or is a mere count; some programs save it, others do not.
+_DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
+# What models that do not hear lack or have otherwise.
+_FOR_HEARING = re.compile(r"^(audio_backbone|fusion)\.|\.predictor\.(audio_proj|mask_embed)\.")
+_BACKBONES = ("backbone.", "audio_backbone.")
+
+# What to do about tensors of another shape.
+_HINTS = (
+    (re.compile(r"\.query_(feat|embed)\."), "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES is {0} in the file"),
+    (
+        re.compile(r"\.relative_position_bias_table$"),
+        "the file's Swin has other windows: choose MODEL.TIMM.NAME accordingly",
+    ),
+)
+
+
+@dataclass
+class LoadReport:
+    """What became of the tensors of a model and of a file.
+
+    Attributes:
+        source: what the file holds, in words.
+        loaded: names of the model's tensors that are the file's.
+        reinitialized: those of another shape in the file, and so left at their initial values, with the
+            shape in the file and the model's.
+        missing: those that are not in the file, and so left at their initial values.
+        unused: names in the file that the model does not have.
+        sizes: number of values by name.
+    """
+
+    source: str
+    loaded: list[str]
+    reinitialized: dict[str, tuple[Shape, Shape]]
+    missing: list[str]
+    unused: list[str]
+    sizes: dict[str, int]
+
+    def complete(self) -> bool:
+        """Whether file and model agree in every name and shape."""
+        return not (self.reinitialized or self.missing or self.unused)
+
+    def as_expected(self) -> bool:
+        """Whether the file is a whole model, perhaps of other classes or deaf, or a backbone alone."""
+        if not all(_CLASS_DEPENDENT.search(name) for name in self.reinitialized):
+            return False
+        if all(name.startswith(_BACKBONES) for name in self.loaded):
+            return True
+        return all(_FOR_HEARING.search(name) for name in (*self.missing, *self.unused))
+
+    def summary(self) -> str:
+        """One line: counts, and the modules concerned."""
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        for what, names in (
+            ("of another shape, so left at their initial values", self.reinitialized),
+            ("not in the file, so left at their initial values", self.missing),
+            ("in the file but not in the model", self.unused),
+        ):
+            if names:
+                parts.append(f"{len(names)} {what} ({_list_modules(names)})")
+        return "; ".join(parts)
+
+    def hints(self) -> list[str]:
+        """What the tensors of another shape mean, a sentence each."""
+        hints = []
+        for name, (found, wanted) in self.reinitialized.items():
+            if _CLASS_DEPENDENT.search(name):
+                classes = f"{found[0] - 1} classes in the file, {wanted[0] - 1} in the model"
+                hints.append(f"the class layer starts anew: {classes}")
+            hints += [hint.format(*found) for pattern, hint in _HINTS if pattern.search(name)]
+        return list(dict.fromkeys(hints))
+
+    def table(self) -> str:
+        """Tensors and values of each part of the model by what became of them."""
+        outcomes = {
+            "loaded": self.loaded,
+            "other shape": self.reinitialized,
+            "not in file": self.missing,
+            "unused in file": self.unused,
+        }
+        used = {outcome: names for outcome, names in outcomes.items() if names}
+        parts = dict.fromkeys(_part(name) for names in used.values() for name in names)
+        rows = [
+            [part, *(self._cell([name for name in names if _part(name) == part]) for names in used.values())]
+            for part in parts
+        ]
+        return tabulate(rows, ["tensors (values)", *used], tablefmt="github")
+
+    def _cell(self, names: list[str]) -> str:
+        return f"{len(names)} ({_short(sum(self.sizes[name] for name in names))})" if names else ""
+
+
+def load_weights(model: nn.Module, path: str) -> LoadReport:
+    """Put the weights of a file into `model` as far as names and shapes agree, and log what did not.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, or nothing in it belongs to the model.
+    """
+    report = apply_weights(model, read_checkpoint(path))
+    if not report.loaded:
+        raise ValueError(f"{path}: no weight in it belongs to the model ({report.summary()})")
+    level = logging.INFO if report.as_expected() else logging.WARNING
+    logger.log(level, "%s, %s: %s\n%s", path, report.source, report.summary(), report.table())
+    for hint in report.hints():
+        logger.log(level, "%s: %s", path, hint)
+    logger.debug("%s: %s", path, report)
+    return report
+
+
+def apply_weights(model: nn.Module, checkpoint: dict) -> LoadReport:
+    """Load `checkpoint["model"]` into `model` where names, as the model has them, and shapes agree.
+
+    The weight of no-object stays as the model has it from the config.
+    """
+    target = model.state_dict()
+    source, weights = name_as(target, checkpoint)
+    weights = {name: value for name, value in weights.items() if _is_wanted(name, target)}
+    fitting = {name: v for name, v in weights.items() if name in target and v.shape == target[name].shape}
+    # The whole state: some modules set what they miss in it to values of their own.
+    model.load_state_dict({**target, **fitting})
+    return LoadReport(
+        source=source,
+        loaded=sorted(fitting),
+        reinitialized={
+            name: (tuple(weights[name].shape), tuple(target[name].shape))
+            for name in sorted(weights.keys() & target.keys() - fitting.keys())
+        },
+        missing=sorted(name for name in target.keys() - weights.keys() if not _is_given(name)),
+        unused=sorted(weights.keys() - target.keys()),
+        sizes={name: value.numel() for name, value in (weights | target).items()},
+    )
+
+
+def _is_wanted(name: str, target: dict[str, torch.Tensor]) -> bool:
+    if _CONFIGURED.search(name):
+        return False
+    return name in target or not _DERIVED.search(name)
+
+
+def _is_given(name: str) -> bool:
+    """Whether a tensor has its right value without a file."""
+    return bool(_CONFIGURED.search(name) or _DERIVED.search(name))
+
+
+def _part(name: str) -> str:
+    """The part of a model that a name belongs to: the first module, of sem_seg_head the first two."""
+    modules = name.split(".")
+    return ".".join(modules[: 2 if modules[0] == "sem_seg_head" else 1])
+
+
+def _list_modules(names: Iterable[str], depth: int = 2) -> str:
+    """Names in short: their modules down to `depth`, with counts."""
+    modules = Counter(".".join(name.split(".")[:depth]) for name in names)
+    return ", ".join(f"{module} x{count}" if count > 1 else module for module, count in modules.items())
+
+
+def _short(number: int) -> str:
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f}{unit}"
+    return str(number)

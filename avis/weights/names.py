@@ -1,0 +1,103 @@
+"""Giving the weights in other programs' files the names of the model.
+
+A file that shares names with the model holds a whole model: ours, Mask2Former's, or AVSBench's TPAVI modules.
+Any other holds a backbone alone. Of the namings known for one, that counts under which most tensors fit.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
+from torch import Tensor
+
+from avis.weights.reading import StateDict
+
+Rule = tuple[re.Pattern, str | Callable[[re.Match], str]]
+
+_IMAGE_BACKBONE: Rule = (re.compile(r"^"), "backbone.")
+_TIMM_BACKBONE: Rule = (re.compile(r"^"), "backbone.model.")
+_AUDIO_BACKBONE: Rule = (re.compile(r"^"), "audio_backbone.")
+
+# In files of whole models: Mask2Former's older names; AVSBench's TPAVI modules, numbered from stride 4 on.
+_WHOLE_MODEL: tuple[Rule, ...] = (
+    (re.compile(r"^sem_seg_head\.(?!predictor\.|pixel_decoder\.)"), "sem_seg_head.pixel_decoder."),
+    (re.compile(r"\.static_query\."), ".query_feat."),
+    (re.compile(r"^tpavi_b(\d)\."), lambda match: f"fusion.res{int(match[1]) + 1}."),
+)
+
+_TORCHVISION_RESNET: tuple[Rule, ...] = (
+    (re.compile(r"^(?=(conv1|bn1)\.)"), "stem."),
+    (re.compile(r"^layer(\d)\."), lambda match: f"res{int(match[1]) + 1}."),
+    (re.compile(r"\bbn(\d)\."), r"conv\1.norm."),
+    (re.compile(r"\.downsample\.0\."), ".shortcut."),
+    (re.compile(r"\.downsample\.1\."), ".shortcut.norm."),
+)
+
+# timm merges patches at the start of a stage, the official code at the end of the one before.
+_TIMM_SWIN: tuple[Rule, ...] = (
+    (re.compile(r"^layers_(\d)\."), r"layers.\1."),
+    (re.compile(r"^layers\.(\d)\.downsample\."), lambda match: f"layers.{int(match[1]) - 1}.downsample."),
+)
+
+# timm's feature extractors have the stages of some models beside each other: stages.0 is stages_0 there.
+_FLATTENED: Rule = (re.compile(r"^(\w+)\.(\d+)\."), r"\1_\2.")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a program names the weights of a backbone."""
+
+    source: str
+    rules: tuple[Rule, ...]
+
+
+BACKBONE_NAMINGS = (
+    Naming("Detectron2's or the official backbone", (_IMAGE_BACKBONE,)),
+    Naming("a ResNet in torchvision's names", (*_TORCHVISION_RESNET, _IMAGE_BACKBONE)),
+    Naming("a Swin Transformer in timm's names", (*_TIMM_SWIN, _IMAGE_BACKBONE)),
+    Naming("a timm model", (_TIMM_BACKBONE,)),
+    Naming("a timm model", (_FLATTENED, _TIMM_BACKBONE)),
+    Naming("an audio backbone", (_AUDIO_BACKBONE,)),
+)
+
+
+def name_as(target: Mapping[str, Tensor], checkpoint: dict) -> tuple[str, StateDict]:
+    """Rename weights as a model names its own.
+
+    Args:
+        target: the model's state dict.
+        checkpoint: as `read_checkpoint` returns it.
+
+    Returns:
+        What the file holds, in words, and its weights by name; those of no use to the model are there, too.
+    """
+    weights = checkpoint["model"]
+    if checkpoint.get("caffe2"):
+        converted, _ = convert_c2_detectron_names(weights)
+        return "Caffe2's backbone", _rename(converted, (_IMAGE_BACKBONE,))
+    renamed = _rename(weights, _WHOLE_MODEL)
+    if target.keys() & renamed.keys():
+        return "a whole model", renamed
+    candidates = [_rename(weights, naming.rules) for naming in BACKBONE_NAMINGS]
+    fits = [_num_fitting(candidate, target) for candidate in candidates]
+    if not any(fits):
+        return "an unknown model", weights
+    best = fits.index(max(fits))
+    names = zip(weights, candidates[best], strict=True)
+    # What is of no use keeps its name, by which its reader knows it.
+    known = {new if new in target else old: weights[old] for old, new in names}
+    return BACKBONE_NAMINGS[best].source, known
+
+
+def _rename(weights: StateDict, rules: tuple[Rule, ...]) -> StateDict:
+    renamed = {}
+    for name, value in weights.items():
+        for pattern, replacement in rules:
+            name = pattern.sub(replacement, name)
+        renamed[name] = value
+    return renamed
+
+
+def _num_fitting(weights: StateDict, target: Mapping[str, Tensor]) -> int:
+    return sum(name in target and value.shape == target[name].shape for name, value in weights.items())
