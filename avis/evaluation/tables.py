@@ -18,7 +18,7 @@ _PECULIARITIES = {
     "exactly 0.85, 0.90 or 0.95 misses that threshold; a crowd is found once only; what the first prediction "
     "finds can be found again; equal scores are ordered by the videos' folders.",
     HOTA_SUMMARY: "aviseg counts crowds, and the empty masks that are in the files, as detections, and "
-    "averages over all categories, of which those without tracks have 0 (LocA 100).",
+    "averages over all categories, of which those without ground truth have 0 (LocA 100).",
     FSLA_SUMMARY: "aviseg knows an empty mask by its RLE at 720×1280 only, asks for the categories of silent "
     "tracks too, so that hardly any silent frame is right, mixes up the tracks' numbers, counts crowds, and "
     "fails where predictions have null frames.",

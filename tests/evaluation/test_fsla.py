@@ -2,8 +2,11 @@
 
 import pytest
 
-from avis.evaluation.api import evaluate_detailed, evaluate_predictions
+from avis.evaluation.api import evaluate_predictions
+from avis.evaluation.fsla import frame_quality
 from avis.evaluation.loading import load_ground_truth, load_predictions
+from avis.evaluation.overlap import VideoOverlap
+from avis.evaluation.protocol import StandardProtocol
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 from tests.evaluation.recorded import CASES, read_case
 
@@ -101,28 +104,41 @@ def test_frames_of_all_videos_count_alike():
     assert metrics["FSLAs"] == pytest.approx(75)
 
 
-# Of the hand-made case, by video: frames right at alpha 0.5 that are silent, of one and of several sources.
-# In f07, a video of silence, one frame has a prediction; all others are right (docs/metrics.md tells why).
+# The hand-made case by video, a letter for each frame: right or wrong at alpha 0.5. Only in f07, which is
+# silent, a sound is predicted that is not there. docs/metrics.md has the tracks, and tells why.
 HANDMADE = {
-    "f01": [1, 2, 1],
-    "f02": [1, 2, 1],
-    "f03": [0, 3, 2],
-    "f04": [1, 2, 1],
-    "f05": [2, 2, 0],
-    "f06": [3, 0, 0],
-    "f07": [2, 0, 0],
-    "f08": [1, 2, 0],
-    "f09": [1, 2, 0],
-    "f10": [0, 1, 2],
+    "f01": "rrrr",
+    "f02": "rrrr",
+    "f03": "rrrrr",
+    "f04": "rrrr",
+    "f05": "rrrr",
+    "f06": "rrr",
+    "f07": "rrw",
+    "f08": "rrr",
+    "f09": "rrr",
+    "f10": "rrr",
 }
 
 
-def test_right_frames_of_the_handmade_case():
+def test_frames_of_the_handmade_case():
     content, entries, _ = read_case(CASES[-1])
     truth = load_ground_truth(content)
-    evaluation = evaluate_detailed(truth, load_predictions(entries, truth))["standard"]
-    at_half = 9
-    assert {
-        video.folder: evaluation.videos[video_id].frames.right[:, at_half].tolist()
-        for video_id, video in truth.videos.items()
-    } == HANDMADE
+    predictions, protocol = load_predictions(entries, truth), StandardProtocol()
+    frames = {}
+    for video in truth.videos.values():
+        overlap = VideoOverlap(video, predictions[video.id], truth.tracks[video.id])
+        tracks = overlap.tracks
+        quality = frame_quality(protocol.detections(overlap), tracks.categories, tracks.true_categories)
+        frames[video.folder] = "".join("r" if lowest_iou > 0.5 else "w" for lowest_iou in quality)
+    assert frames == HANDMADE
+
+
+def test_numbers_of_the_handmade_case():
+    content, entries, _ = read_case(CASES[-1])
+    metrics = evaluate_predictions(content, entries)
+    assert metrics["FSLAn"] == pytest.approx(100 * 12 / 13)
+    # 16 frames have one source: three at an IoU of 0.80, above 15 of the alphas, and one at 0.85, three at
+    # 0.90, four at 0.95, five at 1
+    assert metrics["FSLAs"] == pytest.approx(100 * (3 * 15 + 16 + 3 * 17 + 4 * 18 + 5 * 19) / (16 * 19))
+    # 7 have several, the worst of them at 0.80 (4 frames) or 1 (3)
+    assert metrics["FSLAm"] == pytest.approx(100 * (4 * 15 + 3 * 19) / (7 * 19))
