@@ -3,16 +3,30 @@
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from avis.command_line import exit_on_bad_input
-from avis.evaluation import load_ground_truth, load_predictions, metrics_table, write_json
+from avis.evaluation import (
+    comparison_table,
+    load_ground_truth,
+    load_predictions,
+    metrics_table,
+    write_json,
+)
+from avis.evaluation.analysis import Analysis, analyze
 from avis.evaluation.api import PROTOCOLS, evaluate_detailed
+from avis.evaluation.avs_tracks import evaluate_avs
+from avis.evaluation.breakdown import break_down, read_scenarios
+from avis.evaluation.breakdown_tables import breakdown_tables
 from avis.evaluation.tables import protocols_table
+from avis.evaluation.tracks import PredictedTrack, VideoId
 
 EPILOG = """\
 examples:
   python tools/evaluate.py --gt datasets/val.json --predictions output/inference/avis_val/results.json
   python tools/evaluate.py --gt datasets/test.json --predictions results.json --protocol both --output m.json
+  python tools/evaluate.py --gt datasets/val.json --predictions results.json --breakdown --report report
 
 Both files are in the format of YouTube-VIS. Percentages; "–" where the annotations leave a metric undefined.
 AP is the mean over the IoU thresholds 0.50, 0.55 … 0.95, AP50 and AP75 are at one; APs, APm and APl are for
@@ -24,6 +38,11 @@ and FSLAm of frames with no, one and several sources. docs/metrics.md has the de
 Published tables of AVISeg were made with AVISM's released evaluation: "aviseg" gives its numbers, bugs and
 all, for the predictions as they are. AVISM writes an empty mask where our results have null: "aviseg-dense"
 reads null so, and is what to compare with published tables.
+
+--avs collapses tracks to maps of what sounds, as for audio-visual segmentation: J and F (β² = 0.3) of one
+map, mIoU and mF of a map of classes, as AVSBench defines them. --breakdown scores parts of the data set and
+tells what each kind of mistake costs. --report DIR writes all of it, with curves, timelines and pictures of
+the best and worst videos (if the frames lie beside GT.json), as one page. Both follow the standard protocol.
 """
 
 
@@ -41,6 +60,18 @@ def parse_args() -> argparse.Namespace:
         "both: standard and aviseg side by side, and why they differ",
     )
     parser.add_argument("--output", metavar="METRICS.json", help="gets the numbers; by protocol for 'both'")
+    parser.add_argument("--avs", action="store_true", help="metrics of audio-visual segmentation as well")
+    parser.add_argument("--breakdown", action="store_true", help="where and why predictions are wrong")
+    parser.add_argument("--report", metavar="DIR", help="gets index.html, a page to look at")
+    parser.add_argument(
+        "--report-videos", type=int, default=12, metavar="N", help="shown in the report, default: %(default)s"
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="leave frames out of the report")
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.5, metavar="S",
+        help="predictions that score more are in the maps of J, mIoU and mF, in the confusion of classes and "
+        "in the report's pictures; default: %(default)s",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -49,14 +80,47 @@ def main() -> None:
     args = parse_args()
     protocols = ["standard", "aviseg"] if args.protocol == "both" else [args.protocol]
     truth = load_ground_truth(args.gt)
-    evaluations = evaluate_detailed(truth, load_predictions(args.predictions, truth), protocols)
+    predictions = load_predictions(args.predictions, truth)
+    evaluations = evaluate_detailed(truth, predictions, protocols)
     metrics = {name: evaluation.metrics() for name, evaluation in evaluations.items()}
+    maps = evaluate_avs(truth, predictions, args.score_threshold) if args.avs or args.report else {}
     if args.output:
-        write_json(args.output, metrics if args.protocol == "both" else metrics[args.protocol], indent=2)
+        numbers = metrics if args.protocol == "both" else metrics[args.protocol]
+        write_json(args.output, numbers | maps, indent=2)
     print(protocols_table(metrics) if args.protocol == "both" else metrics_table(metrics[args.protocol]))
+    if args.avs:
+        print("", comparison_table({"all frames": maps}, list(maps), "maps"), sep="\n")
     for name, evaluation in evaluations.items():
         for remark in evaluation.remarks:
             print(f"warning: protocol {name}: {remark}", file=sys.stderr)
+    if args.breakdown or args.report:
+        explain(args, analyze(truth, predictions, args.score_threshold), predictions, maps)
+
+
+def explain(
+    args: argparse.Namespace,
+    analysis: Analysis,
+    predictions: Mapping[VideoId, Sequence[PredictedTrack]],
+    maps: dict[str, float],
+) -> None:
+    breakdown = break_down(analysis, read_scenarios(args.gt))
+    if args.breakdown:
+        print("", breakdown_tables(breakdown, analysis.errors), sep="\n")
+    if args.report:
+        # here, as the libraries that draw take longer to import than all the rest
+        from avis.visualization.evaluation_report import write_report
+        from avis.visualization.evaluation_report_gallery import Gallery
+
+        page = write_report(
+            args.report,
+            analysis,
+            analysis.evaluation.metrics() | maps,
+            breakdown,
+            Gallery(analysis, predictions, None if args.no_pictures else args.gt),
+            num_videos=args.report_videos,
+            subtitle=f"{Path(args.predictions).name} on {Path(args.gt).name}",
+        )
+        print(f"\nThe report is {page}")
 
 
 if __name__ == "__main__":

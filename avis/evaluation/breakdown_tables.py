@@ -32,7 +32,7 @@ def _errors_table(errors: Mapping[Error, ErrorCost]) -> str:
         [kind, cost.count, _signed(cost.gain), "–" if cost.share != cost.share else f"{cost.share:.1f} %"]
         for kind, cost in errors.items()
     ]
-    return _table(["mistake", "count", "AP50 if mended", "share"], rows)
+    return _table(["mistake", "count", "AP50 gained", "share"], rows)
 
 
 def _percent(value: float) -> str:

@@ -1,0 +1,221 @@
+"""The videos of the evaluation report: frames, ground truth above predictions, and when each track sounds."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from avis.evaluation.analysis import Analysis, VideoFindings
+from avis.evaluation.json_file import read_json
+from avis.evaluation.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video, VideoId
+from avis.structures import Track, VideoPrediction
+from avis.visualization.drawing import Color, track_color
+from avis.visualization.evaluation_report_charts import timeline_bar
+from avis.visualization.overlay import draw_frame
+
+FRAMES_A_VIDEO = 4
+# So many pictures of this size take less than 9 MB in the page, even if they show nothing but noise.
+MAX_VIDEOS = 20
+PICTURE_WIDTH, PICTURE_HEIGHT = 320, 200
+JPEG_QUALITY = 78
+
+
+@dataclass(frozen=True)
+class GalleryFrame:
+    """A frame with the ground truth and with the predictions, as data URIs."""
+
+    index: int
+    truth: str
+    prediction: str
+    truth_names: str
+    predicted_names: str
+
+
+@dataclass(frozen=True)
+class GalleryTrack:
+    """A row of the timeline; `outcome` is found, missed or false."""
+
+    name: str
+    outcome: str
+    color: str
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class GalleryVideo:
+    """A video of the report; `frames` is empty if its pictures are not there."""
+
+    name: str
+    length: int
+    num_sources: int
+    quality: float
+    frames: list[GalleryFrame]
+    tracks: list[GalleryTrack]
+
+
+class Gallery:
+    """Shows videos of a data set."""
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        predictions: Mapping[VideoId, Sequence[PredictedTrack]],
+        json_file: str | Path | None,
+    ) -> None:
+        """Look up where the frames are.
+
+        Args:
+            analysis: of the predictions.
+            predictions: the tracks of each video.
+            json_file: annotations with JPEGImages in the folder of their name; None: no pictures.
+        """
+        self.analysis, self.predictions = analysis, predictions
+        self.class_names = list(analysis.truth.categories.values())
+        self._indices = {category_id: index for index, category_id in enumerate(analysis.truth.categories)}
+        self._files: dict[VideoId, list[Path]] = {}
+        if json_file is not None:
+            folder = Path(json_file).with_suffix("") / "JPEGImages"
+            self._files = {
+                video["id"]: [folder / name for name in video["file_names"]]
+                for video in read_json(json_file)["videos"]
+            }
+
+    def show(self, video_id: VideoId) -> GalleryVideo:
+        """Draw a video.
+
+        Raises:
+            ValueError: a frame is not of the video's size, or is no picture.
+        """
+        video, findings = self.analysis.truth.videos[video_id], self.analysis.findings[video_id]
+        true = list(enumerate(self.analysis.truth.tracks[video_id]))
+        true = [(index, track) for index, track in true if not track.is_crowd]
+        threshold = self.analysis.score_threshold
+        predicted = [item for item in enumerate(self.predictions[video_id]) if item[1].score > threshold]
+        predicted.sort(key=lambda item: item[1].score, reverse=True)
+        colors = _colors([index for index, _ in true], [index for index, _ in predicted], findings.found)
+        return GalleryVideo(
+            name=video.folder,
+            length=video.length,
+            num_sources=findings.num_sources,
+            quality=findings.quality,
+            frames=self._frames(video, [t for _, t in true], [t for _, t in predicted], colors),
+            tracks=self._tracks(true, predicted, findings, colors),
+        )
+
+    def _frames(
+        self,
+        video: Video,
+        true: Sequence[GroundTruthTrack],
+        predicted: Sequence[PredictedTrack],
+        colors: tuple[list[Color], list[Color]],
+    ) -> list[GalleryFrame]:
+        chosen = np.linspace(0, video.length - 1, min(video.length, FRAMES_A_VIDEO)).round().astype(int)
+        files = self._files.get(video.id, [])
+        if not files or not all(files[t].is_file() for t in chosen):
+            return []
+        truth, prediction = self._drawable(video, true), self._drawable(video, predicted)
+        frames = []
+        for t in chosen.tolist():
+            image = _read_fitting(files[t], video)
+            pictures = [
+                draw_frame(
+                    image, tracks, t, self.class_names, colors=own_colors, show_scores=scores, min_height=0
+                )
+                for tracks, own_colors, scores in (
+                    (truth, colors[0], False),
+                    (prediction, colors[1], True),
+                )
+            ]
+            names = [self._sounding_names(tracks, t) for tracks in (true, predicted)]
+            frames.append(GalleryFrame(t, *map(data_uri, pictures), *names))
+        return frames
+
+    def _drawable(self, video: Video, tracks: Sequence[MaskTrack]) -> VideoPrediction:
+        converted = [
+            Track(getattr(track, "score", 1.0), self._indices[track.category_id], track.masks)
+            for track in tracks
+        ]
+        return VideoPrediction(video.id, video.height, video.width, video.length, converted)
+
+    def _sounding_names(self, tracks: Sequence[MaskTrack], t: int) -> str:
+        return ", ".join(self._name(track) for track in tracks if track.areas[t]) or "nothing sounds"
+
+    def _name(self, track: MaskTrack) -> str:
+        return self.class_names[self._indices[track.category_id]]
+
+    def _tracks(
+        self,
+        true: Sequence[tuple[int, GroundTruthTrack]],
+        predicted: Sequence[tuple[int, PredictedTrack]],
+        findings: VideoFindings,
+        colors: tuple[list[Color], list[Color]],
+    ) -> list[GalleryTrack]:
+        """Ground truth over the prediction that has found it, then the false predictions."""
+        finders = {found: index for index, found in findings.found.items()}
+        by_index = dict(predicted)
+        rows = []
+        for (index, track), color in zip(true, colors[0], strict=True):
+            finder = by_index.get(finders.get(index, -1))
+            outcome = "missed" if finder is None else f"found, {finder.score:.2f}"
+            rows.append(self._row(track, finder, outcome, color))
+        for (index, track), color in zip(predicted, colors[1], strict=True):
+            if index not in findings.found:
+                rows.append(self._row(None, track, f"false, {track.score:.2f}", color))
+        return rows
+
+    def _row(
+        self, true: MaskTrack | None, predicted: MaskTrack | None, outcome: str, color: Color
+    ) -> GalleryTrack:
+        track = true or predicted
+        nothing = np.zeros(len(track.areas), bool)
+        sounding = [nothing if part is None else part.areas > 0 for part in (true, predicted)]
+        true_frames, frames = (part.sum() for part in sounding)
+        description = f"{self._name(track)}: sounds in {true_frames} frames, predicted in {frames}"
+        return GalleryTrack(
+            self._name(track),
+            outcome,
+            "#{:02x}{:02x}{:02x}".format(*color),
+            timeline_bar(*sounding, description),
+        )
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A picture, RGB uint8 (H, W, 3), as a JPEG inside the address of an image."""
+    done, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode a picture of {picture.shape}")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def _colors(
+    true: Sequence[int], predicted: Sequence[int], found: Mapping[int, int]
+) -> tuple[list[Color], list[Color]]:
+    """Colours of ground truth and predictions: that of the track which a prediction has found, or its own."""
+    positions = {index: position for position, index in enumerate(true)}
+    false = [index for index in predicted if index not in found]
+    positions_of_false = {index: len(true) + position for position, index in enumerate(false)}
+    return [track_color(position) for position in range(len(true))], [
+        track_color(positions[found[index]] if index in found else positions_of_false[index])
+        for index in predicted
+    ]
+
+
+def _read_fitting(path: Path, video: Video) -> np.ndarray:
+    """Read a frame, RGB uint8, as large as its box allows."""
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    if image.size != (video.width, video.height):
+        raise ValueError(
+            f"{path} is {image.height}×{image.width}, the video has {video.height}×{video.width}"
+        )
+    scale = min(PICTURE_WIDTH / image.width, PICTURE_HEIGHT / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
