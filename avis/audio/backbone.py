@@ -60,10 +60,35 @@ class AudioBackbone(nn.Module, ABC):
 
     Attributes:
         output_dim: channels of the features.
+        has_weights: whether a file has given it its weights.
+        has_heard: whether it has computed features.
+        is_deaf: set where it shall not, since its weights are random and will never be others.
     """
 
     output_dim: int
+    has_weights = False
+    has_heard = False
+    is_deaf = False
     _frozen = False
+
+    def __call__(self, examples: Tensor) -> Tensor:
+        """Compute features, see `forward`.
+
+        Raises:
+            ValueError: it is deaf.
+        """
+        if self.is_deaf:
+            raise ValueError(
+                f"{type(self).__name__} has no weights, as in a model trained on precomputed features. Set "
+                "MODEL.AUDIO.WEIGHTS to hear sound, or take features here, too (INPUT.AUDIO.SOURCE features)"
+            )
+        self.has_heard = True
+        return super().__call__(examples)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it is frozen, but no file has given it weights."""
+        return self._frozen and not self.has_weights
 
     @abstractmethod
     def forward(self, examples: Tensor) -> Tensor:

@@ -1,14 +1,12 @@
 """Audio backbones by name: their registry, and building one from a config."""
 
 import logging
-import pickle
 
-import torch
 from detectron2.config import CfgNode
-from detectron2.utils.file_io import PathManager
 from fvcore.common.registry import Registry
 
 from avis.audio.backbone import AudioBackbone
+from avis.weights import read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +15,10 @@ AUDIO_BACKBONE_REGISTRY.__doc__ = "Subclasses of AudioBackbone, called with the 
 
 # Parameters of torchvggish's optional PCA, which AVIS does not use.
 UNUSED_PREFIX = "pproc."
+# Of the audio backbone's parameters in a whole model.
+PREFIX = "audio_backbone."
+# Problems that one error message lists.
+PROBLEMS_SHOWN = 6
 
 
 def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
@@ -42,26 +44,29 @@ def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
 
 
 def load_weights(backbone: AudioBackbone, path: str) -> None:
-    """Load a state dict (a local .pth file or a URL) which must hold every parameter of the backbone.
+    """Load the weights of an audio backbone, all of it.
+
+    Args:
+        backbone: gets them.
+        path: a file as `avis.weights.read_checkpoint` takes it: a state dict in the backbone's own names, as
+            torchvggish's is, or a checkpoint of a whole AVIS model, whose audio backbone is taken.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no state dict of tensors, or keys or shapes (named) do not fit.
+        ValueError: the file cannot be read, or keys or shapes (named) do not fit.
     """
-    local_path = PathManager.get_local_path(path)
-    if not PathManager.isfile(local_path):
-        raise FileNotFoundError(f"MODEL.AUDIO.WEIGHTS: file not found: {path}")
-    try:
-        weights = torch.load(local_path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        message = f"MODEL.AUDIO.WEIGHTS '{path}' is no readable state dict of tensors: {error}"
-        raise ValueError(message) from error
+    weights = read_checkpoint(path)["model"]
+    of_whole_model = {
+        key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
+    }
+    weights = of_whole_model or weights
     weights = {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
     problems = _compare(backbone.state_dict(), weights)
     if problems:
         name = type(backbone).__name__
-        raise ValueError(f"MODEL.AUDIO.WEIGHTS '{path}' does not fit {name}: {'; '.join(problems)}")
+        raise ValueError(f"MODEL.AUDIO.WEIGHTS '{path}' does not fit {name}: {_list_some(problems)}")
     backbone.load_state_dict(weights)
+    backbone.has_weights = True
     logger.info("loaded %s from %s", type(backbone).__name__, path)
 
 
@@ -74,3 +79,8 @@ def _compare(expected: dict, found: dict) -> list[str]:
         if key in found and found[key].shape != value.shape
     ]
     return missing + unknown + misshapen
+
+
+def _list_some(problems: list[str]) -> str:
+    more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+    return "; ".join(problems[:PROBLEMS_SHOWN]) + more

@@ -1,19 +1,19 @@
 """Saving and resuming the whole state of a training run."""
 
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from fvcore.common.checkpoint import Checkpointer
-from torch import nn
+from torch import Tensor, nn
 
+from avis.audio.build import PREFIX as AUDIO_PREFIX
 from avis.engine.rng import get_rng_state
-from avis.weights import LoadReport, apply_weights, load_weights, read_checkpoint
+from avis.weights import LoadReport, apply_weights, load_weights, read_checkpoint, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +44,16 @@ class AVISCheckpointer(Checkpointer):
         if not (self.save_dir and self.save_to_disk):
             return
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
-        checkpoint = {"model": self.model.state_dict(), **states, "rng_states": rng_states, **extra}
+        checkpoint = {"model": self._weights(), **states, "rng_states": rng_states, **extra}
         path = Path(self.save_dir, f"{name}.pth")
         logger.info("Saving checkpoint to %s", path)
-        _write_whole(path, lambda file: torch.save(checkpoint, file))
+        write_whole(path, lambda file: torch.save(checkpoint, file))
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
         content = last_filename_basename.encode()
-        _write_whole(Path(self.save_dir, "last_checkpoint"), lambda file: file.write(content))
+        write_whole(Path(self.save_dir, "last_checkpoint"), lambda file: file.write(content))
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict:
         """Load a checkpoint.
@@ -79,11 +79,13 @@ class AVISCheckpointer(Checkpointer):
         if checkpointables:
             return self._resume(path, checkpointables)
         self.report = load_weights(self.model, path)
+        self._note_audio_weights(self.report)
         return {}
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         checkpoint = read_checkpoint(path)
         report = apply_weights(self.model, checkpoint)
+        report.missing = [name for name in report.missing if not name.startswith(self._not_saved())]
         if not report.complete():
             raise ValueError(
                 f"cannot resume from {path}: the model differs from the saved one ({report.summary()}). "
@@ -94,18 +96,23 @@ class AVISCheckpointer(Checkpointer):
             if key not in checkpoint:
                 raise ValueError(f"cannot resume from {path}: it holds no {key!r}, only weights")
             self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+        self._note_audio_weights(report)
         logger.info("Resumed from %s", path)
         return checkpoint
 
+    def _weights(self) -> dict[str, Tensor]:
+        not_saved = self._not_saved()
+        return {name: v for name, v in self.model.state_dict().items() if not name.startswith(not_saved)}
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file so that, even if the run is killed meanwhile, there is all of it or its older version."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    def _not_saved(self) -> tuple[str, ...]:
+        """Prefixes of names that checkpoints leave out.
+
+        Random weights of an audio backbone that has heard nothing, as with precomputed features: saved, they
+        would pass for trained ones.
+        """
+        audio = getattr(self.model, "audio_backbone", None)
+        return (AUDIO_PREFIX,) if audio is not None and audio.is_random and not audio.has_heard else ()
+
+    def _note_audio_weights(self, report: LoadReport) -> None:
+        if any(name.startswith(AUDIO_PREFIX) for name in report.loaded):
+            self.model.audio_backbone.has_weights = True

@@ -25,6 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 import avis.modeling  # noqa: F401  registers the models
+from avis.audio.build import PREFIX as AUDIO_PREFIX
 from avis.audio.build import load_weights as load_audio_weights
 from avis.data import build_test_loader, build_train_loader
 from avis.engine.checkpoint import AVISCheckpointer
@@ -91,8 +92,7 @@ class AVISTrainer(TrainerBase):
         if "iteration" in checkpoint:
             self.start_iter = checkpoint["iteration"] + 1
             self._rng_states = checkpoint["rng_states"]
-        else:
-            _warn_about_random_audio(self.cfg, self.checkpointer.report)
+        _warn_about_random_audio(self.checkpointer.model)
 
     def train(self) -> dict:
         """Run the iterations that are left, then evaluate.
@@ -264,13 +264,16 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
         raise ValueError("MODEL.WEIGHTS is empty; give a weight file, or --resume for the last checkpoint")
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=last_checkpoint)
     _keep_audio_weights(cfg, checkpointer.model)
-    _check_whole(cfg, checkpointer.report)
+    _check_whole(cfg, checkpointer.model, checkpointer.report)
     return checkpointer.model
 
 
-def _check_whole(cfg: CfgNode, report: LoadReport) -> None:
+def _check_whole(cfg: CfgNode, model: nn.Module, report: LoadReport) -> None:
     """Refuse to predict with a model of which a part still has its initial values."""
-    given_elsewhere = ("criterion.", "audio_backbone.") if cfg.MODEL.AUDIO.WEIGHTS else ("criterion.",)
+    audio = getattr(model, "audio_backbone", None)
+    if audio is not None and audio.is_random:
+        audio.is_deaf = True
+    given_elsewhere = AUDIO_PREFIX if audio is not None and (audio.is_deaf or audio.has_weights) else ()
     if all(name.startswith(given_elsewhere) for name in (*report.missing, *report.reinitialized)):
         return
     raise ValueError(
@@ -280,19 +283,18 @@ def _check_whole(cfg: CfgNode, report: LoadReport) -> None:
 
 
 def _keep_audio_weights(cfg: CfgNode, model: nn.Module) -> None:
-    """Let MODEL.AUDIO.WEIGHTS win: a checkpoint trained on precomputed features may hold random ones."""
+    """Let MODEL.AUDIO.WEIGHTS win over a checkpoint: frozen weights are what the config says."""
     if cfg.MODEL.AUDIO.WEIGHTS and cfg.MODEL.AUDIO.FREEZE and getattr(model, "audio_backbone", None):
         load_audio_weights(model.audio_backbone, cfg.MODEL.AUDIO.WEIGHTS)
 
 
-def _warn_about_random_audio(cfg: CfgNode, report: LoadReport | None) -> None:
-    audio = cfg.MODEL.AUDIO
-    loaded = report is not None and any(name.startswith("audio_backbone.") for name in report.loaded)
-    if audio.NAME and audio.FREEZE and not (audio.WEIGHTS or loaded):
+def _warn_about_random_audio(model: nn.Module) -> None:
+    audio = getattr(model, "audio_backbone", None)
+    if audio is not None and audio.is_random and any(True for _ in audio.parameters()):
         logger.warning(
             "%s is frozen and no file has given it weights: it will hear noise, unless the features are "
             "precomputed. Set MODEL.AUDIO.WEIGHTS, or train it with MODEL.AUDIO.FREEZE False",
-            audio.NAME,
+            type(audio).__name__,
         )
 
 

@@ -1,6 +1,17 @@
-"""Weight files: reading them safely, naming what they hold as the model does, and loading it."""
+"""Weight files: reading them safely, naming what they hold as the model does, loading and writing it."""
 
-from avis.weights.loading import LoadReport, apply_weights, load_weights
+from avis.weights.loading import LoadReport, apply_weights, load_weights, match_weights
 from avis.weights.reading import StateDict, read_checkpoint
+from avis.weights.writing import SUFFIXES, write_weights, write_whole
 
-__all__ = ["LoadReport", "StateDict", "apply_weights", "load_weights", "read_checkpoint"]
+__all__ = [
+    "SUFFIXES",
+    "LoadReport",
+    "StateDict",
+    "apply_weights",
+    "load_weights",
+    "match_weights",
+    "read_checkpoint",
+    "write_weights",
+    "write_whole",
+]

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from tabulate import tabulate
 from torch import nn
 
 from avis.weights.names import name_as
-from avis.weights.reading import read_checkpoint
+from avis.weights.reading import StateDict, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -131,17 +130,30 @@ def load_weights(model: nn.Module, path: str) -> LoadReport:
 
 
 def apply_weights(model: nn.Module, checkpoint: dict) -> LoadReport:
-    """Load `checkpoint["model"]` into `model` where names, as the model has them, and shapes agree.
-
-    The weight of no-object stays as the model has it from the config.
-    """
+    """Load what `match_weights` finds in a checkpoint for `model`."""
     target = model.state_dict()
+    fitting, report = match_weights(target, checkpoint)
+    # The whole state: some modules set what they miss in it to values of their own.
+    model.load_state_dict({**target, **fitting})
+    return report
+
+
+def match_weights(target: StateDict, checkpoint: dict) -> tuple[StateDict, LoadReport]:
+    """Find the weights of a checkpoint that a model takes: of the same name, as the model has it, and shape.
+
+    The weight of no-object is left out: a model has it from the config.
+
+    Args:
+        target: the model's state dict.
+        checkpoint: as `read_checkpoint` returns it.
+
+    Returns:
+        The weights by the model's names, and what became of all others.
+    """
     source, weights = name_as(target, checkpoint)
     weights = {name: value for name, value in weights.items() if _is_wanted(name, target)}
     fitting = {name: v for name, v in weights.items() if name in target and v.shape == target[name].shape}
-    # The whole state: some modules set what they miss in it to values of their own.
-    model.load_state_dict({**target, **fitting})
-    return LoadReport(
+    report = LoadReport(
         source=source,
         loaded=sorted(fitting),
         reinitialized={
@@ -152,9 +164,10 @@ def apply_weights(model: nn.Module, checkpoint: dict) -> LoadReport:
         unused=sorted(weights.keys() - target.keys()),
         sizes={name: value.numel() for name, value in (weights | target).items()},
     )
+    return fitting, report
 
 
-def _is_wanted(name: str, target: dict[str, torch.Tensor]) -> bool:
+def _is_wanted(name: str, target: StateDict) -> bool:
     if _CONFIGURED.search(name):
         return False
     return name in target or not _DERIVED.search(name)

@@ -198,13 +198,3 @@ def test_unknown_precision_is_named(tmp_path: Path):
     cfg.SOLVER.AMP.PRECISION = "float8"
     with pytest.raises(ValueError, match=r"SOLVER\.AMP\.PRECISION is 'float8'"):
         SmallTrainer(cfg)
-
-
-@pytest.mark.parametrize(("freeze", "is_told"), [(True, True), (False, False)])
-def test_a_frozen_audio_backbone_without_weights_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, freeze: bool, is_told: bool
-):
-    cfg = small_cfg(tmp_path)
-    cfg.MODEL.AUDIO.FREEZE = freeze
-    SmallTrainer(cfg).resume_or_load(resume=False)
-    assert ("VGGish is frozen and no file has given it weights" in caplog.text) == is_told

@@ -1,0 +1,86 @@
+#!/usr/bin/env python
+"""Turn a weight file of any kind that MODEL.WEIGHTS takes into .safetensors or .pth."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from avis.config import CfgNode
+from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg
+from avis.weights import SUFFIXES, StateDict, match_weights, read_checkpoint, write_weights
+
+EPILOG = """\
+examples:
+  python tools/convert_weights.py mask2former_R50_coco.pkl mask2former_R50.safetensors \\
+      --config-file configs/avis_R50.yaml
+  python tools/convert_weights.py swin_tiny.pth swin_tiny.safetensors --config-file configs/avis_SwinT.yaml
+  python tools/convert_weights.py vggish.pth vggish.safetensors
+  python tools/convert_weights.py output/model_final.pth weights.safetensors
+
+With --config-file, what fits that model is written under the model's names, and a table says what became of
+all tensors; KEY VALUE pairs change the config. MODEL.WEIGHTS takes the result as it takes the original.
+Without, all weights are written under the names that they have, and the state of training is left out.
+
+A file is read as data: code in a pickle is refused, not run. Exit code 2 if it cannot be read, or if nothing
+in it belongs to the model.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", metavar="INPUT", help=".pth, .pt, .pkl or .safetensors")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help=f"ends in {' or '.join(SUFFIXES)}")
+    parser.add_argument("--config-file", metavar="FILE", help="the model that the weights are for")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    args = parser.parse_args()
+    if args.opts and not args.config_file:
+        parser.error("KEY VALUE pairs belong to a --config-file")
+    return args
+
+
+def check_output(output: Path, input: str) -> None:
+    """Refuse an output that cannot be written or is the input, before the work is done."""
+    if output.suffix not in SUFFIXES:
+        raise ValueError(f"{output}: OUTPUT must end in {' or '.join(SUFFIXES)}")
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {output.absolute().parent}")
+    if output.exists() and Path(input).exists() and output.samefile(input):
+        raise ValueError(f"{output} is INPUT itself; choose another name")
+
+
+def state_of_model(cfg: CfgNode) -> StateDict:
+    """Names and shapes of a model's tensors, without values."""
+    cfg.MODEL.DEVICE = "meta"
+    cfg.MODEL.AUDIO.WEIGHTS = ""
+    with torch.device("meta"):
+        return AVISTrainer.build_model(cfg).state_dict()
+
+
+def fit_to_model(checkpoint: dict, cfg: CfgNode, input: str) -> StateDict:
+    """The weights that a model takes, under its names; prints what became of the others."""
+    weights, report = match_weights(state_of_model(cfg), checkpoint)
+    if not weights:
+        raise ValueError(f"{input}: no weight in it belongs to the model ({report.summary()})")
+    print(f"{input}, {report.source}: {report.summary()}\n\n{report.table()}\n")
+    for hint in report.hints():
+        print(hint)
+    return weights
+
+
+@exit_on_bad_input()
+def main() -> None:
+    args = parse_args()
+    check_output(args.output, args.input)
+    cfg = load_cfg(args.config_file, args.opts) if args.config_file else None
+    checkpoint = read_checkpoint(args.input)
+    weights = checkpoint["model"] if cfg is None else fit_to_model(checkpoint, cfg, args.input)
+    write_weights(args.output, weights, source=Path(args.input).name)
+    values = sum(value.numel() for value in weights.values())
+    print(f"{args.output}: {len(weights)} tensors, {values:,} values")
+
+
+if __name__ == "__main__":
+    main()
