@@ -48,10 +48,9 @@ def frame_quality(detections: Detections, categories: np.ndarray, true_categorie
         The lowest IoU among the frame's sources, (T,): 0 where the frame is wrong at any threshold, infinite
         where nothing sounds and nothing is predicted.
     """
-    alignment = global_alignment(detections)
-    columns, rows = associate(alignment)
-    are_pairs = (alignment[rows, columns] > 0) & (categories[rows] == true_categories[columns])
-    rows, columns = rows[are_pairs], columns[are_pairs]
+    columns, rows = associate(global_alignment(detections))
+    agree = categories[rows] == true_categories[columns]
+    rows, columns = rows[agree], columns[agree]
     iou_of_sources = np.zeros(detections.true.shape)
     iou_of_sources[:, columns] = detections.iou[:, rows, columns]
     lowest = np.where(detections.true, iou_of_sources, np.inf).min(1, initial=np.inf)

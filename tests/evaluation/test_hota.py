@@ -40,14 +40,13 @@ def by_definition(video: Detections) -> dict[str, np.ndarray]:
                 shares[d, g] += iou[t, d, g] / (iou[t, d].sum() + iou[t, :, g].sum() - iou[t, d, g])
     alignment = shares / np.maximum(1, length[:, None] + true_length - shares)
     values = {name: [] for name in FIELDS}
-    assignments = [linear_sum_assignment(-(alignment * iou[t]).T)[::-1] for t in range(num_frames)]
+    assigned = []
+    for t in range(num_frames):
+        predicted, true = np.flatnonzero(video.predicted[t]), np.flatnonzero(video.true[t])
+        columns, rows = linear_sum_assignment(-(alignment * iou[t])[np.ix_(predicted, true)].T)
+        assigned += [(t, predicted[row], true[column]) for row, column in zip(rows, columns, strict=True)]
     for alpha in ALPHAS:
-        pairs = [
-            (t, d, g)
-            for t, assignment in enumerate(assignments)
-            for d, g in zip(*assignment, strict=True)
-            if iou[t, d, g] >= alpha - 1e-15
-        ]
+        pairs = [pair for pair in assigned if iou[pair] >= alpha - 1e-15]
         together = np.zeros(shares.shape)
         for _, d, g in pairs:
             together[d, g] += 1
