@@ -52,6 +52,7 @@ and INPUT.AUDIO.SOURCE features. A model so trained takes data sets with such fe
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 
@@ -61,13 +62,13 @@ class AudioBackbone(nn.Module, ABC):
     Attributes:
         output_dim: channels of the features.
         has_weights: whether a file has given it its weights.
-        has_heard: whether it has computed features.
+        was_trained_with: whether a model around it has been trained with its features.
         is_deaf: set where it shall not, since its weights are random and will never be others.
     """
 
     output_dim: int
     has_weights = False
-    has_heard = False
+    was_trained_with = False
     is_deaf = False
     _frozen = False
 
@@ -82,13 +83,13 @@ class AudioBackbone(nn.Module, ABC):
                 f"{type(self).__name__} has no weights, as in a model trained on precomputed features. Set "
                 "MODEL.AUDIO.WEIGHTS to hear sound, or take features here, too (INPUT.AUDIO.SOURCE features)"
             )
-        self.has_heard = True
+        self.was_trained_with |= torch.is_grad_enabled()
         return super().__call__(examples)
 
     @property
     def is_random(self) -> bool:
-        """Whether it is frozen, but no file has given it weights."""
-        return self._frozen and not self.has_weights
+        """Whether it is frozen with weights that no file has given it."""
+        return self._frozen and not self.has_weights and any(True for _ in self.parameters())
 
     @abstractmethod
     def forward(self, examples: Tensor) -> Tensor:

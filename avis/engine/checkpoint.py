@@ -107,11 +107,12 @@ class AVISCheckpointer(Checkpointer):
     def _not_saved(self) -> tuple[str, ...]:
         """Prefixes of names that checkpoints leave out.
 
-        Random weights of an audio backbone that has heard nothing, as with precomputed features: saved, they
-        would pass for trained ones.
+        Random weights of an audio backbone that the model was not trained with, as with precomputed features:
+        saved, they would pass for trained ones.
         """
         audio = getattr(self.model, "audio_backbone", None)
-        return (AUDIO_PREFIX,) if audio is not None and audio.is_random and not audio.has_heard else ()
+        is_useless = audio is not None and audio.is_random and not audio.was_trained_with
+        return (AUDIO_PREFIX,) if is_useless else ()
 
     def _note_audio_weights(self, report: LoadReport) -> None:
         if any(name.startswith(AUDIO_PREFIX) for name in report.loaded):

@@ -290,7 +290,7 @@ def _keep_audio_weights(cfg: CfgNode, model: nn.Module) -> None:
 
 def _warn_about_random_audio(model: nn.Module) -> None:
     audio = getattr(model, "audio_backbone", None)
-    if audio is not None and audio.is_random and any(True for _ in audio.parameters()):
+    if audio is not None and audio.is_random:
         logger.warning(
             "%s is frozen and no file has given it weights: it will hear noise, unless the features are "
             "precomputed. Set MODEL.AUDIO.WEIGHTS, or train it with MODEL.AUDIO.FREEZE False",
