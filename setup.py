@@ -44,6 +44,7 @@ setup(
         "matplotlib",
         "tensorboard",
         "tqdm",
+        "msgspec>=0.20",
         "fvcore",
         "iopath",
         "yacs",

@@ -1,6 +1,7 @@
 """The AVISeg format of annotations and its masks; needs neither torch nor Detectron2."""
 
 from avis.annotations.format_check import format_problems
-from avis.annotations.segmentation import check_segmentation, decode_segmentation
+from avis.annotations.rle import measure_rles
+from avis.annotations.segmentation import compress_segmentation, decode_segmentation
 
-__all__ = ["check_segmentation", "decode_segmentation", "format_problems"]
+__all__ = ["compress_segmentation", "decode_segmentation", "format_problems", "measure_rles"]

@@ -3,10 +3,14 @@
 Dimensions: T frames of a video.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
 
 from avis.annotations.segmentation import check_segmentation
+
+# Pixels that COCO's RLE can count.
+_MAX_PIXELS = 2**32 - 1
 
 
 def format_problems(content: object) -> Iterator[str]:
@@ -24,6 +28,14 @@ def format_problems(content: object) -> Iterator[str]:
     yield from _category_problems(categories)
     yield from _video_problems(videos)
     yield from _annotation_problems(annotations, videos, categories)
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether a value of JSON is a number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _table(content: dict, key: str) -> list[dict] | str:
@@ -51,12 +63,18 @@ def _video_problems(videos: list[dict]) -> Iterator[str]:
     yield from _value_problems(videos, "video", "id", (int, str))
     for video in videos:
         where = f"video {video.get('id')!r}"
-        for key in ("height", "width"):
-            size = video.get(key, 1)
-            if not isinstance(size, int) or size < 1:
-                yield f"{where}: {key} is {size!r}, not a positive integer"
-        for problem in _file_name_problems(video):
+        for problem in (*_size_problems(video), *_file_name_problems(video)):
             yield f"{where}: {problem}"
+
+
+def _size_problems(video: dict) -> Iterator[str]:
+    sizes = {key: video[key] for key in ("height", "width") if key in video}
+    for key, size in sizes.items():
+        if type(size) is not int or size < 1:
+            yield f"{key} is {size!r:.40}, not a positive integer"
+            return
+    if math.prod(sizes.values()) > _MAX_PIXELS:
+        yield f"{'×'.join(map(str, sizes.values())):.40} pixels are more than an RLE can count"
 
 
 def _file_name_problems(video: dict) -> Iterator[str]:
@@ -85,6 +103,8 @@ def _annotation_problems(
         where = f"annotation {annotation.get('id')!r} of video {annotation.get('video_id')!r}"
         if "category_id" in annotation and repr(annotation["category_id"]) not in category_ids:
             yield f"{where}: category {annotation['category_id']!r} is not among the categories"
+        if annotation.get("iscrowd", 0) not in (0, 1):
+            yield f"{where}: iscrowd is {annotation['iscrowd']!r:.40}, neither 0 nor 1"
         video = video_of.get(repr(annotation.get("video_id")))
         if video is None:
             yield f"{where}: there is no such video"
@@ -105,12 +125,15 @@ def _per_frame_problems(annotation: dict, video: dict) -> Iterator[str]:
             count = len(values) if isinstance(values, list) else "no"
             yield f"{count} {key} for {length} frames (a silent frame has null)"
             return
+    areas = annotation.get("areas") or []
+    if not all(area is None or (is_finite_number(area) and area >= 0) for area in areas):
+        yield "'areas' holds something that is no number of pixels"
     for frame, mask in enumerate(annotation.get("segmentations", [])):
         if not mask:
             continue
         try:
             check_segmentation(mask, video["height"], video["width"])
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             yield f"frame {frame} ({video['file_names'][frame]}): {error}"
 
 
@@ -130,8 +153,8 @@ def _value_problems(
         if key not in entry:
             continue
         value = entry[key]
-        if not isinstance(value, types):
-            yield f"{kind} {key} {value!r} is of the wrong type"
+        if not isinstance(value, types) or isinstance(value, bool):
+            yield f"{kind} {key} {value!r:.40} is of the wrong type"
         elif value in seen:
             yield f"{kind} {key} {value!r} is used twice"
         else:

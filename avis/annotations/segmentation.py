@@ -4,8 +4,13 @@ Follows the COCO annotation format (Lin et al., "Microsoft COCO", 2014): runs go
 with background; a polygon is [x0, y0, x1, y1, …], and a mask is the union of a list of them.
 """
 
+from typing import Any
+
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from avis.annotations.rle import measure_rles
+from avis.structures import RLE
 
 # Numbers of the smallest polygon, a triangle.
 _TRIANGLE = 6
@@ -13,7 +18,7 @@ _TRIANGLE = 6
 _FAR = 10
 
 
-def check_segmentation(segmentation: dict | list, height: int, width: int) -> None:
+def check_segmentation(segmentation: Any, height: int, width: int) -> None:
     """Check the form of a mask without decoding it.
 
     Raises:
@@ -27,7 +32,36 @@ def check_segmentation(segmentation: dict | list, height: int, width: int) -> No
         raise ValueError(f"mask is a {type(segmentation).__name__}, neither an RLE nor a list of polygons")
 
 
-def decode_segmentation(segmentation: dict | list | None, height: int, width: int) -> np.ndarray:
+def compress_segmentation(segmentation: Any, height: int, width: int) -> RLE | None:
+    """Bring a mask of any form into the compressed one, with text for its runs.
+
+    The runs of one that is compressed already are left unchecked, for `measure_rles` to do it for many at
+    once: pycocotools must not see them before.
+
+    Returns:
+        A compressed RLE; None for None, empty lists, and polygons without an area.
+
+    Raises:
+        ValueError: the mask is malformed or not of this size.
+    """
+    if not segmentation:
+        return None
+    check_segmentation(segmentation, height, width)
+    if isinstance(segmentation, list):
+        polygons = [_bounded(polygon, height, width) for polygon in segmentation if len(polygon) >= _TRIANGLE]
+        if not polygons:
+            return None
+        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    elif isinstance(segmentation["counts"], list):
+        rle = coco_mask.frPyObjects(segmentation, height, width)
+    else:
+        rle = segmentation
+    counts = rle["counts"]
+    text = counts.decode("latin-1") if isinstance(counts, bytes) else counts  # which never fails
+    return {"size": [height, width], "counts": text}
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
     """Decode a mask of any form; None and empty lists are empty masks.
 
     Returns:
@@ -36,68 +70,54 @@ def decode_segmentation(segmentation: dict | list | None, height: int, width: in
     Raises:
         ValueError: the mask is malformed or not of this size.
     """
-    if not segmentation:
+    rle = compress_segmentation(segmentation, height, width)
+    if rle is None:
         return np.zeros((height, width), np.uint8, order="F")
-    check_segmentation(segmentation, height, width)
-    if isinstance(segmentation, dict):
-        return coco_mask.decode(_compressed(segmentation))
-    polygons = [_bounded(polygon, height, width) for polygon in segmentation if len(polygon) >= _TRIANGLE]
-    if not polygons:
-        return np.zeros((height, width), np.uint8, order="F")
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    _, covered = measure_rles([rle["counts"]])
+    if covered[0] != height * width:
+        raise ValueError(explain_coverage(covered[0], height, width))
+    return coco_mask.decode(rle)
+
+
+def explain_coverage(covered: int, height: int, width: int) -> str:
+    """What is wrong with an RLE whose runs cover so many pixels, -1 if it is malformed."""
+    problem = "is malformed" if covered < 0 else f"covers {covered} pixels"
+    return f"the RLE {problem}, the video has {height}×{width}, {height * width} pixels"
 
 
 def _check_rle(rle: dict, height: int, width: int) -> None:
     if "size" not in rle or "counts" not in rle:
-        raise ValueError(f"RLE needs the keys 'size' and 'counts', it has {sorted(rle)}")
-    if list(rle["size"]) != [height, width]:
-        raise ValueError(f"mask is {'×'.join(map(str, rle['size']))}, the video is {height}×{width}")
-    if isinstance(rle["counts"], list) and sum(rle["counts"]) != height * width:
-        raise ValueError(f"RLE covers {sum(rle['counts'])} pixels of {height * width}")
+        raise ValueError(f"RLE needs the keys 'size' and 'counts', it has {sorted(map(str, rle))}")
+    size, counts = rle["size"], rle["counts"]
+    if not isinstance(size, list | tuple):
+        raise ValueError(f"size of an RLE is [height, width], not {size!r:.40}")
+    if list(size) != [height, width]:
+        raise ValueError(f"mask is {'×'.join(map(str, size)):.40}, the video is {height}×{width}")
+    if isinstance(counts, list):
+        _check_runs(counts, height, width)
+    elif not isinstance(counts, str | bytes):
+        raise ValueError(f"the counts of an RLE are a list or ASCII text, not {counts!r:.40}")
+
+
+def _check_runs(runs: list, height: int, width: int) -> None:
+    if not all(type(run) is int and run >= 0 for run in runs):
+        raise ValueError("RLE has runs that are no natural numbers")
+    if sum(runs) != height * width:
+        raise ValueError(f"RLE covers {sum(runs)} pixels of {height * width}")
 
 
 def _check_polygons(polygons: list) -> None:
     for polygon in polygons:
-        if not isinstance(polygon, list):
+        if not isinstance(polygon, list) or not all(type(number) in (int, float) for number in polygon):
             raise ValueError("a mask of polygons is a list of lists of numbers")
         if len(polygon) % 2:
             raise ValueError(f"polygon has {len(polygon)} numbers, which are not pairs")
 
 
 def _bounded(polygon: list, height: int, width: int) -> list:
-    """The polygon, known to be numbers that lie near the picture: pycocotools walks along every edge."""
-    reach = np.abs(np.asarray(polygon, dtype=np.float64)).max()
-    if not reach < _FAR * max(height, width):
-        raise ValueError(f"polygon has the coordinate {reach:g} in a picture of {height}×{width}")
+    """The polygon, known to be near the picture: pycocotools walks along every edge."""
+    reach = _FAR * max(height, width)
+    for number in polygon:
+        if not -reach < number < reach:
+            raise ValueError(f"polygon has the coordinate {number:g} in a picture of {height}×{width}")
     return polygon
-
-
-def _compressed(rle: dict) -> dict:
-    """The RLE in the compressed form, known to cover the mask exactly: pycocotools does not check that."""
-    height, width = rle["size"]
-    is_list = isinstance(rle["counts"], list)
-    runs = np.asarray(rle["counts"]) if is_list else _run_lengths(rle["counts"])
-    if runs.dtype.kind != "i" or runs.min(initial=0) < 0:
-        raise ValueError("RLE has runs that are no natural numbers")
-    if runs.sum() != height * width:
-        raise ValueError(f"RLE covers {runs.sum()} pixels of {height * width}")
-    return coco_mask.frPyObjects(rle, height, width) if is_list else rle
-
-
-def _run_lengths(counts: str | bytes) -> np.ndarray:
-    """Unpack a compressed RLE: groups of 5 bits, lowest first, in one character each; from the fourth
-    run on the difference to the run before the last.
-    """
-    characters = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8)
-    if len(characters) == 0:
-        return np.zeros(0, np.int64)
-    groups = characters.astype(np.int64) - 48
-    last = (groups & 0x20) == 0
-    starts = np.flatnonzero(np.concatenate(([True], last[:-1])))
-    place = np.arange(len(groups)) - np.repeat(starts, np.diff(np.append(starts, len(groups))))
-    runs = np.add.reduceat((groups & 0x1F) << (5 * place), starts)
-    negative = (groups[last] & 0x10) != 0
-    runs[: len(negative)] -= negative.astype(np.int64) << (5 * (place[last] + 1))
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs

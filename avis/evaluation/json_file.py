@@ -17,7 +17,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError as error:
         raise FileNotFoundError(f"file not found: {path}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON, perhaps cut off: {error}") from error
 
 

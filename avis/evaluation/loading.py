@@ -1,32 +1,78 @@
 """Ground truth and predictions, from files or parsed JSON, checked down to the last run of the last mask.
 
-The checks are strict: pycocotools may never return from a malformed RLE, and predictions for an unknown video
-or category are a mistake in all likelihood.
+Of a file of predictions only an index is kept in memory: a video's masks are parsed when its tracks are asked
+for. Predictions for an unknown video or category are an error: they are a mistake in all likelihood.
 
 Dimensions: T frames of a video.
 """
 
 import math
-from collections.abc import Callable, Sequence
+import mmap
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
-import numpy as np
-from pycocotools import mask as coco_mask
+import msgspec
 
-from avis.annotations.format_check import format_problems
-from avis.annotations.segmentation import check_segmentation
+from avis.annotations.format_check import format_problems, is_finite_number
 from avis.evaluation.json_file import read_json
-from avis.evaluation.rle import measure_rles
+from avis.evaluation.masks import read_masks
 from avis.evaluation.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
-from avis.structures import RLE
 
 JsonSource = str | PathLike | dict | list
 
 PREDICTION_KEYS = ("video_id", "score", "category_id", "segmentations")
-# Numbers of a triangle, the smallest polygon with an area.
-_TRIANGLE = 6
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """An entry of a results file, unchecked and with its masks left as text; what is missing is UNSET."""
+
+    video_id: Any = msgspec.UNSET
+    score: Any = msgspec.UNSET
+    category_id: Any = msgspec.UNSET
+    segmentations: msgspec.Raw = msgspec.UNSET
+
+
+class _PredictionIndex(NamedTuple):
+    """A prediction but for its masks."""
+
+    name: str
+    category_id: int
+    score: float
+    segmentations: Any
+
+
+class Predictions(Mapping[VideoId, list[PredictedTrack]]):
+    """The predicted tracks of every video of a data set, in the order of the file.
+
+    A video's masks are parsed and checked each time that it is asked for, and not kept.
+    """
+
+    def __init__(self, videos: Mapping[VideoId, Video], index: Mapping[VideoId, list[_PredictionIndex]]):
+        self._videos, self._index = videos, index
+
+    def __getitem__(self, video_id: VideoId) -> list[PredictedTrack]:
+        """Read the tracks of a video.
+
+        Raises:
+            KeyError: there is no such video.
+            ValueError: a mask is malformed; the message names the file, the entry and the problem.
+        """
+        video, entries = self._videos[video_id], self._index.get(video_id, ())
+        names = [f"{entry.name}: video {video_id!r}" for entry in entries]
+        tracks = read_masks([entry.segmentations for entry in entries], names, video)
+        return [
+            PredictedTrack(entry.category_id, *masks, _mean(masks.areas.tolist()), entry.score)
+            for entry, masks in zip(entries, tracks, strict=True)
+        ]
+
+    def __iter__(self) -> Iterator[VideoId]:
+        return iter(self._videos)
+
+    def __len__(self) -> int:
+        return len(self._videos)
 
 
 def load_ground_truth(source: JsonSource) -> GroundTruth:
@@ -44,43 +90,43 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
     if problem := next(format_problems(content), None):
         raise ValueError(f"{name}: {problem}")
     videos = [_video(video) for video in sorted(content["videos"], key=_id_order)]
-    truth = GroundTruth(
+    annotations = defaultdict(list)
+    for annotation in content.get("annotations") or []:
+        annotations[annotation["video_id"]].append(annotation)
+    return GroundTruth(
         videos={video.id: video for video in videos},
         categories={
             category["id"]: category["name"] for category in sorted(content["categories"], key=_id_order)
         },
-        tracks={video.id: [] for video in videos},
+        tracks={video.id: _ground_truth_tracks(name, annotations[video.id], video) for video in videos},
     )
-    for annotation in content.get("annotations") or []:
-        video = truth.videos[annotation["video_id"]]
-        where = f"{name}: annotation {annotation['id']} of video {video.id!r}"
-        truth.tracks[video.id].append(_located(where, _ground_truth_track, annotation, video))
-    return truth
 
 
-def load_predictions(source: JsonSource, truth: GroundTruth) -> dict[VideoId, list[PredictedTrack]]:
+def load_predictions(source: JsonSource, truth: GroundTruth) -> Predictions:
     """Load predictions in the results format of YouTube-VIS.
 
     Args:
-        source: the path of a JSON file, or its parsed content: a list of objects with "video_id", "score",
-            "category_id" and "segmentations" (T masks, null where empty).
+        source: the path of a JSON file, which must stay while the predictions are in use, or its parsed
+            content: a list of objects with "video_id", "score", "category_id" and "segmentations" (T masks,
+            null where empty).
         truth: what the predictions are for.
 
     Returns:
-        The tracks of every video of `truth`, in the order of the file.
+        The tracks of every video of `truth`. Masks are checked when a video is asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names the file, the index of the entry and the problem.
     """
-    name, entries = _read(source, "predictions")
-    if not isinstance(entries, list):
-        raise ValueError(f"{name}: predictions are a list of tracks, this is a {type(entries).__name__}")
-    predictions = {video_id: [] for video_id in truth.videos}
-    for index, entry in enumerate(entries):
-        track = _located(f"{name}: entry {index}", _predicted_track, entry, truth)
-        predictions[entry["video_id"]].append(track)
-    return predictions
+    name, entries = _read_entries(source)
+    index = defaultdict(list)
+    for number, entry in enumerate(entries):
+        where = f"{name}: entry {number}"
+        if problem := _entry_problem(entry, truth):
+            raise ValueError(f"{where}: {problem}")
+        prediction = _PredictionIndex(where, entry.category_id, float(entry.score), entry.segmentations)
+        index[entry.video_id].append(prediction)
+    return Predictions(truth.videos, dict(index))
 
 
 def _read(source: JsonSource, kind: str) -> tuple[str, Any]:
@@ -90,11 +136,49 @@ def _read(source: JsonSource, kind: str) -> tuple[str, Any]:
     return kind, source
 
 
-def _located(where: str, read: Callable, *arguments: Any) -> Any:
-    try:
-        return read(*arguments)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+def _read_entries(source: JsonSource) -> tuple[str, list[_Entry]]:
+    """What to call the source in messages, and its entries."""
+    if isinstance(source, str | PathLike):
+        try:
+            return str(source), _index_file(Path(source))
+        except (msgspec.MsgspecError, FileNotFoundError, RecursionError, ValueError):
+            pass  # The standard library reads some more, as NaN, and all that it reads is explained below.
+    name, content = _read(source, "predictions")
+    if not isinstance(content, list):
+        raise ValueError(f"{name}: predictions are a list of tracks, this is a {type(content).__name__}")
+    return name, [_to_entry(value, f"{name}: entry {number}") for number, value in enumerate(content)]
+
+
+def _index_file(path: Path) -> list[_Entry]:
+    """The entries of a file, whose masks stay in the file until they are parsed."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return msgspec.json.decode(content, type=list[_Entry])
+
+
+def _to_entry(value: Any, where: str) -> _Entry:
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{where}: a track is an object with {', '.join(PREDICTION_KEYS)}, this is {value!r:.80}"
+        )
+    return _Entry(**{key: value[key] for key in PREDICTION_KEYS if key in value})
+
+
+def _entry_problem(entry: _Entry, truth: GroundTruth) -> str | None:
+    for key in PREDICTION_KEYS:
+        if getattr(entry, key) is msgspec.UNSET:
+            return f"the key {key!r} is missing"
+    if not _is_among(entry.video_id, truth.videos):
+        return f"video {entry.video_id!r:.80} is not in the ground truth"
+    if not _is_among(entry.category_id, truth.categories):
+        return f"category {entry.category_id!r:.80} is not among {list(truth.categories)}"
+    if not is_finite_number(entry.score):
+        return f"score is {entry.score!r:.80}, not a finite number"
+    return None
+
+
+def _is_among(id: Any, known: dict) -> bool:
+    return isinstance(id, int | str) and not isinstance(id, bool) and id in known
 
 
 def _id_order(entry: dict) -> tuple[bool, VideoId]:
@@ -108,91 +192,19 @@ def _video(video: dict) -> Video:
     return Video(video["id"], video["height"], video["width"], len(file_names), folder)
 
 
-def _ground_truth_track(annotation: dict, video: Video) -> GroundTruthTrack:
-    masks, areas, stored = _read_masks(annotation["segmentations"], video)
-    # As YouTube-VIS does: the areas written down count, not those of the masks.
-    mean_area = _mean_area(areas.tolist() if annotation.get("areas") is None else annotation["areas"])
-    is_crowd = bool(annotation.get("iscrowd", 0))
-    return GroundTruthTrack(annotation["category_id"], masks, areas, stored, mean_area, is_crowd)
+def _ground_truth_tracks(name: str, annotations: Sequence[dict], video: Video) -> list[GroundTruthTrack]:
+    names = [f"{name}: annotation {annotation['id']} of video {video.id!r}" for annotation in annotations]
+    all_masks = read_masks([annotation["segmentations"] for annotation in annotations], names, video)
+    tracks = []
+    for annotation, masks in zip(annotations, all_masks, strict=True):
+        # As YouTube-VIS does: the areas written down count, not those of the masks.
+        areas = masks.areas.tolist() if annotation.get("areas") is None else annotation["areas"]
+        is_crowd = bool(annotation.get("iscrowd", 0))
+        tracks.append(GroundTruthTrack(annotation["category_id"], *masks, _mean(areas), is_crowd))
+    return tracks
 
 
-def _predicted_track(entry: Any, truth: GroundTruth) -> PredictedTrack:
-    _check_prediction(entry, truth)
-    video = truth.videos[entry["video_id"]]
-    masks, areas, stored = _located(f"video {video.id!r}", _read_masks, entry["segmentations"], video)
-    mean_area = _mean_area(areas.tolist())
-    return PredictedTrack(entry["category_id"], masks, areas, stored, mean_area, float(entry["score"]))
-
-
-def _check_prediction(entry: Any, truth: GroundTruth) -> None:
-    if not isinstance(entry, dict):
-        raise ValueError(f"a track is an object with {', '.join(PREDICTION_KEYS)}, this is {entry!r:.80}")
-    for key in PREDICTION_KEYS:
-        if key not in entry:
-            raise ValueError(f"the key {key!r} is missing")
-    if not _is_among(entry["video_id"], truth.videos):
-        raise ValueError(f"video {entry['video_id']!r} is not in the ground truth")
-    if not _is_among(entry["category_id"], truth.categories):
-        raise ValueError(f"category {entry['category_id']!r} is not among {list(truth.categories)}")
-    if not (_is_number(entry["score"]) and math.isfinite(entry["score"])):
-        raise ValueError(f"score is {entry['score']!r}, not a finite number")
-
-
-def _is_among(id: Any, known: dict) -> bool:
-    return isinstance(id, int | str) and not isinstance(id, bool) and id in known
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _mean_area(areas: Sequence) -> float:
+def _mean(areas: Sequence[float | None]) -> float:
     """Mean over the frames that have an area; 0 if none has."""
-    if not all(area is None or _is_number(area) for area in areas):
-        raise ValueError("'areas' holds something that is no number")
     present = [area for area in areas if area]
     return math.fsum(present) / len(present) if present else 0.0
-
-
-def _read_masks(segmentations: Any, video: Video) -> tuple[list[RLE | None], np.ndarray, np.ndarray]:
-    """T masks as compressed RLEs, None where they are empty, their areas, and where one is stored."""
-    if not isinstance(segmentations, list) or len(segmentations) != video.length:
-        count = len(segmentations) if isinstance(segmentations, list) else "no"
-        raise ValueError(f"{count} segmentations for {video.length} frames (a silent frame has null)")
-    masks = [_compress(mask, frame, video) for frame, mask in enumerate(segmentations)]
-    frames = [frame for frame, mask in enumerate(masks) if mask]
-    inside, covered = measure_rles([masks[frame]["counts"] for frame in frames])
-    for index in np.flatnonzero(covered != video.height * video.width):
-        problem = "is malformed" if covered[index] < 0 else f"covers {covered[index]} pixels"
-        raise ValueError(
-            f"frame {frames[index]}: the RLE {problem}, the video has {video.height}×{video.width}"
-        )
-    areas = np.zeros(video.length, np.int64)
-    areas[frames] = inside
-    stored = np.array([mask is not None for mask in masks], bool)
-    return [mask if area else None for mask, area in zip(masks, areas, strict=True)], areas, stored
-
-
-def _compress(mask: dict | list | None, frame: int, video: Video) -> RLE | None:
-    if not mask:
-        return None
-    try:
-        check_segmentation(mask, video.height, video.width)
-        if isinstance(mask, dict) and isinstance(mask["counts"], str) and mask["counts"].isascii():
-            return mask
-        return _to_compressed_rle(mask, video.height, video.width)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"frame {frame}: {error}") from error
-
-
-def _to_compressed_rle(mask: dict | list, height: int, width: int) -> RLE | None:
-    if isinstance(mask, list):
-        polygons = [polygon for polygon in mask if len(polygon) >= _TRIANGLE]
-        if not polygons:
-            return None
-        mask = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    elif isinstance(mask["counts"], list):
-        mask = coco_mask.frPyObjects(mask, height, width)
-    if not isinstance(mask["counts"], bytes):
-        raise ValueError(f"the counts of an RLE are a list or ASCII text, not {mask['counts']!r:.40}")
-    return {"size": [height, width], "counts": mask["counts"].decode("ascii")}

@@ -3,6 +3,7 @@
 Dimensions: T frames of a video.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class MaskTrack:
     """
 
     category_id: int
-    masks: list[RLE | None]
+    masks: Sequence[RLE | None]
     areas: np.ndarray
     stored: np.ndarray
     mean_area: float
