@@ -1,4 +1,6 @@
-"""TPAVI's linear form."""
+"""TPAVI's linear form, and its parameters."""
+
+from ast import literal_eval
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avis.modeling import TPAVI
+from tests.modeling.recorded import REFERENCE
 from tools.benchmark import quadratic_tpavi
 
 
@@ -35,3 +38,12 @@ def test_starts_as_the_layer_norm_of_the_visual_features():
 def test_clips_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="1 clips × 2 frames"):
         TPAVI(8)(torch.randn(1, 8, 2, 3, 4), torch.randn(1, 3, 128))
+
+
+def test_avsbenchs_state_dict_loads_as_it_is():
+    lines = (REFERENCE / "tpavi_256_keys.tsv").read_text().splitlines()
+    shapes = {name: literal_eval(shape) for name, shape in (line.split("\t") for line in lines)}
+    state = {name: torch.full(shape, 2) for name, shape in shapes.items()}
+    fusion = TPAVI(256)
+    fusion.load_state_dict(state)  # refuses a name that is missing or unknown, and another shape
+    assert all(value.eq(2).all() for value in fusion.state_dict().values())
