@@ -1,7 +1,7 @@
 """Giving the weights in other programs' files the names of the model.
 
-A file that shares names with the model holds a whole model: ours, Mask2Former's, or AVSBench's TPAVI modules.
-Any other holds a backbone alone. Of the namings known for one, that counts under which most tensors fit.
+A file holds a whole model (ours, Mask2Former's, AVSBench's of which the TPAVI modules are of use) or a
+backbone alone. Of the namings known for them, that counts under which most tensors fit the model.
 """
 
 import re
@@ -46,13 +46,14 @@ _FLATTENED: Rule = (re.compile(r"^(\w+)\.(\d+)\."), r"\1_\2.")
 
 @dataclass(frozen=True)
 class Naming:
-    """How a program names the weights of a backbone."""
+    """How a program names weights."""
 
     source: str
     rules: tuple[Rule, ...]
 
 
-BACKBONE_NAMINGS = (
+NAMINGS = (
+    Naming("a whole model", _WHOLE_MODEL),
     Naming("Detectron2's or the official backbone", (_IMAGE_BACKBONE,)),
     Naming("a ResNet in torchvision's names", (*_TORCHVISION_RESNET, _IMAGE_BACKBONE)),
     Naming("a Swin Transformer in timm's names", (*_TIMM_SWIN, _IMAGE_BACKBONE)),
@@ -76,18 +77,13 @@ def name_as(target: Mapping[str, Tensor], checkpoint: dict) -> tuple[str, StateD
     if checkpoint.get("caffe2"):
         converted, _ = convert_c2_detectron_names(weights)
         return "Caffe2's backbone", _rename(converted, (_IMAGE_BACKBONE,))
-    renamed = _rename(weights, _WHOLE_MODEL)
-    if target.keys() & renamed.keys():
-        return "a whole model", renamed
-    candidates = [_rename(weights, naming.rules) for naming in BACKBONE_NAMINGS]
+    candidates = [_rename(weights, naming.rules) for naming in NAMINGS]
     fits = [_num_fitting(candidate, target) for candidate in candidates]
-    if not any(fits):
-        return "an unknown model", weights
     best = fits.index(max(fits))
     names = zip(weights, candidates[best], strict=True)
-    # What is of no use keeps its name, by which its reader knows it.
-    known = {new if new in target else old: weights[old] for old, new in names}
-    return BACKBONE_NAMINGS[best].source, known
+    # What is of no use keeps its name, by which a reader knows it, unless the model means another by it.
+    known = {new if new in target or old in target else old: weights[old] for old, new in names}
+    return NAMINGS[best].source, known
 
 
 def _rename(weights: StateDict, rules: tuple[Rule, ...]) -> StateDict:
