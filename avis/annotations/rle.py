@@ -39,9 +39,9 @@ def measure_rles(counts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     bad_texts = _bad_texts(groups, text_ends)
     groups[text_ends - 1] &= 0x1F  # what is cut off must not go on in the next text
 
-    last_groups = np.flatnonzero(groups < 0x20)
-    numbers, too_long = _join_groups(groups, last_groups)
-    bounds = np.concatenate(([0], np.searchsorted(last_groups, text_ends)))
+    lower_groups = np.flatnonzero(groups >= 0x20)
+    numbers, too_long = _join_groups(groups, lower_groups)
+    bounds = np.concatenate(([0], text_ends - np.searchsorted(lower_groups, text_ends)))
     inside, covered, bad_runs = _sum_runs(numbers, bounds)
     covered[bad_texts] = -1
     covered[bad_runs] = -1
@@ -55,13 +55,17 @@ def _bad_texts(groups: np.ndarray, text_ends: np.ndarray) -> np.ndarray:
     return np.union1d(foreign, np.flatnonzero(groups[text_ends - 1] & 0x20))
 
 
-def _join_groups(groups: np.ndarray, last_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _join_groups(groups: np.ndarray, lower_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number that each run is written as, int64 (R,), and the indices of those with too many groups.
 
     A number's sign is the fifth bit of its last group.
+
+    Args:
+        groups: of all numbers.
+        lower_groups: indices of the groups that are not the last of a number.
     """
-    numbers = (((groups[last_groups] & 0x1F) ^ 0x10).view(np.int8) - np.int8(0x10)).astype(np.int64)
-    lower_groups = np.flatnonzero(groups >= 0x20)
+    last_groups = (groups[groups < 0x20] ^ 0x10).view(np.int8) - np.int8(0x10)
+    numbers = last_groups.astype(np.int64)
     if not lower_groups.size:
         return numbers, lower_groups
     run_of_group = lower_groups - np.arange(len(lower_groups))
