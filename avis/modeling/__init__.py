@@ -4,7 +4,12 @@ Importing this package registers them all.
 """
 
 from avis.modeling.avis_mask_former import AVISMaskFormer
-from avis.modeling.backbones import TimmBackbone, build_resnet10_backbone, build_timm_backbone
+from avis.modeling.backbones import (
+    SwinTransformer,
+    TimmBackbone,
+    build_resnet10_backbone,
+    build_timm_backbone,
+)
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.fusion import AV_FUSION_REGISTRY, TPAVI
 from avis.modeling.mask_former_head import MaskFormerHead
@@ -30,6 +35,7 @@ __all__ = [
     "MaskFormerHead",
     "MaskHead",
     "ResidualMaskHead",
+    "SwinTransformer",
     "TimmBackbone",
     "VideoHungarianMatcher",
     "VideoMultiScaleMaskedTransformerDecoder",
