@@ -110,14 +110,16 @@ class SemanticScores:
         return cls(np.zeros(num_classes), np.zeros(num_classes), np.zeros(num_classes, int))
 
     @classmethod
-    def from_pixels(cls, confusion: np.ndarray) -> "SemanticScores":
-        """Score N frames by how many pixels of each class are predicted as each.
+    def from_pixels(
+        cls, intersections: np.ndarray, areas: np.ndarray, true_areas: np.ndarray
+    ) -> "SemanticScores":
+        """Score N frames by their numbers of pixels.
 
         Args:
-            confusion: (N, C predicted, C true).
+            intersections: both predicted and true, of each class, (N, C).
+            areas: predicted, (N, C).
+            true_areas: true, (N, C).
         """
-        intersections = np.diagonal(confusion, axis1=1, axis2=2)
-        areas, true_areas = confusion.sum(2), confusion.sum(1)
         union = areas + true_areas - intersections
         return cls(
             _ratio(intersections, union).sum(0),
@@ -167,9 +169,12 @@ def score_label_maps(predicted: np.ndarray, truth: np.ndarray, num_classes: int)
         truth: the same.
         num_classes: C.
     """
-    pairs = (predicted.astype(int) * num_classes + truth).reshape(len(truth), -1)
-    confusion = np.stack([np.bincount(frame, minlength=num_classes**2) for frame in pairs])
-    return SemanticScores.from_pixels(confusion.reshape(-1, num_classes, num_classes))
+    frames = [(one.ravel(), other.ravel()) for one, other in zip(predicted, truth, strict=True)]
+    counts = [
+        [np.bincount(labels, minlength=num_classes) for labels in (one[one == other], one, other)]
+        for one, other in frames
+    ]
+    return SemanticScores.from_pixels(*np.array(counts).swapaxes(0, 1))
 
 
 def f_measures(intersections: np.ndarray, areas: np.ndarray, true_areas: np.ndarray) -> np.ndarray:

@@ -78,13 +78,11 @@ def score_tracks(
     num_chosen = int((scores > score_threshold).sum())
     return (
         _binary_scores(common, scores, num_chosen),
-        SemanticScores.from_pixels(
-            _confusion(
-                common,
-                [labels[track.category_id] for track in pile[:num_chosen]],
-                [labels[track.category_id] for track in true_pile],
-                len(labels) + 1,
-            )
+        _semantic_scores(
+            common,
+            np.array([*(labels[track.category_id] for track in pile[:num_chosen]), 0]),
+            np.array([*(labels[track.category_id] for track in true_pile), 0]),
+            num_classes=len(labels) + 1,
         ),
     )
 
@@ -141,13 +139,22 @@ def _binary_scores(common: np.ndarray, scores: np.ndarray, num_chosen: int) -> B
     )
 
 
-def _confusion(
-    common: np.ndarray, labels: Sequence[int], true_labels: Sequence[int], num_classes: int
-) -> np.ndarray:
-    """Pixels by predicted and true class, (T, C, C), from those in common to layers (T, D + 2, G + 2)."""
-    layers = [*range(len(labels) + 1), -1]
+def _semantic_scores(
+    common: np.ndarray, labels: np.ndarray, true_labels: np.ndarray, num_classes: int
+) -> SemanticScores:
+    """Scores of a video from (T, D + 2, G + 2) common pixels; the classes of the piles end with background."""
+    layers = [*range(len(labels)), -1]
     visible = np.diff(np.diff(common[:, layers], axis=1), axis=2)
-    confusion = np.zeros((len(common), num_classes, num_classes), np.int64)
-    rows, columns = np.array([*labels, 0]), np.array([*true_labels, 0])
-    np.add.at(confusion, (slice(None), rows[:, None], columns), visible)
-    return confusion
+    right = visible * (labels[:, None] == true_labels)
+    return SemanticScores.from_pixels(
+        _sum_by_label(right.sum(2), labels, num_classes),
+        _sum_by_label(visible.sum(2), labels, num_classes),
+        _sum_by_label(visible.sum(1), true_labels, num_classes),
+    )
+
+
+def _sum_by_label(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Sum (T, N) pixels over the parts of each class, (T, C)."""
+    sums = np.zeros((len(pixels), num_classes), np.int64)
+    np.add.at(sums, (slice(None), labels), pixels)
+    return sums
