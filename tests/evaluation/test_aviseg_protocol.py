@@ -150,6 +150,25 @@ def test_track_that_never_sounds_shifts_the_numbers():
     assert both(truth, [prediction([box(0, 500)] * 3)], "FSLAs") == pytest.approx((100, 0))
 
 
+def test_track_that_never_sounds_stands_for_the_next():
+    # of three tracks, the two that sound are taken for the first two
+    truth = ground_truth(annotation(None), annotation(columns(0, 5)), annotation(columns(10, 15)))
+    assert both(truth, perfect(truth)[1:], "FSLAm") == pytest.approx((100, 0))
+
+
+def test_prediction_that_is_null_throughout_has_no_number():
+    truth = ground_truth(annotation(columns(0, 5)))
+    assert both(truth, [prediction(None), prediction(columns(0, 5))], "FSLAs") == pytest.approx((100, 100))
+
+
+def test_sound_of_a_silent_source_makes_the_frame_wrong():
+    # in the first frame the second source sounds, which has no prediction, and the third one's prediction
+    left, middle, right = columns(0, 5), columns(10, 15), columns(20, 25)
+    truth = ground_truth(*map(annotation, ([left] * 3, [middle, None, None], [None, right, right])))
+    tracks = [prediction(right), prediction(left)]
+    assert both(truth, tracks, "FSLAm") == pytest.approx((200 / 3, 200 / 3))
+
+
 def test_null_frames_break_fsla_only(caplog: pytest.LogCaptureFixture):
     masks = [
         [columns(0, 5)] * 3,
