@@ -34,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("input", metavar="INPUT", help=".pth, .pt, .pkl or .safetensors")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help=f"ends in {' or '.join(SUFFIXES)}")
     parser.add_argument("--config-file", metavar="FILE", help="the model that the weights are for")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    args = parser.parse_args()
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
+    args = parser.parse_intermixed_args()
     if args.opts and not args.config_file:
         parser.error("KEY VALUE pairs belong to a --config-file")
     return args
