@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tabulate import tabulate
-from torch import nn
+from torch import Tensor, nn
 
 from avis.weights.names import name_as
 from avis.weights.reading import StateDict, read_checkpoint
@@ -25,6 +25,12 @@ _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked
 # What models that do not hear lack or have otherwise.
 _FOR_HEARING = re.compile(r"^(audio_backbone|fusion)\.|\.predictor\.(audio_proj|mask_embed)\.")
 _BACKBONES = ("backbone.", "audio_backbone.")
+# What a Swin for detection has beside a classifier's.
+_OUTPUT_NORM = re.compile(r"^backbone\.norm\d\.")
+# Blocks are numbered, what follows them in classifiers is not.
+_OF_BLOCK = re.compile(r"\.\d+\.")
+# Modules that a summary names.
+_MODULES_SHOWN = 6
 
 # What to do about tensors of another shape.
 _HINTS = (
@@ -65,8 +71,8 @@ class LoadReport:
         """Whether the file is a whole model, perhaps of other classes or deaf, or a backbone alone."""
         if not all(_CLASS_DEPENDENT.search(name) for name in self.reinitialized):
             return False
-        if all(name.startswith(_BACKBONES) for name in self.loaded):
-            return True
+        if self._is_backbone():
+            return not self._other_blocks()
         return all(_FOR_HEARING.search(name) for name in (*self.missing, *self.unused))
 
     def summary(self) -> str:
@@ -82,13 +88,15 @@ class LoadReport:
         return "; ".join(parts)
 
     def hints(self) -> list[str]:
-        """What the tensors of another shape mean, a sentence each."""
+        """What tensors of another shape or number mean, a sentence each."""
         hints = []
         for name, (found, wanted) in self.reinitialized.items():
             if _CLASS_DEPENDENT.search(name):
                 classes = f"{found[0] - 1} classes in the file, {wanted[0] - 1} in the model"
                 hints.append(f"the class layer starts anew: {classes}")
             hints += [hint.format(*found) for pattern, hint in _HINTS if pattern.search(name)]
+        if self._is_backbone() and (others := self._other_blocks()):
+            hints.append(f"its backbone is of another size: {_list_modules(others)} in one of the two only")
         return list(dict.fromkeys(hints))
 
     def table(self) -> str:
@@ -106,6 +114,16 @@ class LoadReport:
             for part in parts
         ]
         return tabulate(rows, ["tensors (values)", *used], tablefmt="github")
+
+    def _is_backbone(self) -> bool:
+        return all(name.startswith(_BACKBONES) for name in self.loaded)
+
+    def _other_blocks(self) -> list[str]:
+        """Of a file with a backbone alone: what the backbones of model and file do not have in common."""
+        loaded = {name.partition(".")[0] for name in self.loaded}
+        missing = [name for name in self.missing if name.partition(".")[0] in loaded]
+        missing = [name for name in missing if not _OUTPUT_NORM.match(name)]
+        return missing + [name for name in self.unused if _OF_BLOCK.search(name)]
 
     def _cell(self, names: list[str]) -> str:
         return f"{len(names)} ({_short(sum(self.sizes[name] for name in names))})" if names else ""
@@ -151,7 +169,7 @@ def match_weights(target: StateDict, checkpoint: dict) -> tuple[StateDict, LoadR
         The weights by the model's names, and what became of all others.
     """
     source, weights = name_as(target, checkpoint)
-    weights = {name: value for name, value in weights.items() if _is_wanted(name, target)}
+    weights = {name: value for name, value in weights.items() if _is_wanted(name, value, target)}
     fitting = {name: v for name, v in weights.items() if name in target and v.shape == target[name].shape}
     report = LoadReport(
         source=source,
@@ -167,10 +185,12 @@ def match_weights(target: StateDict, checkpoint: dict) -> tuple[StateDict, LoadR
     return fitting, report
 
 
-def _is_wanted(name: str, target: StateDict) -> bool:
+def _is_wanted(name: str, value: Tensor, target: StateDict) -> bool:
     if _CONFIGURED.search(name):
         return False
-    return name in target or not _DERIVED.search(name)
+    if _DERIVED.search(name):
+        return name in target and target[name].shape == value.shape
+    return True
 
 
 def _is_given(name: str) -> bool:
@@ -187,7 +207,9 @@ def _part(name: str) -> str:
 def _list_modules(names: Iterable[str], depth: int = 2) -> str:
     """Names in short: their modules down to `depth`, with counts."""
     modules = Counter(".".join(name.split(".")[:depth]) for name in names)
-    return ", ".join(f"{module} x{count}" if count > 1 else module for module, count in modules.items())
+    listed = [f"{module} x{count}" if count > 1 else module for module, count in modules.items()]
+    more = [f"and {len(listed) - _MODULES_SHOWN} more"] if len(listed) > _MODULES_SHOWN else []
+    return ", ".join(listed[:_MODULES_SHOWN] + more)
 
 
 def _short(number: int) -> str:

@@ -13,6 +13,10 @@ from torch import Tensor
 
 from avis.weights.reading import StateDict
 
+# Caffe2 marks weights, biases and momenta in names without dots, as conv1_w or res2_0_branch2a_w_momentum.
+_CAFFE2_NAME = re.compile(r"^(conv1|res\d_\d+_branch\w+)_w$")
+_CAFFE2_MOMENTUM = "_momentum"
+
 Rule = tuple[re.Pattern, str | Callable[[re.Match], str]]
 
 _IMAGE_BACKBONE: Rule = (re.compile(r"^"), "backbone.")
@@ -74,8 +78,9 @@ def name_as(target: Mapping[str, Tensor], checkpoint: dict) -> tuple[str, StateD
         What the file holds, in words, and its weights by name; those of no use to the model are there, too.
     """
     weights = checkpoint["model"]
-    if checkpoint.get("caffe2"):
-        converted, _ = convert_c2_detectron_names(weights)
+    if any(_CAFFE2_NAME.match(name) for name in weights):
+        blobs = {name: value for name, value in weights.items() if not name.endswith(_CAFFE2_MOMENTUM)}
+        converted, _ = convert_c2_detectron_names(blobs)
         return "Caffe2's backbone", _rename(converted, (_IMAGE_BACKBONE,))
     candidates = [_rename(weights, naming.rules) for naming in NAMINGS]
     fits = [_num_fitting(candidate, target) for candidate in candidates]

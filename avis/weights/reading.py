@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 StateDict = dict[str, Tensor]
 
-# "_w" and "_b" for weights and biases, as in conv1_w or res2_0_branch2a_w.
-_CAFFE2_NAME = re.compile(r"^[^.]+_[wb]$")
+# Where programs put the weights in what they save; "blobs" is Caffe2's.
+_WEIGHT_KEYS = ("model", "state_dict", "blobs")
 
 
 def read_checkpoint(path: str) -> dict:
@@ -26,8 +26,7 @@ def read_checkpoint(path: str) -> dict:
         path: a file (.pth, .pt, .pkl, .safetensors), local or as iopath resolves it (https://, detectron2://).
 
     Returns:
-        A dict with the weights under "model" and, in a training state, what else was saved. "caffe2" is True
-        where they have Caffe2's names.
+        A dict with the weights under "model" and, in a training state, what else was saved.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,10 +48,9 @@ def read_checkpoint(path: str) -> dict:
 
 def _with_model(content: dict) -> dict:
     """The content of a file with its weights under "model"."""
-    if isinstance(content.get("model"), dict):
-        return content
-    if isinstance(content.get("state_dict"), dict):  # as many training scripts write it
-        return {"model": content["state_dict"]}
+    for key in _WEIGHT_KEYS:
+        if isinstance(content.get(key), dict):
+            return {"model": content.pop(key), **content}
     return {"model": content}
 
 
@@ -74,14 +72,7 @@ def _read_torch(path: Path) -> dict:
 
 def _read_pickle(path: Path) -> dict:
     with path.open("rb") as file:
-        content = _ArrayUnpickler(file, encoding="latin1").load()
-    if not isinstance(content, dict) or "model" in content:
-        return content
-    blobs = content.get("blobs", content)  # one level down in detection models
-    if not any(_CAFFE2_NAME.search(name) for name in blobs):
-        return content
-    weights = {name: blob for name, blob in blobs.items() if not name.endswith("_momentum")}
-    return {"model": weights, "caffe2": True}
+        return _ArrayUnpickler(file, encoding="latin1").load()
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -46,7 +46,9 @@ def assert_same_weights(model: nn.Module, expected: nn.Module) -> None:
     torch.testing.assert_close(model.state_dict(), expected.state_dict(), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["weights", "training state", "wrapped", "safetensors", "pickle", "flat"])
+@pytest.mark.parametrize(
+    "kind", ["weights", "training state", "wrapped", "safetensors", "pickle", "flat", "before torch 1.6"]
+)
 def test_every_kind_of_file_fills_the_model(tmp_path: Path, kind: str):
     expected = changed_model()
     weights = expected.state_dict()
@@ -59,6 +61,8 @@ def test_every_kind_of_file_fills_the_model(tmp_path: Path, kind: str):
         torch.save({"model": {f"module.{name}": value for name, value in weights.items()}}, path)
     elif kind == "training state":
         torch.save({"model": weights, "trainer": {"iteration": 7}, "iteration": 7}, path)
+    elif kind == "before torch 1.6":
+        torch.save(weights, path, _use_new_zipfile_serialization=False)
     else:
         torch.save({"model": weights} if kind == "weights" else weights, path)
     model = build_small_model()
@@ -237,7 +241,8 @@ def test_caffe2_names(tmp_path: Path):
         "res2_0_branch2a_w_momentum": np.zeros(3),
         "fc1000_w": np.zeros((1000, 512), np.float32),
     }
-    load_weights(model, write_pickle(tmp_path / "R-18.pkl", {"blobs": blobs}))
+    report = load_weights(model, write_pickle(tmp_path / "R-18.pkl", {"blobs": blobs, "cfg": "…"}))
+    assert len(report.loaded) == 3
     assert model.backbone.stem.conv1.weight.eq(2).all()
     assert model.backbone.stem.conv1.norm.weight.eq(3).all()
     assert model.backbone.res2[0].conv1.weight.eq(4).all()
