@@ -142,7 +142,7 @@ def _binary_scores(common: np.ndarray, scores: np.ndarray, num_chosen: int) -> B
 def _semantic_scores(
     common: np.ndarray, labels: np.ndarray, true_labels: np.ndarray, num_classes: int
 ) -> SemanticScores:
-    """Scores of a video from (T, D + 2, G + 2) common pixels; the classes of the piles end with background."""
+    """Scores of a video from (T, D + 2, G + 2) common pixels; both lists of classes end with background."""
     layers = [*range(len(labels)), -1]
     visible = np.diff(np.diff(common[:, layers], axis=1), axis=2)
     right = visible * (labels[:, None] == true_labels)
