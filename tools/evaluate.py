@@ -81,7 +81,13 @@ def main() -> None:
     protocols = ["standard", "aviseg"] if args.protocol == "both" else [args.protocol]
     truth = load_ground_truth(args.gt)
     predictions = load_predictions(args.predictions, truth)
-    evaluations = evaluate_detailed(truth, predictions, protocols)
+    analysis = None
+    if args.breakdown or args.report:
+        analysis = analyze(truth, predictions, args.score_threshold)
+    if analysis and protocols == [analysis.evaluation.protocol.name]:
+        evaluations = {args.protocol: analysis.evaluation}
+    else:
+        evaluations = evaluate_detailed(truth, predictions, protocols)
     metrics = {name: evaluation.metrics() for name, evaluation in evaluations.items()}
     maps = evaluate_avs(truth, predictions, args.score_threshold) if args.avs or args.report else {}
     if args.output:
@@ -93,8 +99,8 @@ def main() -> None:
     for name, evaluation in evaluations.items():
         for remark in evaluation.remarks:
             print(f"warning: protocol {name}: {remark}", file=sys.stderr)
-    if args.breakdown or args.report:
-        explain(args, analyze(truth, predictions, args.score_threshold), predictions, maps)
+    if analysis:
+        explain(args, analysis, predictions, maps)
 
 
 def explain(

@@ -68,7 +68,9 @@ def small_precision_recall_chart(curves: Sequence[Curve], description: str) -> M
 
 def threshold_chart(thresholds: Sequence[float], values: Sequence[float], description: str) -> Markup:
     """Draw AP over the IoU threshold, each point with its value."""
-    area = Area(440, 300, left=46, right=20, top=20, bottom=44, low=thresholds[0], high=thresholds[-1])
+    margin = (thresholds[-1] - thresholds[0]) / 20  # keeps the first value off the axis
+    low, high = thresholds[0] - margin, thresholds[-1] + margin
+    area = Area(440, 300, left=46, right=14, top=20, bottom=44, low=low, high=high)
     points = [(area.x(x), area.y(y)) for x, y in zip(thresholds, values, strict=True)]
     line = " ".join(f"{x},{y}" for x, y in points)
     base = area.y(0)
