@@ -8,7 +8,7 @@ import torch
 
 from avis.config import CfgNode
 from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg
-from avis.weights import SUFFIXES, StateDict, match_weights, read_checkpoint, write_weights
+from avis.weights import SUFFIXES, StateDict, describe, match_weights, read_checkpoint, write_weights
 
 EPILOG = """\
 examples:
@@ -20,7 +20,8 @@ examples:
 
 With --config-file, what fits that model is written under the model's names, and a table says what became of
 all tensors; KEY VALUE pairs change the config. MODEL.WEIGHTS takes the result as it takes the original.
-Without, all weights are written under the names that they have, and the state of training is left out.
+Without, all weights are written under the names that they have, and the state of training is left out; a line
+says what the names belong to.
 
 A file is read as data: code in a pickle is refused, not run. Exit code 2 if it cannot be read, or if nothing
 in it belongs to the model.
@@ -70,13 +71,20 @@ def fit_to_model(checkpoint: dict, cfg: CfgNode, input: str) -> StateDict:
     return weights
 
 
+def keep_names(checkpoint: dict, input: str) -> StateDict:
+    """All weights under their own names; prints what they are, and what else there is."""
+    left_out = ", ".join(sorted(key for key in checkpoint if key != "model"))
+    print(f"{input}: {describe(checkpoint['model'])}" + (f"; left out: {left_out}" if left_out else ""))
+    return checkpoint["model"]
+
+
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
     check_output(args.output, args.input)
     cfg = load_cfg(args.config_file, args.opts) if args.config_file else None
     checkpoint = read_checkpoint(args.input)
-    weights = checkpoint["model"] if cfg is None else fit_to_model(checkpoint, cfg, args.input)
+    weights = fit_to_model(checkpoint, cfg, args.input) if cfg else keep_names(checkpoint, args.input)
     write_weights(args.output, weights, source=Path(args.input).name)
     values = sum(value.numel() for value in weights.values())
     print(f"{args.output}: {len(weights)} tensors, {values:,} values")

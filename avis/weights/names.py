@@ -66,6 +66,28 @@ NAMINGS = (
     Naming("an audio backbone", (_AUDIO_BACKBONE,)),
 )
 
+# Names that only one program's files have, for files that no model is at hand for.
+_SIGNS: tuple[tuple[str, re.Pattern], ...] = (
+    ("a whole model of AVIS", re.compile(r"^(audio_backbone|fusion)\.")),
+    ("a whole model of Mask2Former, or of AVIS without audio", re.compile(r"^sem_seg_head\.")),
+    ("a whole model of AVSBench", re.compile(r"^tpavi_b\d\.")),
+    ("a TPAVI module", re.compile(r"^align_channel\.")),
+    ("VGGish", re.compile(r"^embeddings\.\d\.")),
+    ("a Swin Transformer in timm's names", re.compile(r"^layers[._]3\.downsample\.")),
+    ("a Swin Transformer in its official names", re.compile(r"^layers\.0\.downsample\.")),
+    ("a ResNet in Detectron2's names", re.compile(r"^stem\.conv1\.")),
+    ("a ResNet in torchvision's names", re.compile(r"^layer1\.0\.conv1\.")),
+    ("a ResNet in Caffe2's names", _CAFFE2_NAME),
+)
+
+
+def describe(weights: StateDict) -> str:
+    """What a file holds, in words, as far as its names alone tell."""
+    for what, sign in _SIGNS:
+        if any(sign.match(name) for name in weights):
+            return what
+    return "a model that cannot be told by its names"
+
 
 def name_as(target: Mapping[str, Tensor], checkpoint: dict) -> tuple[str, StateDict]:
     """Rename weights as a model names its own.
