@@ -23,6 +23,8 @@ examples:
 
 Without a GPU, --num-gpus N starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt,
 training_metrics.json, TensorBoard events, checkpoints, and under inference/ what each test set gave.
+An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
+the same; --resume takes the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
 """
 
 
@@ -31,7 +33,8 @@ def run(args: argparse.Namespace) -> None:
     """What every process does."""
     cfg = setup(args)
     if args.eval_only:
-        AVISTrainer.test(cfg, load_trained_model(cfg, last_checkpoint=args.resume))
+        model = load_trained_model(cfg, last_checkpoint=args.resume)
+        AVISTrainer.test(cfg, model, resume=args.resume)
         return
     trainer = AVISTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -60,8 +60,13 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     )
 
 
-def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
+def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | str] = ()) -> DataLoader:
     """Build the loader of whole videos, one a batch, which sound as INPUT.AUDIO.AT_TEST says.
+
+    Args:
+        cfg: INPUT.*, DATALOADER.NUM_WORKERS, and the number of classes.
+        dataset_name: a registered name, or the path of annotations.
+        skip: ids of videos to leave out.
 
     Raises:
         ValueError: the number of classes is not the model's, or the data set is empty or malformed.
@@ -71,7 +76,10 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     check_categories(cfg, [dataset_name])
     mapper = ClipMapper(cfg, is_train=False, audio_source=choose_audio_source(cfg, records))
     heard = with_sound(records, cfg.INPUT.AUDIO.AT_TEST)
-    return build_detection_test_loader(heard, mapper=mapper, num_workers=_num_workers(cfg))
+    wanted = [record for record in heard if record["video_id"] not in skip]
+    if not wanted:
+        return DataLoader([])  # Detectron2's cannot be empty
+    return build_detection_test_loader(wanted, mapper=mapper, num_workers=_num_workers(cfg))
 
 
 def _num_workers(cfg: CfgNode) -> int:

@@ -9,7 +9,7 @@ import sys
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader
 import avis.modeling  # noqa: F401  registers the models
 from avis.audio.build import PREFIX as AUDIO_PREFIX
 from avis.audio.build import load_weights as load_audio_weights
-from avis.data import build_test_loader, build_train_loader
+from avis.data import build_test_loader, build_train_loader, get_metadata
 from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.fingerprint import fingerprint
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
@@ -201,9 +202,11 @@ class AVISTrainer(TrainerBase):
         return build_train_loader(cfg, start_iteration=start_iteration)
 
     @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
-        """Build the loader of one data set for evaluation."""
-        return build_test_loader(cfg, dataset_name)
+    def build_test_loader(
+        cls, cfg: CfgNode, dataset_name: str, skip: Collection[int | str] = ()
+    ) -> DataLoader:
+        """Build the loader of one data set for evaluation, without the videos to skip."""
+        return build_test_loader(cfg, dataset_name, skip)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -211,8 +214,13 @@ class AVISTrainer(TrainerBase):
         return AVISEvaluator(dataset_name, output_dir=str(inference_dir(cfg, dataset_name)))
 
     @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module) -> dict:
+    def test(cls, cfg: CfgNode, model: nn.Module, resume: bool = False) -> dict:
         """Evaluate a model on every data set of DATASETS.TEST.
+
+        Args:
+            cfg: of the model.
+            model: plain or wrapped for distributed training.
+            resume: go on where an evaluation of the same model was interrupted.
 
         Returns:
             The evaluator's results, with several data sets a dict of them; empty off the main process.
@@ -223,8 +231,10 @@ class AVISTrainer(TrainerBase):
             _broadcast_buffers(model)
         results = OrderedDict()
         for dataset_name in cfg.DATASETS.TEST:
-            loader = cls.build_test_loader(cfg, dataset_name)
             evaluator = cls.build_evaluator(cfg, dataset_name)
+            skip = _identify(evaluator, cfg, model, dataset_name, resume)
+            # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
+            loader = cls.build_test_loader(cfg, dataset_name, *([skip] if skip else []))
             results[dataset_name] = inference_on_dataset(model, loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
 
@@ -250,19 +260,35 @@ class AVISTrainer(TrainerBase):
             )
 
 
+def _identify(
+    evaluator: DatasetEvaluator, cfg: CfgNode, model: nn.Module, dataset_name: str, resume: bool
+) -> Collection[int | str]:
+    """Tell our evaluator what it evaluates; the videos that an interrupted evaluation of it has done."""
+    if not isinstance(evaluator, AVISEvaluator):
+        return ()
+    run = fingerprint(cfg, model, get_metadata(dataset_name).json_file) if comm.is_main_process() else ""
+    return evaluator.identify(comm.all_gather(run)[0], resume)
+
+
 def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module:
-    """Build the model with the weights of MODEL.WEIGHTS, or of the last checkpoint in OUTPUT_DIR.
+    """Build the model with the weights of MODEL.WEIGHTS.
+
+    Args:
+        cfg: of the model.
+        last_checkpoint: rather take those of the last checkpoint in OUTPUT_DIR, if there is one.
 
     Raises:
-        FileNotFoundError: there is no such file, or no checkpoint.
-        ValueError: MODEL.WEIGHTS is empty, or the file is damaged or does not hold the whole model.
+        FileNotFoundError: there is no such file.
+        ValueError: there are no weights to load, or the file is damaged or does not hold the whole model.
     """
     checkpointer = AVISCheckpointer(AVISTrainer.build_model(cfg), cfg.OUTPUT_DIR)
-    if last_checkpoint and not checkpointer.has_checkpoint():
-        raise FileNotFoundError(f"there is no checkpoint in {cfg.OUTPUT_DIR}")
-    if not last_checkpoint and not cfg.MODEL.WEIGHTS:
-        raise ValueError("MODEL.WEIGHTS is empty; give a weight file, or --resume for the last checkpoint")
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=last_checkpoint)
+    resumes = last_checkpoint and checkpointer.has_checkpoint()
+    if not (resumes or cfg.MODEL.WEIGHTS):
+        found = f", and there is no checkpoint in {cfg.OUTPUT_DIR}" if last_checkpoint else ""
+        raise ValueError(
+            f"MODEL.WEIGHTS is empty{found}; give a weight file, or --resume for the last checkpoint"
+        )
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resumes)
     _keep_audio_weights(cfg, checkpointer.model)
     _check_whole(cfg, checkpointer.model, checkpointer.report)
     return checkpointer.model

@@ -1,9 +1,13 @@
 """Detectron2's evaluator around the metrics."""
 
 import logging
+import math
+import shutil
+import tempfile
+import uuid
+import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detectron2.evaluation import DatasetEvaluator
@@ -13,20 +17,21 @@ from avis.data import get_metadata
 from avis.evaluation.api import evaluate_tracks
 from avis.evaluation.json_file import write_json
 from avis.evaluation.loading import load_ground_truth, load_predictions
+from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
 from avis.evaluation.tracks import VideoId
 from avis.structures import VideoPrediction
 
 logger = logging.getLogger(__name__)
 
-Results = dict[VideoId, list[dict]]
-
 
 class AVISEvaluator(DatasetEvaluator):
     """Scores a model's predictions for a data set, and writes them down.
 
-    With several processes the results are those of one: predictions are put into the order of the video ids,
-    and a video that several processes have seen counts once.
+    Predictions go to disk as they come: memory does not grow with the data set, and a run that was killed can
+    go on (`identify`). With several processes the results are those of one: predictions are put into the
+    order of the video ids, and a video that several processes have seen counts once. The main process reads
+    what the others have written, so all must see the same folder.
     """
 
     def __init__(
@@ -36,8 +41,10 @@ class AVISEvaluator(DatasetEvaluator):
 
         Args:
             dataset_name: a registered name, or the path of annotations.
-            output_dir: gets results.json and metrics.json; None: nothing is written.
-            distributed: collect the predictions of all processes; False: every process for itself.
+            output_dir: gets results.json and metrics.json, and until they are there the predictions of each
+                process; None: nothing stays.
+            distributed: collect the predictions of all processes; False: every process for itself, in a
+                folder of its own.
 
         Raises:
             FileNotFoundError: the data set's annotations do not exist.
@@ -50,16 +57,51 @@ class AVISEvaluator(DatasetEvaluator):
         self._json_file = metadata.json_file
         contiguous_ids = metadata.thing_dataset_id_to_contiguous_id
         self._category_ids = {index: category_id for category_id, index in contiguous_ids.items()}
-        self._results: Results = {}
+        self._run = uuid.uuid4().hex
+        self._resumes = False
+        self._remove_temporary: Callable[[], object] = lambda: None
+        self._store: PredictionStore
+        self._writer: PredictionWriter
+
+    def identify(self, run: str, resume: bool) -> set[VideoId]:
+        """Say what the coming predictions are made from, so that an interrupted run can go on.
+
+        Args:
+            run: stands for all that the predictions depend on: weights, config, data.
+            resume: keep what an interrupted run with the same `run` has left in `output_dir`.
+
+        Returns:
+            The videos that need not be predicted again.
+        """
+        self._run, self._resumes = run, resume and self.output_dir is not None
+        done = PredictionStore(self.output_dir, run).videos() if self._resumes else set()
+        if self.distributed:
+            comm.synchronize()  # nobody writes before all have read
+        if done:
+            logger.info("%s: %d videos are predicted already", self.dataset_name, len(done))
+        return done
 
     def reset(self) -> None:
-        """Forget all predictions."""
-        self._results = {}
+        """Forget all predictions, but once after `identify` not those of the run that resumes."""
+        self._store = self._open_store()
+        if self._collects():
+            self._store.clear(keep_own=self._resumes)
+        if self.distributed:
+            comm.synchronize()  # nobody writes before all is cleared
+        self._resumes = False
+        self._writer = self._store.writer(comm.get_rank())
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[VideoPrediction]) -> None:
-        """Take the predictions for a batch of videos."""
+        """Write down the predictions for a batch of videos.
+
+        Raises:
+            ValueError: a score is not finite.
+        """
         for prediction in outputs:
-            self._results[prediction.video_id] = prediction.to_results(self._category_ids)
+            for track in prediction.tracks:
+                if not math.isfinite(track.score):
+                    raise ValueError(f"video {prediction.video_id!r}: the model scores a track {track.score}")
+            self._writer.write(prediction.video_id, prediction.to_results(self._category_ids))
 
     def evaluate(self) -> OrderedDict:
         """Score the predictions of all processes.
@@ -70,30 +112,47 @@ class AVISEvaluator(DatasetEvaluator):
 
         Raises:
             ValueError: a prediction does not fit its video.
+            FileNotFoundError: the main process does not see what another has written.
         """
-        results = self._collect()
-        if results is None:
+        written = self._writer.written()
+        parts = comm.gather(written) if self.distributed else [written]
+        if not self._collects():
             return OrderedDict()
-        truth = load_ground_truth(self._json_file)
-        self._warn_about_missing(truth.videos.keys() - results.keys())
-        entries = list(chain.from_iterable(results.get(video_id, []) for video_id in truth.videos))
-        self._write("results.json", entries)
-        if not any(truth.tracks.values()):
-            logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
-            return OrderedDict(avis={})
-        metrics = evaluate_tracks(truth, load_predictions(entries, truth))
-        self._write("metrics.json", metrics)
-        logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, len(entries), metrics_table(metrics))
-        if self.output_dir is not None:
-            logger.info("Predictions and metrics are in %s", self.output_dir)
+        for part in parts:
+            part.check()
+        metrics = self._score()
+        self._store.clear(keep_own=False)
+        self._remove_temporary()
         return OrderedDict(avis=metrics)
 
-    def _collect(self) -> Results | None:
-        """The predictions of all processes; None where they are not wanted."""
-        if not self.distributed:
-            return self._results
-        gathered = comm.gather(self._results)
-        return {key: value for part in gathered for key, value in part.items()} if gathered else None
+    def _score(self) -> dict[str, float]:
+        truth = load_ground_truth(self._json_file)
+        self._warn_about_missing(truth.videos.keys() - self._store.videos())
+        results = self._store.folder / "results.json"
+        num_tracks = self._store.write_results(results, truth.videos)
+        if not any(truth.tracks.values()):
+            logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
+            return {}
+        metrics = evaluate_tracks(truth, load_predictions(results, truth))
+        logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, metrics_table(metrics))
+        if self.output_dir is not None:
+            write_json(self.output_dir / "metrics.json", metrics)
+            logger.info("Predictions and metrics are in %s", self.output_dir)
+        return metrics
+
+    def _collects(self) -> bool:
+        """Whether this process scores, be it what all have predicted or only what itself has."""
+        return comm.is_main_process() or not self.distributed
+
+    def _open_store(self) -> PredictionStore:
+        """The store of this run, which all processes that share it must agree on."""
+        folder = self.output_dir
+        if folder is None and self._collects():
+            self._remove_temporary()
+            folder = Path(tempfile.mkdtemp(prefix="avis-evaluation-"))
+            self._remove_temporary = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        agreed = comm.all_gather((folder, self._run))[0] if self.distributed else (folder, self._run)
+        return PredictionStore(*agreed)
 
     def _warn_about_missing(self, video_ids: set[VideoId]) -> None:
         if video_ids:
@@ -103,7 +162,3 @@ class AVISEvaluator(DatasetEvaluator):
                 len(video_ids),
                 min(video_ids, key=str),
             )
-
-    def _write(self, name: str, content: list | dict) -> None:
-        if self.output_dir is not None:
-            write_json(self.output_dir / name, content)

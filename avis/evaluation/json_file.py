@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def read_json(path: str | Path) -> Any:
@@ -23,11 +25,18 @@ def read_json(path: str | Path) -> Any:
 
 def write_json(path: str | Path, content: Any, indent: int | None = None) -> None:
     """Write a JSON file, and the folders above it where they are missing."""
-    path = Path(path)
+    with replacing(Path(path)) as file:
+        file.write(json.dumps(content, indent=indent).encode("utf-8"))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written that takes the place of `path` when all is written, and only then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text(json.dumps(content, indent=indent), encoding="utf-8")
+        with unfinished.open("wb") as file:
+            yield file
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

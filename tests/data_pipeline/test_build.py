@@ -247,3 +247,12 @@ def test_features_of_some_videos_only_are_not_taken(cfg, train_json):
     cfg.INPUT.AUDIO.SOURCE = "mp3"
     with pytest.raises(ValueError, match="SOURCE is 'mp3'"):
         choose_audio_source(cfg, records)
+
+
+def test_videos_to_skip_are_left_out(cfg):
+    name = cfg.DATASETS.TEST[0]
+    videos = [video["video_id"] for batch in build_test_loader(cfg, name) for video in batch]
+    left = [video["video_id"] for batch in build_test_loader(cfg, name, skip=videos[:1]) for video in batch]
+    assert left == videos[1:]
+    nothing_left = build_test_loader(cfg, name, skip=set(videos))
+    assert len(nothing_left) == 0 and list(nothing_left) == []

@@ -1,18 +1,20 @@
 import json
 import logging
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from detectron2.evaluation import inference_on_dataset
+from torch.multiprocessing import ProcessExitedException
 
 from avis.engine import launch
 from avis.evaluation import AVISEvaluator, evaluate_predictions
 from avis.structures import Track, VideoPrediction
 from tests.evaluation.builders import HEIGHT, LENGTH, WIDTH, annotation, columns, ground_truth
-from tests.evaluation.processes import evaluate_share
+from tests.evaluation.processes import evaluate_mortal, evaluate_share
 
-METRICS = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "AP/dog", "AP/cat"}
+METRICS = {"AP", "AP50", "AR100", "AP/dog", "HOTA", "HOTA/cat", "FSLA"}
 
 
 def video_prediction(video_id: int, *tracks: Track, length: int = LENGTH) -> VideoPrediction:
@@ -60,7 +62,7 @@ def test_metrics_and_files(json_file: str, predictions: list[VideoPrediction], t
     output_dir = tmp_path / "new" / "folder"
     returned = evaluate(AVISEvaluator(json_file, output_dir), predictions)
     assert list(returned) == ["avis"]
-    assert returned["avis"].keys() == METRICS
+    assert returned["avis"].keys() >= METRICS
     assert all(type(value) is float for value in returned["avis"].values())
     assert returned["avis"] == evaluate_predictions(json_file, output_dir / "results.json")
     assert json.loads((output_dir / "metrics.json").read_text()) == returned["avis"]
@@ -153,3 +155,104 @@ def test_under_detectron2s_inference_loop(json_file: str, predictions: list[Vide
         lambda batch: [by_id[item["video_id"]] for item in batch], loader, AVISEvaluator(json_file)
     )
     assert returned == evaluate(AVISEvaluator(json_file), predictions)
+
+
+def predict(evaluator: AVISEvaluator, predictions: list[VideoPrediction]) -> None:
+    for prediction in predictions:
+        evaluator.process([{}], [prediction])
+
+
+def test_run_that_was_interrupted_goes_on(
+    json_file: str, predictions: list[VideoPrediction], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    expected = evaluate(AVISEvaluator(json_file), predictions)
+    interrupted = AVISEvaluator(json_file, tmp_path)
+    assert interrupted.identify("weights and config", resume=False) == set()
+    interrupted.reset()
+    predict(interrupted, predictions[:2])
+
+    resumed = AVISEvaluator(json_file, tmp_path)
+    with caplog.at_level(logging.INFO):
+        assert resumed.identify("weights and config", resume=True) == {1, 2}
+    assert "2 videos are predicted already" in caplog.text
+    resumed.reset()
+    predict(resumed, predictions[2:])
+    assert resumed.evaluate() == expected
+
+
+@pytest.mark.parametrize(("run", "resume"), [("other weights", True), ("weights", False)])
+def test_other_run_starts_anew(
+    json_file: str, predictions: list[VideoPrediction], tmp_path: Path, run: str, resume: bool
+):
+    interrupted = AVISEvaluator(json_file, tmp_path)
+    interrupted.identify("weights", resume=False)
+    interrupted.reset()
+    predict(interrupted, predictions)
+
+    other = AVISEvaluator(json_file, tmp_path)
+    assert other.identify(run, resume) == set()
+    other.reset()
+    other.evaluate()
+    assert json.loads((tmp_path / "results.json").read_text()) == []
+
+
+def test_predictions_are_on_disk_as_soon_as_they_are_made(
+    json_file: str, predictions: list[VideoPrediction], tmp_path: Path
+):
+    evaluator = AVISEvaluator(json_file, tmp_path)
+    evaluator.reset()
+    predict(evaluator, predictions[:1])
+    assert len((tmp_path / "predictions.0.jsonl").read_text().splitlines()) == 2
+
+
+def test_memory_does_not_grow_with_the_videos(json_file: str, tmp_path: Path):
+    evaluator = AVISEvaluator(json_file, tmp_path)
+    evaluator.reset()
+    tracemalloc.start()
+    for video_id in range(200):
+        mask = {"size": [HEIGHT, WIDTH], "counts": f"{video_id:010}" * 1000}
+        evaluator.process([{}], [video_prediction(video_id, Track(0.5, 0, [mask] * 3))])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1_000_000  # of 6 MB
+
+
+def test_score_that_is_no_number_ends_the_run_at_once(json_file: str):
+    evaluator = AVISEvaluator(json_file)
+    evaluator.reset()
+    with pytest.raises(ValueError, match="video 1: the model scores a track nan"):
+        predict(evaluator, [video_prediction(1, Track(float("nan"), 0, [None] * 3))])
+
+
+@pytest.mark.slow
+def test_killed_run_on_two_processes_goes_on_where_it_ended(synthavis_root: Path, tmp_path: Path):
+    """Of videos 1 to 4 process 1, which has 3 and 4, is killed at 4."""
+    data, through, killed = str(synthavis_root / "train.json"), tmp_path / "through", tmp_path / "killed"
+    through.mkdir()
+    killed.mkdir()
+    launch(evaluate_mortal, 2, args=(data, str(through), None, False), device="cpu")
+    with pytest.raises(ProcessExitedException):
+        launch(evaluate_mortal, 2, args=(data, str(killed), 2, False), device="cpu")
+    before = (killed / "seen.txt").read_text().split()
+    assert "3" in before and "4" not in before
+    assert not (killed / "inference/train/results.json").exists()
+
+    launch(evaluate_mortal, 2, args=(data, str(killed), None, True), device="cpu")
+    seen = (killed / "seen.txt").read_text().split()
+    assert set(seen) == {"1", "2", "3", "4"}
+    assert seen.count("3") == 1
+    for name in ("returned0.json", "returned1.json", "inference/train/results.json"):
+        assert (killed / name).read_bytes() == (through / name).read_bytes()
+    files = {path.name for path in (killed / "inference/train").iterdir()}
+    assert files == {"results.json", "metrics.json"}
+
+
+def test_resume_after_all_is_predicted_only_scores(synthavis_root: Path, tmp_path: Path):
+    data, results = str(synthavis_root / "val.json"), tmp_path / "inference/val/results.json"
+    results.mkdir(parents=True)  # where a file should go
+    with pytest.raises(OSError, match=r"results\.json"):
+        evaluate_mortal(data, str(tmp_path), None, False)
+    results.rmdir()
+    evaluate_mortal(data, str(tmp_path), None, True)
+    assert len((tmp_path / "seen.txt").read_text().split()) == 2
+    assert len(json.loads(results.read_text())) == 2

@@ -1,0 +1,35 @@
+"""What predictions depend on, as one short text: only where it is the same can an evaluation be resumed."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from avis import __version__
+
+
+def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
+    """Digest a model's weights, the config of model and input, and a data set's annotations.
+
+    The frames and sounds themselves are left out: reading them would take as long as predicting.
+
+    Args:
+        cfg: MODEL.* but for WEIGHTS, which may be another name for the same, and INPUT.*.
+        model: on any device.
+        annotations: the file.
+
+    Returns:
+        Hexadecimal digits.
+    """
+    digest = hashlib.blake2b(__version__.encode(), digest_size=16)
+    sections = CfgNode({"MODEL": cfg.MODEL.clone(), "INPUT": cfg.INPUT.clone()})
+    sections.defrost()
+    sections.MODEL.WEIGHTS = ""
+    digest.update(sections.dump().encode())
+    digest.update(Path(annotations).read_bytes())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
