@@ -2,6 +2,7 @@
 
 import codecs
 import collections
+import io
 import pickle
 import re
 from pathlib import Path
@@ -72,15 +73,23 @@ def _read_torch(path: Path) -> dict:
 
 def _read_pickle(path: Path) -> dict:
     with path.open("rb") as file:
-        return _ArrayUnpickler(file, encoding="latin1").load()
+        return _WeightUnpickler(file, encoding="latin1").load()
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles NumPy arrays and scalars in plain containers, and refuses everything else."""
+def _load_storage(content: bytes) -> torch.TypedStorage:
+    """A pickled tensor's memory, for which pickle would call a function that runs any code in it."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+class _WeightUnpickler(pickle.Unpickler):
+    """Unpickles NumPy arrays and scalars and tensors in plain containers, and refuses everything else."""
 
     ALLOWED = {  # noqa: RUF012
         ("collections", "OrderedDict"): collections.OrderedDict,
         ("_codecs", "encode"): codecs.encode,
+        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+        ("torch.storage", "_load_from_bytes"): _load_storage,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         **{

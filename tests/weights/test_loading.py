@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 from collections import OrderedDict
@@ -82,6 +83,34 @@ def test_pickles_of_arrays_scalars_and_plain_containers_load(tmp_path: Path, pro
     torch.testing.assert_close(read["model"]["a"], torch.arange(6.0).reshape(2, 3))
     assert read["loss"] == 0.5
     assert read["names"] == content["names"]
+
+
+def test_pickled_tensors_load(tmp_path: Path):
+    """As Mask2Former's tool leaves them when it converts a Swin Transformer."""
+    whole = torch.arange(6.0).reshape(2, 3)
+    tensors = {
+        "half": whole.half(),
+        "bfloat16": whole.bfloat16(),
+        "index": torch.arange(3),
+        "scalar": torch.tensor(2.5),
+        "part": whole[:, 1:],
+        "parameter": nn.Parameter(whole.clone()),
+    }
+    read = read_checkpoint(write_pickle(tmp_path / "w.pkl", {"model": tensors, "__author__": "third_party"}))
+    torch.testing.assert_close(read["model"], tensors, atol=0, rtol=0)
+
+
+def test_code_in_a_pickled_tensor_is_refused_and_not_run(tmp_path: Path):
+    class PlantedTensor:
+        def __reduce__(self) -> tuple:
+            content = io.BytesIO()
+            torch.save(Planted(tmp_path / "marker"), content, _use_new_zipfile_serialization=False)
+            return torch.storage._load_from_bytes, (content.getvalue(),)
+
+    path = write_pickle(tmp_path / "hostile.pkl", {"model": {"a": PlantedTensor()}})
+    with pytest.raises(ValueError, match=r"hostile\.pkl cannot be read as a weight file.*posix\.system"):
+        read_checkpoint(path)
+    assert not (tmp_path / "marker").exists()
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])
