@@ -78,13 +78,21 @@ class AudioBackbone(nn.Module, ABC):
         Raises:
             ValueError: it is deaf.
         """
+        self.check_hearing()
+        self.was_trained_with |= torch.is_grad_enabled()
+        return super().__call__(examples)
+
+    def check_hearing(self) -> None:
+        """Refuse to be of use for sound without weights.
+
+        Raises:
+            ValueError: it is deaf.
+        """
         if self.is_deaf:
             raise ValueError(
                 f"{type(self).__name__} has no weights, as in a model trained on precomputed features. Set "
                 "MODEL.AUDIO.WEIGHTS to hear sound, or take features here, too (INPUT.AUDIO.SOURCE features)"
             )
-        self.was_trained_with |= torch.is_grad_enabled()
-        return super().__call__(examples)
 
     @property
     def is_random(self) -> bool:

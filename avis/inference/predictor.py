@@ -31,7 +31,8 @@ class VideoPredictor:
 
         Raises:
             FileNotFoundError: there is no such weight file.
-            ValueError: MODEL.WEIGHTS is empty, damaged or of another model.
+            ValueError: MODEL.WEIGHTS is empty, damaged or of another model, or the audio backbone has no
+                weights.
         """
         cfg = cfg.clone()
         cfg.defrost()
@@ -39,6 +40,8 @@ class VideoPredictor:
         self.model = load_trained_model(cfg).eval()
         self.fps = cfg.INPUT.FPS
         self._hears = bool(cfg.MODEL.AUDIO.NAME)
+        if self._hears:
+            self.model.audio_backbone.check_hearing()
         self._reverse_channels = cfg.INPUT.FORMAT == "BGR"
         self._augmentations = transforms.AugmentationList(build_augmentations(cfg, is_train=False))
 

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from avis.audio import AudioCNN
 from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer, load_trained_model
+from avis.inference import VideoPredictor
 from avis.structures import VideoPrediction
 
 PREFIX = "audio_backbone."
@@ -67,6 +68,26 @@ def test_a_model_without_hearing_takes_features_only(cfg):
     assert predict(cfg, FEATURES).length == 2
     with pytest.raises(ValueError, match=r"AudioCNN has no weights.*MODEL\.AUDIO\.WEIGHTS"):
         predict(cfg, EXAMPLES)
+
+
+def test_a_model_without_hearing_predicts_on_no_video(cfg):
+    cfg.MODEL.WEIGHTS = save(cfg, has_heard=False)
+    with pytest.raises(ValueError, match=r"AudioCNN has no weights.*MODEL\.AUDIO\.WEIGHTS"):
+        VideoPredictor(cfg)
+
+
+def test_evaluation_is_no_training(cfg):
+    trainer = AVISTrainer(cfg)
+    with torch.no_grad():
+        trainer.model.audio_backbone(EXAMPLES)
+    trainer.checkpointer.save("model_0000000", iteration=0)
+    assert not names_of_audio(f"{cfg.OUTPUT_DIR}/model_0000000.pth")
+
+
+def test_features_computed_elsewhere_need_no_weights(cfg, caplog):
+    cfg.MODEL.AUDIO.NAME = "PrecomputedFeatures"
+    AVISTrainer(cfg).resume_or_load(resume=False)
+    assert "no file has given it weights" not in caplog.text
 
 
 def test_audio_weights_of_the_config_let_it_hear(cfg):
