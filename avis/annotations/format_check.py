@@ -44,11 +44,11 @@ def _table(content: dict, key: str) -> list[dict] | str:
     if table is None and key == "annotations":
         return []
     if table is None:
-        return f"the key {key!r} is missing"
+        return f"the key {key!r:.80} is missing"
     if not isinstance(table, list) or not all(isinstance(entry, dict) for entry in table):
-        return f"{key!r} is not a list of objects"
+        return f"{key!r:.80} is not a list of objects"
     if not table and key != "annotations":
-        return f"{key!r} is empty"
+        return f"{key!r:.80} is empty"
     return table
 
 
@@ -62,7 +62,7 @@ def _video_problems(videos: list[dict]) -> Iterator[str]:
     yield from _key_problems(videos, "video", ("id", "height", "width", "file_names"))
     yield from _value_problems(videos, "video", "id", (int, str))
     for video in videos:
-        where = f"video {video.get('id')!r}"
+        where = f"video {video.get('id')!r:.80}"
         for problem in (*_size_problems(video), *_file_name_problems(video)):
             yield f"{where}: {problem}"
 
@@ -83,13 +83,13 @@ def _file_name_problems(video: dict) -> Iterator[str]:
         yield "file_names is not a list of at least one path"
         return
     if video.get("length", len(names)) != len(names):
-        yield f"length is {video['length']}, but there are {len(names)} file_names"
+        yield f"length is {video['length']!r:.80}, but there are {len(names)} file_names"
     for name in names:
         path = PureWindowsPath(name)  # understands both kinds of separators
         if path.anchor or ".." in path.parts:
-            yield f"file name {name!r} leaves the folder of the data set"
+            yield f"file name {name!r:.80} leaves the folder of the data set"
         elif len(path.parts) < 2:
-            yield f"file name {name!r} is not of the form <video>/<frame>"
+            yield f"file name {name!r:.80} is not of the form <video>/<frame>"
 
 
 def _annotation_problems(
@@ -100,9 +100,9 @@ def _annotation_problems(
     video_of = {repr(video.get("id")): video for video in videos}
     category_ids = {repr(category.get("id")) for category in categories}
     for annotation in annotations:
-        where = f"annotation {annotation.get('id')!r} of video {annotation.get('video_id')!r}"
+        where = f"annotation {annotation.get('id')!r:.80} of video {annotation.get('video_id')!r:.80}"
         if "category_id" in annotation and repr(annotation["category_id"]) not in category_ids:
-            yield f"{where}: category {annotation['category_id']!r} is not among the categories"
+            yield f"{where}: category {annotation['category_id']!r:.80} is not among the categories"
         if annotation.get("iscrowd", 0) not in (0, 1):
             yield f"{where}: iscrowd is {annotation['iscrowd']!r:.40}, neither 0 nor 1"
         video = video_of.get(repr(annotation.get("video_id")))
@@ -141,7 +141,7 @@ def _key_problems(entries: list[dict], kind: str, keys: tuple[str, ...]) -> Iter
     for position, entry in enumerate(entries):
         for key in keys:
             if key not in entry:
-                yield f"{kind} {entry.get('id', f'number {position}')!r}: the key {key!r} is missing"
+                yield f"{kind} {entry.get('id', f'number {position}')!r:.80}: the key {key!r:.80} is missing"
 
 
 def _value_problems(
@@ -156,6 +156,6 @@ def _value_problems(
         if not isinstance(value, types) or isinstance(value, bool):
             yield f"{kind} {key} {value!r:.40} is of the wrong type"
         elif value in seen:
-            yield f"{kind} {key} {value!r} is used twice"
+            yield f"{kind} {key} {value!r:.80} is used twice"
         else:
             seen.add(value)

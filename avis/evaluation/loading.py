@@ -18,7 +18,7 @@ import msgspec
 
 from avis.annotations.format_check import format_problems, is_finite_number
 from avis.evaluation.json_file import read_json
-from avis.evaluation.masks import read_masks
+from avis.evaluation.masks import UNREADABLE, read_masks
 from avis.evaluation.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
 
 JsonSource = str | PathLike | dict | list
@@ -141,7 +141,7 @@ def _read_entries(source: JsonSource) -> tuple[str, list[_Entry]]:
     if isinstance(source, str | PathLike):
         try:
             return str(source), _index_file(Path(source))
-        except (msgspec.MsgspecError, FileNotFoundError, RecursionError, ValueError):
+        except (*UNREADABLE, FileNotFoundError, ValueError):
             pass  # The standard library reads some more, as NaN, and all that it reads is explained below.
     name, content = _read(source, "predictions")
     if not isinstance(content, list):

@@ -21,6 +21,10 @@ from avis.structures import RLE
 _BATCH = 500
 
 
+# What msgspec raises on text that is no JSON, or not of the form asked for.
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+
 class FrameMasks(Sequence[RLE | None]):
     """T masks of one size as compressed RLEs, None where they are empty.
 
@@ -95,7 +99,7 @@ def _parse_usual(text: msgspec.Raw, video: Video) -> list[str | None] | None:
     """The runs of T masks that are compressed RLEs or null, without a detour; None if they are not."""
     try:
         masks = _USUAL_MASKS.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return None
     size = (video.height, video.width)
     if len(masks) != video.length or not all([mask is None or mask.size == size for mask in masks]):
@@ -106,7 +110,7 @@ def _parse_usual(text: msgspec.Raw, video: Video) -> list[str | None] | None:
 def _parse(text: msgspec.Raw, name: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{name}: the segmentations cannot be read: {error}") from error
 
 

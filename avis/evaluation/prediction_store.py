@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from avis.evaluation.json_file import replacing
+from avis.evaluation.masks import UNREADABLE
 from avis.evaluation.tracks import VideoId
 
 
@@ -113,7 +114,7 @@ class PredictionStore:
         return sorted(self.folder.glob(self._file("*").name))
 
     def _is_own(self, file: Path) -> bool:
-        with file.open("rb") as content, suppress(msgspec.MsgspecError):
+        with file.open("rb") as content, suppress(*UNREADABLE):
             return msgspec.json.decode(content.readline(), type=_Header).run == self.run
         return False
 
@@ -163,7 +164,7 @@ def _lines(file: Path) -> Iterator[tuple[_Line, _Place]]:
 
 def _parse(text: bytes) -> _Line | None:
     """A line, or None if it is not whole."""
-    with suppress(msgspec.MsgspecError):
+    with suppress(*UNREADABLE):
         return msgspec.json.decode(text, type=_Line) if text.endswith(b"\n") else None
     return None
 
