@@ -129,4 +129,6 @@ def _reason(error: Exception) -> str:
     if refused := re.search(r"GLOBAL (\S+)", str(error)):  # the word of pickle, and of torch.load, for a name
         return f"it refers to {refused[1]}, which weights do not need and which could run code"
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if not lines or lines[0].startswith("Weights only load failed"):  # and torch advises to run what is in it
+        return "it is damaged or of another format"
+    return f"it is damaged or of another format ({type(error).__name__}: {lines[0]})"

@@ -143,6 +143,21 @@ def test_truncated_file_is_named(tmp_path: Path, suffix: str, kept: float):
         read_checkpoint(str(path))
 
 
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"import os", b"hello world", b"<html>not found</html>"])
+def test_a_file_of_another_format_is_named_in_one_line_without_advice(
+    tmp_path: Path, suffix: str, content: bytes
+):
+    path = tmp_path / f"page{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        read_checkpoint(str(path))
+    message = str(caught.value)
+    assert message.startswith(f"{path} cannot be read as a weight file: it is damaged or of another format")
+    assert "\n" not in message
+    assert "weights_only" not in message
+
+
 def test_missing_file_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"weight file not found: .*absent\.pth"):
         read_checkpoint(str(tmp_path / "absent.pth"))
