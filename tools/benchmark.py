@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure speed and memory: of a model, or of TPAVI's linear form against its quadratic definition."""
+"""Measure speed and memory: of a model, of TPAVI's linear form against its definition, or of evaluation."""
 
 import argparse
 import resource
@@ -13,6 +13,8 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
+from avis.benchmark.random_tracks import Scale
 from avis.config import CfgNode
 from avis.data.synthetic import SynthOptions, make_synthavis
 from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, use_available_device
@@ -23,9 +25,12 @@ examples:
   python tools/benchmark.py model --config-file configs/avis_R50.yaml SOLVER.IMS_PER_BATCH 2
   python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
   python tools/benchmark.py fusion --frames 2 5
+  python tools/benchmark.py evaluation --predictions 10 100
 
 Weights are random; the model's data are a small SynthAVIS made for the occasion, loaded by one process.
 Times are medians of --repeats after a warm-up. Memory is the peak: of the GPU, or else of this process.
+Evaluation is measured on random tracks, about as many as AVISeg's test split has, in fresh processes; with
+TrackEval (pip install --no-deps trackeval) in the same run.
 """
 
 
@@ -45,8 +50,18 @@ def parse_args() -> argparse.Namespace:
     fusion.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"))
     fusion.add_argument("--channels", type=int, default=256, help="default: %(default)s")
     fusion.set_defaults(run=benchmark_fusion)
-    for command in (model, fusion):
-        command.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    evaluation = commands.add_parser("evaluation", help="scoring of a results file, against TrackEval")
+    default = Scale()
+    evaluation.add_argument("--videos", type=int, default=default.videos, help="default: %(default)s")
+    evaluation.add_argument("--frames", type=int, default=default.length, help="default: %(default)s")
+    evaluation.add_argument("--size", type=int, nargs=2, default=default.size, metavar=("H", "W"))
+    evaluation.add_argument(
+        "--predictions", type=int, nargs="+", default=[10, 100], help="for each video, default: 10 100"
+    )
+    evaluation.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    evaluation.set_defaults(run=benchmark_evaluation)
+    for command, repeats in ((model, 3), (fusion, 3), (evaluation, 1)):
+        command.add_argument("--repeats", type=int, default=repeats, help="default: %(default)s")
     return parser.parse_args()
 
 
@@ -117,6 +132,30 @@ def quadratic_tpavi(fusion: TPAVI, visual: Tensor, audio: Tensor) -> Tensor:
     attended = (attention @ g).transpose(1, 2).unflatten(2, visual.shape[2:])
     fused = fusion.W_z(attended) + visual
     return fusion.norm_layer(fused.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+
+
+def benchmark_evaluation(args: argparse.Namespace) -> None:
+    if min(args.videos, args.frames, *args.size, *args.predictions, args.repeats) < 1:
+        raise ValueError("numbers of videos, frames, pixels, predictions and repeats must be positive")
+    if not has_trackeval():
+        print("TrackEval is not installed and is left out; pip install --no-deps trackeval")
+    scale, rows = Scale(args.videos, args.frames, tuple(args.size)), []
+    for num_predictions in args.predictions:
+        with tempfile.TemporaryDirectory() as folder:
+            compared = compare_evaluation(Path(folder), num_predictions, scale, args.seed, args.repeats)
+        case = f"{num_predictions} predictions a video, {compared.megabytes:.0f} MB"
+        rows.append(cost_row(case, "AVIS", compared.ours, compared.ours))
+        if compared.trackeval is not None:
+            rows.append(cost_row("", "TrackEval", compared.trackeval, compared.ours))
+            rows.append(("", f"largest difference of AP and HOTA: {compared.difference:.1e} %"))
+    headers = ("", "program", "s", "s of CPU", "ratio", "MiB", "ratio")
+    print(tabulate(rows, headers=headers, floatfmt=("", "", ".2f", ".2f", ".1f", ".0f", ".1f")))
+
+
+def cost_row(case: str, program: str, cost: Cost, unit: Cost) -> tuple:
+    """A program's cost, also in relation to another's."""
+    time_ratio, memory_ratio = cost.cpu_seconds / unit.cpu_seconds, cost.peak_mib / unit.peak_mib
+    return case, program, cost.seconds, cost.cpu_seconds, time_ratio, cost.peak_mib, memory_ratio
 
 
 def median_time(function: Callable[[], object], repeats: int) -> float:

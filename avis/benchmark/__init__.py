@@ -1,0 +1,1 @@
+"""Measuring the framework itself: data of any scale, and runs of programs in fresh processes."""
