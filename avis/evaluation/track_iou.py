@@ -50,13 +50,21 @@ def frame_intersections(predicted: Sequence[MaskTrack], ground_truth: Sequence[M
     predicted_areas = np.stack([track.areas for track in predicted], axis=1)  # (T, D)
     true_areas = np.stack([track.areas for track in ground_truth], axis=1)  # (T, G)
     iou = np.zeros((*predicted_areas.shape, len(ground_truth)))
-    for frame in np.flatnonzero(predicted_areas.any(1) & true_areas.any(1)):
-        rows, columns = np.flatnonzero(predicted_areas[frame]), np.flatnonzero(true_areas[frame])
-        iou[frame, rows[:, None], columns] = coco_mask.iou(
-            [predicted[row].masks[frame] for row in rows],
-            [ground_truth[column].masks[frame] for column in columns],
-            [0] * len(columns),
-        )
+    compared = (predicted_areas > 0)[:, :, None] & (true_areas > 0)[:, None]  # (T, D, G)
+    iou[compared] = np.concatenate(
+        [
+            _frame_ious(predicted, ground_truth, frame)
+            for frame in np.flatnonzero(compared.any((1, 2))).tolist()
+        ]
+        or [[]]
+    )
     # iou = i / (a + b - i), solved for i
     sums = predicted_areas[:, :, None] + true_areas[:, None]
     return np.rint(iou * sums / (1 + iou)).astype(np.int64)
+
+
+def _frame_ious(predicted: Sequence[MaskTrack], ground_truth: Sequence[MaskTrack], frame: int) -> np.ndarray:
+    """IoU of each two masks of a frame that are not empty, row by row."""
+    masks = [mask for track in predicted if (mask := track.masks[frame]) is not None]
+    true_masks = [mask for track in ground_truth if (mask := track.masks[frame]) is not None]
+    return coco_mask.iou(masks, true_masks, [0] * len(true_masks)).ravel()
