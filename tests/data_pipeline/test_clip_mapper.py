@@ -273,7 +273,8 @@ def test_a_frame_of_another_size_is_named(whole_video, records):
 def test_a_broken_mask_is_named(cfg, records):
     cfg.INPUT.SAMPLING_FRAME_NUM = LENGTH
     records[0]["annotations"][0]["segmentations"][2] = {"size": [HEIGHT, WIDTH], "counts": "0d0"}
-    with pytest.raises(ValueError, match=r"video 1 annotation 1 frame 2: the RLE covers 20 pixels, .* 3072 pixels"):
+    problem = r"video 1 annotation 1 frame 2: the RLE covers 20 pixels, .* 3072 pixels"
+    with pytest.raises(ValueError, match=problem):
         training_mapper(cfg)(records[0])
 
 
