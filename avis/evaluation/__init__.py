@@ -6,10 +6,10 @@ metrics need neither.
 
 from typing import TYPE_CHECKING, Any
 
-from avis.evaluation.api import evaluate_predictions
+from avis.evaluation.api import evaluate_detailed, evaluate_predictions
 from avis.evaluation.json_file import write_json
 from avis.evaluation.loading import load_ground_truth, load_predictions
-from avis.evaluation.tables import comparison_table, metrics_table
+from avis.evaluation.tables import comparison_table, metrics_table, protocols_table
 
 if TYPE_CHECKING:
     from avis.evaluation.evaluator import AVISEvaluator
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AVISEvaluator",
     "comparison_table",
+    "evaluate_detailed",
     "evaluate_predictions",
     "load_ground_truth",
     "load_predictions",
     "metrics_table",
+    "protocols_table",
     "write_json",
 ]
 

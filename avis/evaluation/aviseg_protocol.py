@@ -70,9 +70,9 @@ class AVISegProtocol(StandardProtocol):
 class _Frames:
     """The frames of one video, as the released evaluation judges them for FSLA.
 
-    It associates tracks as numbered among those with a detection, and takes these numbers for others: of a
-    ground-truth track for that among all annotations of the video, of a prediction for that among the
-    predictions with a mask in a frame.
+    It associates tracks as numbered among those with a detection, ground truth in the order of its ids, and
+    takes these numbers for others: of a ground-truth track for that among all annotations of the video in the
+    order of the file, of a prediction for that among the predictions with a mask in a frame.
     """
 
     def __init__(self, overlap: VideoOverlap, detections: Detections) -> None:
@@ -81,7 +81,7 @@ class _Frames:
         self._categories, self._true_categories = overlap.tracks.categories, overlap.tracks.true_categories
         is_known = overlap.video.height * overlap.video.width == _PIXELS_OF_KNOWN_EMPTY_MASK
         self._known_empty = detections.predicted & (overlap.areas == 0) & is_known
-        with_detections = detections.select(detections.predicted.any(0), detections.true.any(0))
+        with_detections = detections.select(detections.predicted.any(0), self._numbered_sources(overlap))
         self._sources, self._predictions = associate(global_alignment(with_detections))
 
     def quality(self) -> np.ndarray:
@@ -96,6 +96,11 @@ class _Frames:
                 case _:
                     quality[frame] = self._multiple_quality(frame)
         return quality
+
+    def _numbered_sources(self, overlap: VideoOverlap) -> np.ndarray:
+        """Indices of the ground-truth tracks with a detection, in the order of their ids."""
+        sources = np.flatnonzero(self.detections.true.any(0))
+        return sources[np.argsort([overlap.true[source].id for source in sources])]
 
     def _may_be_right(self) -> np.ndarray:
         """Frames with as many predictions as sources, and of the same categories, bool (T,).

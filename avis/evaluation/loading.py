@@ -199,8 +199,14 @@ def _ground_truth_tracks(name: str, annotations: Sequence[dict], video: Video) -
     for annotation, masks in zip(annotations, all_masks, strict=True):
         # As YouTube-VIS does: the areas written down count, not those of the masks.
         areas = masks.areas.tolist() if annotation.get("areas") is None else annotation["areas"]
-        is_crowd = bool(annotation.get("iscrowd", 0))
-        tracks.append(GroundTruthTrack(annotation["category_id"], *masks, _mean(areas), is_crowd))
+        track = GroundTruthTrack(
+            annotation["category_id"],
+            *masks,
+            mean_area=_mean(areas),
+            is_crowd=bool(annotation.get("iscrowd", 0)),
+            id=annotation["id"],
+        )
+        tracks.append(track)
     return tracks
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from avis.evaluation.track_iou import frame_intersections
+from avis.evaluation.intersections import frame_intersections
 from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack, Video
 
 
@@ -100,7 +100,10 @@ class VideoOverlap:
 
     @cached_property
     def tracks(self) -> ComparedTracks:
-        """The tracks with their spatio-temporal IoU (pixels in both over pixels in either, of all frames)."""
+        """The tracks with their spatio-temporal IoU: pixels in both over pixels in either, of all frames.
+
+        It is that of the YouTube-VIS evaluation (Yang et al., "Video Instance Segmentation", ICCV 2019).
+        """
         intersection = self.intersections.sum(0)
         union = self.areas.sum(0)[:, None] + self.true_areas.sum(0) - intersection
         return ComparedTracks.from_tracks(self.predicted, self.true, _ratio(intersection, union))

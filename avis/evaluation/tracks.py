@@ -45,9 +45,10 @@ class MaskTrack:
 
 @dataclass
 class GroundTruthTrack(MaskTrack):
-    """A track to be found; one that `is_crowd` may be found or not."""
+    """The track of an annotation, to be found; one that `is_crowd` may be found or not."""
 
     is_crowd: bool
+    id: int
 
 
 @dataclass

@@ -21,10 +21,18 @@ CATEGORIES = (1, 2)
 NO_MASKS = ([], np.zeros(0, np.int64), np.zeros(0, bool))
 # Few values, so that many are equal, and some lie on the bounds.
 IOUS = st.sampled_from([0, 0.3, 0.5, 0.6, 0.74, 0.75, 0.9, 1])
+ID = st.just(1)
 AREAS = st.sampled_from([0, 900, 128**2, 150**2, 256**2, 400**2])
 SCORES = st.sampled_from([0.1, 0.2, 0.5, 0.9])
 TRUE_TRACKS = st.lists(
-    st.builds(GroundTruthTrack, st.sampled_from(CATEGORIES), *map(st.just, NO_MASKS), AREAS, st.booleans()),
+    st.builds(
+        GroundTruthTrack,
+        st.sampled_from(CATEGORIES),
+        *map(st.just, NO_MASKS),
+        AREAS,
+        st.booleans(),
+        st.just(1),
+    ),
     max_size=4,
 )
 PREDICTED_TRACKS = st.lists(

@@ -14,7 +14,7 @@ NO_MASKS = ([], np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 def true_track(area: float = 100, is_crowd: bool = False) -> GroundTruthTrack:
-    return GroundTruthTrack(CATEGORY, *NO_MASKS, area, is_crowd)
+    return GroundTruthTrack(CATEGORY, *NO_MASKS, area, is_crowd, id=1)
 
 
 def predicted_track(score: float = 0.5, area: float = 100) -> PredictedTrack:

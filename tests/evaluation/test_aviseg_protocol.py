@@ -183,3 +183,15 @@ def test_null_frames_break_fsla_only(caplog: pytest.LogCaptureFixture):
         "FSLA is undefined (1 videos): video 1, frame 0: prediction 2 is looked up among the 2" in caplog.text
     )
     assert evaluate_predictions(truth, perfect(truth))["FSLA"] == pytest.approx(100)
+
+
+def test_sources_are_numbered_by_id_and_looked_up_by_place():
+    first, second = box(0, 5), box(10, 15)
+    annotations = [annotation([first, None, None]), annotation([None, second, None])]
+    truth = in_large_frames(ground_truth(*annotations))
+    tracks = perfect(truth)
+    assert evaluate_predictions(truth, tracks, "aviseg-dense")["FSLAs"] == 100
+    for track, number in zip(truth["annotations"], (2, 1), strict=True):
+        track["id"] = number
+    assert evaluate_predictions(truth, tracks, "aviseg-dense")["FSLAs"] == 0
+    assert evaluate_predictions(truth, tracks)["FSLAs"] == 100

@@ -1,7 +1,4 @@
-"""How much tracks overlap, in space and time.
-
-Follows the YouTube-VIS evaluation (Yang et al., "Video Instance Segmentation", ICCV 2019): the IoU of two
-tracks is the sum over frames of the pixels in both masks, over the sum of those in either.
+"""How many pixels tracks have in common, frame by frame.
 
 pycocotools gives the IoU of all pairs of masks in a frame with one call of compiled code. As an IoU is a
 fraction of whole pixels whose areas are known, the pixels in common follow from it exactly.
@@ -15,22 +12,6 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from avis.evaluation.tracks import MaskTrack
-
-
-def track_iou(predicted: Sequence[MaskTrack], ground_truth: Sequence[MaskTrack]) -> np.ndarray:
-    """Compute the spatio-temporal IoU of every pair of tracks of a video.
-
-    Returns:
-        float64 (D, G); 0 for two tracks without any mask.
-
-    Raises:
-        ValueError: the tracks are not all of the same number of frames.
-    """
-    intersection = frame_intersections(predicted, ground_truth).sum(0)
-    volume = np.array([track.areas.sum() for track in predicted], np.int64)
-    true_volume = np.array([track.areas.sum() for track in ground_truth], np.int64)
-    union = volume[:, None] + true_volume - intersection
-    return np.divide(intersection, union, out=np.zeros(union.shape), where=union > 0)
 
 
 def frame_intersections(predicted: Sequence[MaskTrack], ground_truth: Sequence[MaskTrack]) -> np.ndarray:

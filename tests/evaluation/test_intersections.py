@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from avis.evaluation.track_iou import frame_intersections, track_iou
-from avis.evaluation.tracks import MaskTrack
+from avis.evaluation.intersections import frame_intersections
+from avis.evaluation.overlap import VideoOverlap
+from avis.evaluation.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video
 from tests.evaluation.builders import rle
 
 
@@ -13,6 +14,17 @@ def mask_track(masks: np.ndarray) -> MaskTrack:
     areas = masks.sum((1, 2))
     rles = [rle(mask) if mask.any() else None for mask in masks]
     return MaskTrack(1, rles, areas, areas > 0, float(areas.mean()))
+
+
+def track_iou(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Spatio-temporal IoU (D, G) of masks (D, T, h, w) and (G, T, h, w)."""
+    length, height, width = predicted.shape[1:]
+    overlap = VideoOverlap(
+        Video(1, height, width, length, "folder"),
+        [PredictedTrack(**vars(mask_track(masks)), score=0.5) for masks in predicted],
+        [GroundTruthTrack(**vars(mask_track(masks)), is_crowd=False, id=1) for masks in true],
+    )
+    return overlap.tracks.iou
 
 
 @st.composite
@@ -36,9 +48,9 @@ def test_same_as_with_dense_masks(sets: tuple[np.ndarray, np.ndarray]):
     both = predicted[:, None] & true
     either = predicted[:, None] | true
     expected = both.sum((2, 3, 4)) / np.maximum(either.sum((2, 3, 4)), 1)
-    tracks, true_tracks = [mask_track(masks) for masks in predicted], [mask_track(masks) for masks in true]
     # fractions of the same whole numbers: equal to the last bit
-    np.testing.assert_array_equal(track_iou(tracks, true_tracks), expected)
+    np.testing.assert_array_equal(track_iou(predicted, true), expected)
+    tracks, true_tracks = [mask_track(masks) for masks in predicted], [mask_track(masks) for masks in true]
     if tracks and true_tracks:
         in_frames = frame_intersections(tracks, true_tracks)
         np.testing.assert_array_equal(in_frames, both.sum((3, 4)).transpose(2, 0, 1))
@@ -46,8 +58,7 @@ def test_same_as_with_dense_masks(sets: tuple[np.ndarray, np.ndarray]):
 
 @given(st_numpy.arrays(bool, (2, 5, 6)))
 def test_track_overlaps_itself_entirely(masks: np.ndarray):
-    track = mask_track(masks)
-    assert track_iou([track], [track]) == (1 if masks.any() else 0)
+    assert track_iou(masks[None], masks[None]) == (1 if masks.any() else 0)
 
 
 def test_large_masks_are_counted_exactly():
@@ -60,4 +71,4 @@ def test_large_masks_are_counted_exactly():
 def test_tracks_of_different_lengths_are_refused():
     masks = np.ones((3, 4, 4), bool)
     with pytest.raises(ValueError, match=r"numbers of frames: \[2, 3\]"):
-        track_iou([mask_track(masks)], [mask_track(masks[:2])])
+        frame_intersections([mask_track(masks)], [mask_track(masks[:2])])
