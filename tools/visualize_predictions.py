@@ -3,7 +3,6 @@
 
 import argparse
 import logging
-import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ from avis.data import get_dataset_records, get_metadata
 from avis.engine import exit_on_bad_input, load_cfg
 from avis.evaluation import load_ground_truth, load_predictions
 from avis.evaluation.tracks import GroundTruth, MaskTrack
+from avis.files import replacing
 from avis.inference import read_pictures
 from avis.structures import Track, VideoPrediction
 from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video
@@ -105,12 +105,8 @@ def compare(record: dict, ground_truth: VideoPrediction, prediction: VideoPredic
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with replacing(path) as unfinished:
         cv2.imwrite(str(unfinished), picture[..., ::-1])
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

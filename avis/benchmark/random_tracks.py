@@ -15,7 +15,8 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from avis.data.categories import AVISEG_CATEGORIES
-from avis.evaluation.json_file import replacing, write_json
+from avis.evaluation.json_file import write_json
+from avis.files import replacing
 
 # Pixels by which edges are off, up or down.
 _JITTER = 5
@@ -73,7 +74,7 @@ def write_random_tracks(
     folder.mkdir(parents=True, exist_ok=True)
     videos = [_video(number, scale) for number in range(1, scale.videos + 1)]
     annotations = []
-    with replacing(folder / "predictions.json") as file:
+    with replacing(folder / "predictions.json") as unfinished, unfinished.open("wb") as file:
         separator = b"["
         for video in tqdm(videos, desc="making tracks", unit=" videos", disable=None if progress else True):
             rng = np.random.default_rng((seed, video["id"]))

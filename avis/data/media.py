@@ -7,7 +7,7 @@ Dimensions: H×W frames, N samples.
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from avis.data.wav import WavSamples, find_samples
+from avis.files import replacing
 
 # Sound codecs that go into an mp4 as they are; others are encoded again.
 _COPIED_CODECS = ("aac", "mp3")
@@ -130,19 +131,16 @@ def write_video(
     if not path.parent.is_dir():
         raise MediaError(f"{path}: there is no folder {path.parent}")
     frames = _of_one_size(frames, path)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    has_sound = audio_from is not None and has_audio_stream(audio_from)
     try:
-        if audio_from is not None and has_audio_stream(audio_from):
-            with av.open(os.path.abspath(audio_from)) as source:
-                _encode(unfinished, frames, fps, source)
-        else:
-            _encode(unfinished, frames, fps, None)
-        os.replace(unfinished, path)
+        with (
+            replacing(path) as unfinished,
+            av.open(os.path.abspath(audio_from)) if has_sound else nullcontext() as source,
+        ):
+            _encode(unfinished, frames, fps, source)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _require_file(path: str | Path) -> None:

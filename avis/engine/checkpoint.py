@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from avis.audio.build import PREFIX as AUDIO_PREFIX
 from avis.engine.rng import get_rng_state
-from avis.weights import LoadReport, apply_weights, load_weights, read_checkpoint, write_whole
+from avis.files import replacing
+from avis.weights import LoadReport, apply_weights, load_weights, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +48,14 @@ class AVISCheckpointer(Checkpointer):
         checkpoint = {"model": self._weights(), **states, "rng_states": rng_states, **extra}
         path = Path(self.save_dir, f"{name}.pth")
         logger.info("Saving checkpoint to %s", path)
-        write_whole(path, lambda file: torch.save(checkpoint, file))
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            torch.save(checkpoint, file)
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
-        content = last_filename_basename.encode()
-        write_whole(Path(self.save_dir, "last_checkpoint"), lambda file: file.write(content))
+        with replacing(Path(self.save_dir, "last_checkpoint")) as unfinished:
+            unfinished.write_text(last_filename_basename)
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict:
         """Load a checkpoint.

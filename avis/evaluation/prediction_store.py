@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from avis.evaluation.json_file import replacing
 from avis.evaluation.masks import UNREADABLE
 from avis.evaluation.tracks import VideoId
+from avis.files import replacing
 
 
 class _Header(msgspec.Struct):
@@ -97,7 +97,7 @@ class PredictionStore:
             The number of tracks.
         """
         places, num_tracks = self.index(), 0
-        with replacing(path) as results:
+        with replacing(path) as unfinished, unfinished.open("wb") as results:
             results.write(b"[")
             for tracks in (_read_tracks(places[video_id]) for video_id in videos if video_id in places):
                 for track in tracks:

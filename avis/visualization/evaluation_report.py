@@ -3,7 +3,6 @@
 Charts are SVG, pictures JPEGs within the page, less than 9 MB of them (see MAX_VIDEOS), and it has no script.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from avis.evaluation.average_precision import ALL, RECALLS, PrecisionRecall
 from avis.evaluation.breakdown import METRICS, Part
 from avis.evaluation.hota import FIELDS as HOTA_FIELDS
 from avis.evaluation.tracks import VideoId
+from avis.files import replacing
 from avis.visualization.evaluation_report_charts import (
     Curve,
     precision_recall_chart,
@@ -144,12 +144,8 @@ def render_report(
 def _write(folder: Path, page: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    unfinished = folder / f".index.html.{os.getpid()}"
-    try:
+    with replacing(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 

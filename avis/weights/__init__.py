@@ -3,7 +3,7 @@
 from avis.weights.loading import LoadReport, apply_weights, load_weights, match_weights
 from avis.weights.names import describe
 from avis.weights.reading import StateDict, read_checkpoint
-from avis.weights.writing import SUFFIXES, write_weights, write_whole
+from avis.weights.writing import SUFFIXES, write_weights
 
 __all__ = [
     "SUFFIXES",
@@ -15,5 +15,4 @@ __all__ = [
     "match_weights",
     "read_checkpoint",
     "write_weights",
-    "write_whole",
 ]

@@ -1,13 +1,11 @@
 """Writing weight files, whole or not at all."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
 
+from avis.files import replacing
 from avis.weights.reading import StateDict
 
 SUFFIXES = (".safetensors", ".pth")
@@ -30,21 +28,8 @@ def write_weights(path: str | Path, weights: StateDict, source: str) -> None:
         raise ValueError(f"{path}: the suffix of a weight file to be written is one of {', '.join(SUFFIXES)}")
     # Copies: tensors that share memory cannot be in one .safetensors.
     weights = {name: value.detach().clone().contiguous() for name, value in weights.items()}
-    if path.suffix == ".pth":
-        write_whole(path, lambda file: torch.save({"model": weights}, file))
-        return
-    content = safetensors.torch.save(weights, {"format": "pt", "source": source})
-    write_whole(path, lambda file: file.write(content))
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file so that, even if the run is killed meanwhile, there is all of it or its older version."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        if path.suffix == ".pth":
+            torch.save({"model": weights}, file)  # given a path, it would write the name into the file
+        else:
+            file.write(safetensors.torch.save(weights, {"format": "pt", "source": source}))

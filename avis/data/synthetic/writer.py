@@ -26,6 +26,7 @@ from avis.data.synthetic.options import SPLITS, SynthOptions
 from avis.data.synthetic.pictures import render
 from avis.data.synthetic.scene import Scene, plan_scene
 from avis.data.synthetic.sound import SAMPLE_RATE, make_track
+from avis.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -208,9 +209,8 @@ def _dataset(made: list[tuple[dict, list[dict]]], recipe: dict, split: str) -> d
 
 def _write_json(path: Path, content: dict) -> None:
     """Write a file whole or not at all."""
-    unfinished = path.with_suffix(".json.tmp")
-    unfinished.write_text(json.dumps(content))
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(content))
 
 
 def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
