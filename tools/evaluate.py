@@ -2,6 +2,7 @@
 """Score a results file against the annotations of a data set: AP and AR, HOTA, FSLA."""
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,11 @@ def parse_args() -> argparse.Namespace:
         help="the metrics as they are defined (default) or as AVISM's release computes them; "
         "both: standard and aviseg side by side, and why they differ",
     )
+    parser.add_argument(
+        "--min-score", type=float, default=-math.inf, metavar="S",
+        help="leave out predictions that do not score more, as AVISM does with 0.3; HOTA and FSLA count all "
+        "predictions alike, AP and AR only gain by more of them; default: keep all",
+    )  # fmt: skip
     parser.add_argument("--output", metavar="METRICS.json", help="gets the numbers; by protocol for 'both'")
     parser.add_argument("--avs", action="store_true", help="metrics of audio-visual segmentation as well")
     parser.add_argument("--breakdown", action="store_true", help="where and why predictions are wrong")
@@ -80,7 +86,7 @@ def main() -> None:
     args = parse_args()
     protocols = ["standard", "aviseg"] if args.protocol == "both" else [args.protocol]
     truth = load_ground_truth(args.gt)
-    predictions = load_predictions(args.predictions, truth)
+    predictions = load_predictions(args.predictions, truth, args.min_score)
     analysis = None
     if args.breakdown or args.report:
         analysis = analyze(truth, predictions, args.score_threshold)

@@ -1,6 +1,7 @@
 """Evaluation of a results file: what it scores."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
@@ -21,7 +22,10 @@ PROTOCOLS = {
 
 
 def evaluate_predictions(
-    ground_truth: JsonSource, predictions: JsonSource, protocol: str = "standard"
+    ground_truth: JsonSource,
+    predictions: JsonSource,
+    protocol: str = "standard",
+    min_score: float = -math.inf,
 ) -> dict[str, float]:
     """Score predicted tracks by AP, AR, HOTA and FSLA.
 
@@ -31,6 +35,7 @@ def evaluate_predictions(
         protocol: "standard" for the metrics as they are defined; "aviseg" for what AVISM's released
             evaluation computes, with all its peculiarities; "aviseg-dense" for the same with null frames of
             the predictions as empty masks, to compare with published tables (docs/metrics.md).
+        min_score: leave out predictions that do not score more; AVISM does with 0.3.
 
     Returns:
         Percentages, -1 where undefined; see `Evaluation.metrics`.
@@ -41,7 +46,7 @@ def evaluate_predictions(
             no such protocol.
     """
     truth = load_ground_truth(ground_truth)
-    return evaluate_tracks(truth, load_predictions(predictions, truth), protocol)
+    return evaluate_tracks(truth, load_predictions(predictions, truth, min_score), protocol)
 
 
 def evaluate_tracks(

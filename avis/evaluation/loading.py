@@ -102,7 +102,7 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
     )
 
 
-def load_predictions(source: JsonSource, truth: GroundTruth) -> Predictions:
+def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = -math.inf) -> Predictions:
     """Load predictions in the results format of YouTube-VIS.
 
     Args:
@@ -110,6 +110,7 @@ def load_predictions(source: JsonSource, truth: GroundTruth) -> Predictions:
             content: a list of objects with "video_id", "score", "category_id" and "segmentations" (T masks,
             null where empty).
         truth: what the predictions are for.
+        min_score: leave out tracks that do not score more.
 
     Returns:
         The tracks of every video of `truth`. Masks are checked when a video is asked for.
@@ -124,8 +125,9 @@ def load_predictions(source: JsonSource, truth: GroundTruth) -> Predictions:
         where = f"{name}: entry {number}"
         if problem := _entry_problem(entry, truth):
             raise ValueError(f"{where}: {problem}")
-        prediction = _PredictionIndex(where, entry.category_id, float(entry.score), entry.segmentations)
-        index[entry.video_id].append(prediction)
+        if entry.score > min_score:
+            prediction = _PredictionIndex(where, entry.category_id, float(entry.score), entry.segmentations)
+            index[entry.video_id].append(prediction)
     return Predictions(truth.videos, dict(index))
 
 

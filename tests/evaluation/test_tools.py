@@ -50,6 +50,22 @@ def test_evaluate(
     assert metrics["AP"] == pytest.approx(50)
 
 
+def test_evaluate_without_low_scores(inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    results = tmp_path / "results.json"
+    tracks = [
+        prediction(columns(0, 5), 0.9),
+        prediction(columns(20, 25), 0.3),
+        prediction(columns(3, 9), 0.1),
+    ]
+    results.write_text(json.dumps(tracks))
+    run_evaluate([*inputs, "--min-score", "0.3"], monkeypatch)
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    results.write_text(json.dumps(tracks[:1]))
+    assert metrics == evaluate_predictions(tmp_path / "gt.json", results)
+    assert metrics == evaluate_predictions(tmp_path / "gt.json", tracks, min_score=0.3)
+    assert metrics["HOTA"] > evaluate_predictions(tmp_path / "gt.json", tracks)["HOTA"]
+
+
 def test_evaluate_by_both_protocols(
     inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
