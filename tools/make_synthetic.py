@@ -22,6 +22,9 @@ difficulty:
   (--pair-probability) and sounds from beyond the frame (--offscreen-probability) mislead those who only hear.
   Small or fast objects, many classes, overlaps, departures and noise make it harder still.
 
+SynthAVIS-Bench goes where the data sets synthavis_{tiny,small,full}_{train,val,test} are looked for:
+  python tools/make_synthetic.py --preset tiny --output datasets/synthavis_tiny
+
 The data set goes to OUTPUT/{train,val,test}.json and OUTPUT/{train,val,test}/, and what it was made by to
 OUTPUT/synthavis.json. Run again, the program adds the splits that are missing.
 """
@@ -35,9 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        default="bench",
-        help="values of the options that are not given; bench: as large and hard as AVISeg; quickstart: "
-        "learnable from scratch in minutes on a CPU (default: %(default)s)",
+        default="full",
+        help="values of the options that are not given. full, small and tiny are SynthAVIS-Bench: as large "
+        "and hard as AVISeg, or for a CPU in an hour or minutes; quickstart is easier (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, help="processes (default: by the number of cores)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set made with other options")

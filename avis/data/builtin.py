@@ -9,14 +9,27 @@ from detectron2.data.catalog import Metadata
 from avis.data.aviseg import describe_categories, read_aviseg_json, register_aviseg
 
 SPLITS = ("train", "val", "test")
+# Sizes of SynthAVIS-Bench, which are presets of tools/make_synthetic.py, too.
+BENCH_SIZES = ("tiny", "small", "full")
 
 
 def register_builtin() -> None:
     """Register AVISeg's and SynthAVIS's splits below $DETECTRON2_DATASETS, by default ./datasets."""
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
     for split in SPLITS:
-        register_aviseg(f"avis_{split}", root / f"{split}.json")
-        register_aviseg(f"synthavis_{split}", root / "synthavis" / f"{split}.json")
+        register_aviseg(f"avis_{split}", datasets_root() / f"{split}.json")
+        register_aviseg(f"synthavis_{split}", datasets_root() / "synthavis" / f"{split}.json")
+        for size in BENCH_SIZES:
+            register_aviseg(f"synthavis_{size}_{split}", bench_root(size) / f"{split}.json")
+
+
+def datasets_root() -> Path:
+    """Where data sets are looked for."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+
+
+def bench_root(size: str) -> Path:
+    """The folder of a size of SynthAVIS-Bench."""
+    return datasets_root() / f"synthavis_{size}"
 
 
 def ensure_registered(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The categories of AVISeg (arXiv 2310.18709), in the order of their ids 1 … 26."""
+"""The categories of AVISeg (arXiv 2310.18709), in the order of their ids 1 … 26, and its scenarios."""
 
 AVISEG_CATEGORIES = (
     "person",
@@ -28,3 +28,23 @@ AVISEG_CATEGORIES = (
     "erhu",
     "horse",
 )
+
+# The scenarios of videos and what sounds in them; anything else is a panorama.
+_SCENARIOS = {
+    "speaking": {"person"},
+    "animal": {"cat", "dog", "lion", "horse"},
+    "machine": {"car", "lawn_mover", "airplane", "tree_harvester"},
+}
+PANORAMA = "panorama"
+
+
+def scenario_of(*categories: str) -> str:
+    """The scenario of a video in which objects of these categories are: "music", "speaking", … or "panorama".
+
+    Categories that are in no other scenario are instruments.
+    """
+    scenarios = {
+        next((name for name, members in _SCENARIOS.items() if category in members), "music")
+        for category in categories
+    }
+    return scenarios.pop() if len(scenarios) == 1 else PANORAMA

@@ -23,9 +23,9 @@ class SynthOptions:
         ValueError: a value is out of its range; the message names the option.
     """
 
-    train: int = _option(600, "training videos; a split of 0 videos is not written")
-    val: int = _option(100, "validation videos")
-    test: int = _option(200, "test videos")
+    train: int = _option(616, "training videos; a split of 0 videos is not written")
+    val: int = _option(105, "validation videos")
+    test: int = _option(205, "test videos")
     seconds: tuple[float, float] = _option((10.0, 60.0), "length of a video")
     fps: float = _option(1.0, "frames per second")
     width: int = _option(640, "of a frame, in pixels")
@@ -33,7 +33,12 @@ class SynthOptions:
     categories: tuple[str, ...] = _option(
         AVISEG_CATEGORIES, "classes, of AVISeg's 26, ids 1 … K in this order; fewer are easier"
     )
-    objects: tuple[int, int] = _option((1, 4), "objects in a video, whether they sound or not")
+    scenario_probability: float = _option(
+        0.6, "all objects are of one of AVISeg's scenarios: music, speaking, animal, machine"
+    )
+    objects: tuple[int, int] = _option(
+        (1, 4), "objects in a video, whether they sound or not; fewer if a scenario has not as many classes"
+    )
     object_size: tuple[float, float] = _option(
         (0.2, 0.5), "diameter of an object as a fraction of the frame's height; larger ones are easier"
     )
@@ -41,8 +46,8 @@ class SynthOptions:
     pair_probability: float = _option(
         0.35, "a video has two objects of one class, of which at most one sounds at a time"
     )
-    inactive_probability: float = _option(0.1, "a class in view is silent throughout and shows no cue")
-    activity: float = _option(0.7, "share of the time in which an active class is heard or shows the cue")
+    inactive_probability: float = _option(0.05, "a class in view is silent throughout and shows no cue")
+    activity: float = _option(0.75, "share of the time in which an active class is heard or shows the cue")
     interval_seconds: tuple[float, float] = _option((2.0, 10.0), "how long it is so at a time")
     decoy_probability: float = _option(
         0.5,
@@ -54,7 +59,7 @@ class SynthOptions:
         "it hears what can tell",
     )
     offscreen_probability: float = _option(
-        0.15,
+        0.1,
         "in an interval, a class in view is heard from beyond the frame and shows no cue; and in a video, a "
         "class not in view is heard; the higher, the less hearing alone can tell",
     )
@@ -106,9 +111,27 @@ class SynthOptions:
 
 
 PRESETS = {
-    # As large and as hard as AVISeg.
-    "bench": SynthOptions(),
-    # Learnable from scratch in minutes on a CPU.
+    # The sizes of SynthAVIS-Bench. As large and as hard as AVISeg:
+    "full": SynthOptions(),
+    # Trains from scratch on a CPU in an hour:
+    "small": SynthOptions(train=1500, val=150, test=0, seconds=(10, 30), width=256, height=144),
+    # And in minutes:
+    "tiny": SynthOptions(
+        train=2000,
+        val=150,
+        test=0,
+        seconds=(10, 10),
+        width=160,
+        height=96,
+        object_size=(0.4, 0.55),
+        speed=0.04,
+        interval_seconds=(3, 6),
+        decoy_interval_probability=0.05,
+        leave_probability=0.1,
+        overlap_probability=0.1,
+        decoy_probability=0.4,
+    ),
+    # Six classes and less of everything that makes it hard.
     "quickstart": SynthOptions(
         train=400,
         val=100,
@@ -117,13 +140,13 @@ PRESETS = {
         width=160,
         height=96,
         categories=("person", "piano", "cat", "car", "tuba", "airplane"),
+        scenario_probability=0.0,
         objects=(2, 3),
         object_size=(0.35, 0.5),
         speed=0.04,
-        activity=0.75,
+        inactive_probability=0.1,
         interval_seconds=(3, 6),
         decoy_interval_probability=0.0,
-        offscreen_probability=0.1,
         leave_probability=0.1,
         overlap_probability=0.0,
         sound_noise=0.05,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from avis.data.categories import scenario_of
 from avis.data.synthetic.appearance import Variation
 from avis.data.synthetic.options import SynthOptions
 
@@ -59,6 +60,11 @@ class Scene:
     objects: tuple[SceneObject, ...]
     sounds: tuple[Sound, ...]
 
+    @property
+    def scenario(self) -> str:
+        """What kind of objects are in view."""
+        return scenario_of(*(thing.category for thing in self.objects))
+
 
 def plan_scene(options: SynthOptions, rng: Generator) -> Scene:
     """Draw a video."""
@@ -81,10 +87,12 @@ def plan_scene(options: SynthOptions, rng: Generator) -> Scene:
 def _draw_categories(options: SynthOptions, rng: Generator) -> tuple[list[str], str | None]:
     """The class of each object in view, and one that is not in view but heard, or None."""
     shuffled = [options.categories[index] for index in rng.permutation(len(options.categories))]
+    if options.scenario_probability and rng.random() < options.scenario_probability:
+        shuffled = [name for name in shuffled if scenario_of(name) == scenario_of(shuffled[0])]
     count = int(rng.integers(options.objects[0], options.objects[1], endpoint=True))
     in_view = shuffled[:count]
     if count > 1 and rng.random() < options.pair_probability:
-        in_view[1] = in_view[0]
+        in_view[1:2] = in_view[:1]
     is_heard_from_afar = rng.random() < options.offscreen_probability and count < len(shuffled)
     return in_view, shuffled[count] if is_heard_from_afar else None
 

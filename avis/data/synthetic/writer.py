@@ -31,7 +31,7 @@ from avis.files import replacing
 logger = logging.getLogger(__name__)
 
 # To be raised whenever the same options and seed give other bytes.
-GENERATOR_VERSION = "1.0"
+GENERATOR_VERSION = "1.1"
 
 RECIPE_FILE = "synthavis.json"
 JPEG_QUALITY = 92
@@ -158,6 +158,7 @@ def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tup
         "width": options.width,
         "height": options.height,
         "length": scene.num_frames,
+        "scenario": scene.scenario,
         "file_names": [f"{name}/{frame:05d}.jpg" for frame in range(scene.num_frames)],
     }
     return video, _annotate(scene, visible, options)

@@ -102,3 +102,8 @@ def test_an_annotated_frame_is_heard(tiny_root: Path) -> None:
         for entry in annotations_of(content, video):
             sounding = [mask is not None for mask in entry["segmentations"]]
             assert (loudness[sounding] > 0.02).all()
+
+
+def test_videos_name_their_scenario(tiny_root: Path) -> None:
+    videos = [video for split in ("train", "val") for video in read(tiny_root, split)["videos"]]
+    assert {video["scenario"] for video in videos} <= {"music", "speaking", "animal", "machine", "panorama"}

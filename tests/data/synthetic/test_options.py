@@ -41,5 +41,5 @@ def test_a_data_set_of_no_videos_is_refused() -> None:
 
 
 def test_presets() -> None:
-    assert PRESETS["bench"].categories == AVISEG_CATEGORIES
+    assert PRESETS["full"].categories == AVISEG_CATEGORIES
     assert len(replace(PRESETS["quickstart"]).categories) == 6

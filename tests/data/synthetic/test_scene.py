@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avis.data.categories import scenario_of
 from avis.data.synthetic import PRESETS, SynthOptions
 from avis.data.synthetic.scene import Scene, plan_scene
 
@@ -85,7 +86,7 @@ def test_a_class_may_be_heard_that_is_not_in_view() -> None:
 
 
 def test_objects_leave_and_come_back() -> None:
-    options = replace(PRESETS["bench"], seconds=(30.0, 30.0), leave_probability=1.0)
+    options = replace(PRESETS["full"], seconds=(30.0, 30.0), leave_probability=1.0)
     returns = 0
     for scene in scenes(options, 20):
         for thing in scene.objects:
@@ -93,3 +94,25 @@ def test_objects_leave_and_come_back() -> None:
             outside = (x < -thing.diameter / 2) | (x > options.width + thing.diameter / 2)
             returns += outside[1:-1].any() and not outside[0] and not outside[-1]
     assert returns >= 10
+
+
+def test_scenarios_of_categories() -> None:
+    assert scenario_of("person") == "speaking"
+    assert scenario_of("dog", "lion") == "animal"
+    assert scenario_of("car", "airplane", "lawn_mover") == "machine"
+    assert scenario_of("violin", "erhu", "tuba") == "music"
+    assert scenario_of("violin", "person") == scenario_of("dog", "car") == "panorama"
+
+
+def test_a_video_of_one_scenario_has_and_hears_nothing_else() -> None:
+    options = replace(PRESETS["full"], scenario_probability=1.0)
+    drawn = scenes(options, 100)
+    assert {scene.scenario for scene in drawn} == {"music", "speaking", "animal", "machine"}
+    for scene in drawn:
+        assert {scenario_of(sound.category) for sound in scene.sounds} <= {scene.scenario}
+
+
+def test_pairs_occur_also_where_a_scenario_has_one_class_only() -> None:
+    options = replace(PRESETS["full"], categories=("person", "cat", "dog", "lion"), pair_probability=1.0)
+    speaking = [scene for scene in scenes(options, 200) if scene.scenario == "speaking"]
+    assert speaking and max(len(scene.objects) for scene in speaking) == 2

@@ -1,0 +1,222 @@
+"""Ablations: one model trained with parts left out, or tested otherwise, over several seeds.
+
+A plan is a YAML file; its paths are relative to it:
+
+    CONFIG: ../synthavis_tiny.yaml           # of the full model
+    SYNTHAVIS: tiny                          # optional: the preset of the data, made where it is missing
+    SEEDS: [1, 2, 3]
+    VARIANTS:
+      full model: []
+      no audio query: [MODEL.MASK_FORMER.AUDIO_QUERY, False]
+      silence at test:
+        WEIGHTS_OF: full model               # nothing is trained
+        OPTS: [INPUT.AUDIO.AT_TEST, silent]
+
+Every run has a folder, OUTPUT/<variant>/seed_<seed>, as tools/train_net.py fills it.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from avis.config import CfgNode
+from avis.engine import load_cfg
+from avis.evaluation.json_file import read_json
+
+_KEYS = {"CONFIG", "SYNTHAVIS", "SEEDS", "VARIANTS"}
+_VARIANT_KEYS = {"WEIGHTS_OF", "OPTS"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train, or to test what another variant has trained.
+
+    Attributes:
+        name: as tables call it.
+        opts: KEY, VALUE, … that change the config.
+        weights_of: the variant whose weights are tested; "": it trains its own.
+    """
+
+    name: str
+    opts: tuple[str, ...] = ()
+    weights_of: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The name without what is unusual in names of folders."""
+        return "".join(letter if letter.isalnum() else "_" for letter in self.name)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained and tested.
+
+    Attributes:
+        config_file: of the full model.
+        synthavis: the preset of the data; "": they are there.
+        seeds: each variant is run with each of them.
+        variants: in the order of the table.
+    """
+
+    config_file: Path
+    synthavis: str
+    seeds: tuple[int, ...]
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant with one seed.
+
+    Attributes:
+        variant: what is run.
+        seed: of the generators.
+        config_file: of the full model.
+        opts: KEY, VALUE, … for all that the run does.
+        folder: what the run writes.
+    """
+
+    variant: Variant
+    seed: int
+    config_file: Path
+    opts: tuple[str, ...]
+    folder: Path
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run trains, rather than only test."""
+        return not self.variant.weights_of
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of tools/train_net.py; after an interruption they go on where it was."""
+        mode = ["--resume"] if self.trains else ["--eval-only", "--resume"]
+        return [*mode, "--config-file", str(self.config_file), *self.opts]
+
+    @cached_property
+    def cfg(self) -> CfgNode:
+        """The config of the run."""
+        return load_cfg(str(self.config_file), self.opts)
+
+    def check(self) -> None:
+        """Make sure that what is in the folder is of this run.
+
+        Raises:
+            ValueError: it was made with other settings, of which one is named.
+        """
+        path = self.folder / "config.yaml"
+        if not path.exists() or path.read_text() == self.cfg.dump():
+            return
+        found, wanted = _flat(yaml.safe_load(path.read_text())), _flat(yaml.safe_load(self.cfg.dump()))
+        key = next(key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key))
+        raise ValueError(
+            f"{self.folder} holds a run with {key} {found.get(key)}, not {wanted.get(key)}: choose another "
+            "--output, or delete it"
+        )
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations are done, as far as is written down."""
+        path = self.folder / "training_metrics.json"
+        lines = path.read_text().splitlines() if path.exists() else []
+        done = (json.loads(line).get("iteration", -1) for line in lines[-3:] if line.endswith("}"))
+        return 1 + max(done, default=-1)
+
+    @property
+    def metrics(self) -> dict[str, float] | None:
+        """The metrics on the test set, None until the run has ended."""
+        files = list(self.folder.glob("inference/*/metrics.json"))
+        return read_json(files[0]) if files else None
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read the YAML file of a plan.
+
+    Raises:
+        FileNotFoundError: there is no such file, or none of the config it names.
+        ValueError: it is malformed; the message names the file and the key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no plan {path}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
+        raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS")
+    config_file = path.parent / str(content["CONFIG"])
+    if not config_file.is_file():
+        raise FileNotFoundError(f"{path}: there is no CONFIG {config_file}")
+    return Plan(
+        config_file,
+        content.get("SYNTHAVIS", ""),
+        _read_seeds(content["SEEDS"], path),
+        _read_variants(content["VARIANTS"], path),
+    )
+
+
+def plan_runs(plan: Plan, output: Path, opts: Sequence[str] = ()) -> list[Run]:
+    """All runs of a plan, variant by variant, below a folder; `opts` change the config of all of them."""
+    runs = {}
+    for variant in plan.variants:
+        for seed in plan.seeds:
+            folder = output / variant.folder / f"seed_{seed}"
+            of_run = [*variant.opts, *opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+            if variant.weights_of:
+                weights = runs[variant.weights_of, seed].folder / "model_final.pth"
+                of_run += ["MODEL.WEIGHTS", str(weights)]
+            runs[variant.name, seed] = Run(variant, seed, plan.config_file, tuple(of_run), folder)
+    return list(runs.values())
+
+
+def collect(runs: Iterable[Run]) -> dict[str, list[dict[str, float]]]:
+    """The metrics of the runs that have ended, by the names of the variants."""
+    results: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        ended = results.setdefault(run.variant.name, [])
+        if run.metrics is not None:
+            ended.append(run.metrics)
+    return results
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation of the sample (0 for a single value)."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _read_seeds(seeds: object, path: Path) -> tuple[int, ...]:
+    is_list = isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not is_list or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{path}: SEEDS is a list of different numbers, not {seeds!r:.80}")
+    return tuple(seeds)
+
+
+def _read_variants(variants: object, path: Path) -> tuple[Variant, ...]:
+    if not isinstance(variants, dict) or not variants:
+        raise ValueError(f"{path}: VARIANTS has a name and a list KEY, VALUE, … for each variant")
+    read: dict[str, Variant] = {}
+    for name, content in variants.items():
+        given = {"OPTS": content} if isinstance(content, list) else content
+        if not isinstance(given, dict) or not given.keys() <= _VARIANT_KEYS:
+            raise ValueError(f"{path}: variant {name!r} is a list KEY, VALUE, … or has WEIGHTS_OF and OPTS")
+        variant = Variant(str(name), tuple(map(str, given.get("OPTS", []))), given.get("WEIGHTS_OF", ""))
+        if variant.weights_of and variant.weights_of not in read:
+            raise ValueError(f"{path}: variant {name!r}: there is no {variant.weights_of!r} before it")
+        if variant.folder in {other.folder for other in read.values()}:
+            raise ValueError(f"{path}: variant {name!r} has the folder of another, {variant.folder}")
+        read[variant.name] = variant
+    return tuple(read.values())
+
+
+def _flat(content: dict, prefix: str = "") -> dict[str, object]:
+    """A nested dict with dotted keys."""
+    flat = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

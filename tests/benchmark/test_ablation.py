@@ -1,0 +1,146 @@
+"""Ablations: plans, and real runs of a tiny one that is interrupted, goes on and is changed."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+
+from avis.benchmark.ablation import Plan, Variant, collect, mean_and_deviation, plan_runs, read_plan
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "INPUT.MIN_SIZE_TRAIN": "(48,)",
+    "INPUT.MIN_SIZE_TEST": "48",
+    "INPUT.SAMPLING_FRAME_NUM": "2",
+    "MODEL.DEVICE": "cpu",
+    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS": "64",
+    "SOLVER.IMS_PER_BATCH": "2",
+    "SOLVER.MAX_ITER": "2",
+}
+VARIANTS = {
+    "full model": [],
+    "silence at test": {"WEIGHTS_OF": "full model", "OPTS": ["INPUT.AUDIO.AT_TEST", "silent"]},
+    "no fusion": ["MODEL.FUSION.NAME", ""],
+}
+
+
+def write_plan(folder: Path, **content: object) -> Path:
+    plan = {"CONFIG": str(ROOT / "configs/quickstart.yaml"), "SEEDS": [3], "VARIANTS": VARIANTS} | content
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return path
+
+
+def ablate(plan: Path, output: Path, data: Path, **overrides: str) -> subprocess.CompletedProcess:
+    """Run tools/ablate.py; in the overrides' names, "__" stands for a dot."""
+    keys = SMALL | {f"DATASETS.{key}": f"('{data}/{split}.json',)" for key, split in
+                    (("TRAIN", "train"), ("TEST", "val"))}  # fmt: skip
+    keys |= {name.replace("__", "."): value for name, value in overrides.items()}
+    pairs = [item for pair in keys.items() for item in pair]
+    command = [sys.executable, ROOT / "tools/ablate.py", "--plan", plan, "--output", output, "--jobs", "2"]
+    return subprocess.run(
+        [*command, *pairs],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+    )
+
+
+def read_table(output: Path) -> list[list[str]]:
+    return list(csv.reader((output / "ablation.csv").read_text().splitlines()))
+
+
+@pytest.mark.slow
+def test_runs_are_kept_completed_and_told_from_others(synthavis_root: Path, tmp_path: Path):
+    plan, output = write_plan(tmp_path), tmp_path / "out put"
+    first = ablate(plan, output, synthavis_root)
+    assert first.returncode == 0, first.stderr
+    rows = read_table(output)
+    assert [row[:2] for row in rows] == [["variant", "seed"], *([name, "3"] for name in VARIANTS)]
+    assert all(0 <= float(value) <= 100 for row in rows[1:] for value in row[2:])
+    assert (output / "ablation.md").read_text() in first.stdout
+    assert cv2.imread(str(output / "ablation.png")).std() > 10
+    log = (output / "silence_at_test/seed_3/output.txt").read_text()
+    assert "Starting training" not in log
+
+    trained = output / "full_model/seed_3/model_final.pth"
+    written = trained.stat().st_mtime_ns
+    for file in (output / "silence_at_test").rglob("metrics.json"):
+        file.unlink()  # as if it had been cut off
+    more = VARIANTS | {"fusion on res5 only": ["MODEL.FUSION.IN_FEATURES", "['res5']"]}
+    second = ablate(write_plan(tmp_path, VARIANTS=more), output, synthavis_root)
+    assert second.returncode == 0, second.stderr
+    assert read_table(output)[:4] == rows
+    assert read_table(output)[4][:2] == ["fusion on res5 only", "3"]
+    assert trained.stat().st_mtime_ns == written
+
+    changed = ablate(plan, output, synthavis_root, SOLVER__BASE_LR="0.5")
+    assert changed.returncode == 2
+    problem = "holds a run with SOLVER.BASE_LR 0.001, not 0.5: choose another --output, or delete it"
+    assert changed.stderr.endswith(f"full_model/seed_3 {problem}\n")
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_does_not_keep_the_others_from_running(synthavis_root: Path, tmp_path: Path):
+    variants = {"good": [], "bad": ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5"]}
+    output = tmp_path / "output"
+    ended = ablate(write_plan(tmp_path, VARIANTS=variants), output, synthavis_root)
+    assert ended.returncode == 1
+    assert "failed: bad, seed 3: error: " in ended.stderr and "set it to 6" in ended.stderr
+    assert [row[0] for row in read_table(output)[1:]] == ["good"]
+
+
+def test_runs_of_a_plan():
+    full = Variant("full model", ("A", "1"))
+    plan = Plan(Path("model.yaml"), "", (1, 2), (full, Variant("test: it", ("B", "2"), "full model")))
+    runs = plan_runs(plan, Path("out"), ["C", "3"])
+    assert [(run.variant.name, run.seed) for run in runs] == [
+        ("full model", 1), ("full model", 2), ("test: it", 1), ("test: it", 2)
+    ]  # fmt: skip
+    assert " ".join(runs[0].arguments) == (
+        "--resume --config-file model.yaml A 1 C 3 SEED 1 OUTPUT_DIR out/full_model/seed_1"
+    )
+    assert " ".join(runs[-1].arguments) == (
+        "--eval-only --resume --config-file model.yaml B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
+        "MODEL.WEIGHTS out/full_model/seed_2/model_final.pth"
+    )
+    assert collect(runs) == {"full model": [], "test: it": []}
+    assert runs[0].iteration == 0 and runs[0].metrics is None
+
+
+def test_mean_and_deviation():
+    assert mean_and_deviation([3.0]) == (3, 0)
+    assert mean_and_deviation([1.0, 2.0, 6.0]) == pytest.approx((3, 7**0.5))
+
+
+@pytest.mark.parametrize(
+    "plan", sorted((ROOT / "configs/ablations").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_plans_that_come_with_the_project_fit_their_configs(plan: Path):
+    runs = plan_runs(read_plan(plan), Path("out"))
+    dumps = {run.cfg.dump() for run in runs}
+    assert len(dumps) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"CONFIG": "nowhere.yaml"}, "there is no CONFIG .*nowhere.yaml"),
+        ({"SEEDS": []}, "SEEDS is a list"),
+        ({"SEEDS": [1, 1]}, "different numbers"),
+        ({"SPEED": 1}, "a plan has the keys"),
+        ({"VARIANTS": ["a"]}, "VARIANTS has a name and a list"),
+        ({"VARIANTS": {"a": "b"}}, "variant 'a' is a list"),
+        ({"VARIANTS": {"a": {"WEIGHTS_OF": "b"}}}, "variant 'a': there is no 'b' before it"),
+        ({"VARIANTS": {"a b": [], "a_b": []}}, "variant 'a_b' has the folder of another"),
+    ],
+)
+def test_mistakes_in_a_plan_are_named(tmp_path: Path, change: dict, problem: str):
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"plan\.yaml: .*{problem}"):
+        read_plan(write_plan(tmp_path, **change))
