@@ -90,9 +90,14 @@ class ResidualMaskHead(MaskHead):
         weight, bias = self.linear.weight, self.linear.bias
         if selected is not None:
             weight, bias = weight[selected], bias[selected]
+        first, second = self.mlp.layers
         pixels = mask_features.movedim(2, -1)
         responses = torch.einsum("bthwc,bnc->bthwn", pixels, queries)
-        return F.linear(pixels + self.mlp(responses), weight, bias).movedim(-1, 1)
+        hidden = F.relu(first(responses))
+        # With L the linear layer, L(Ẑ + W·hidden + b) = L(Ẑ + b) + (L·W)·hidden: spares C channels a pixel.
+        shift = F.linear(second.bias, weight, bias)
+        logits = F.linear(pixels, weight, shift) + F.linear(hidden, weight @ second.weight)
+        return logits.movedim(-1, 1)
 
 
 @MASK_HEAD_REGISTRY.register()
