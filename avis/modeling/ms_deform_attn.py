@@ -38,20 +38,21 @@ def ms_deform_attn(
     batch, num_tokens, heads, head_dim = value.shape
     if sum(height * width for height, width in sizes) != num_tokens:
         raise ValueError(f"value has {num_tokens} tokens, but the levels are {sizes}")
-    num_queries, num_points = sampling_locations.shape[1], sampling_locations.shape[4]
-
-    # grid_sample takes one (D, h, w) map per image and head, and locations from -1 to 1.
-    grids = (2 * sampling_locations - 1).transpose(1, 2).flatten(0, 1)
-    levels = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in sizes], dim=2)
-    samples = [
-        F.grid_sample(level.unflatten(2, size), grids[:, :, index], padding_mode="zeros", align_corners=False)
-        for index, (level, size) in enumerate(zip(levels, sizes, strict=True))
-    ]
-    weights = attention_weights.transpose(1, 2).reshape(
-        batch * heads, 1, num_queries, len(sizes) * num_points
+    # grid_sample takes one (D, h, w) map per image and head, and locations from -1 to 1. The queries go last:
+    # sums over points are then sums of whole rows.
+    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in sizes], dim=2)
+    grids = (2 * sampling_locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
+    weights = attention_weights.permute(3, 0, 2, 4, 1).flatten(1, 2).unsqueeze(2).contiguous()
+    output = sum(
+        (_sample(level.unflatten(2, size), grid) * weight).sum(dim=2)
+        for level, size, grid, weight in zip(maps, sizes, grids, weights, strict=True)
     )
-    output = (torch.cat(samples, dim=-1) * weights).sum(-1)
-    return output.view(batch, heads * head_dim, num_queries).transpose(1, 2).contiguous()
+    return output.view(batch, heads * head_dim, -1).transpose(1, 2).contiguous()
+
+
+def _sample(level: Tensor, grid: Tensor) -> Tensor:
+    """(B·M, D, h, w) at (B·M, P, Q, 2) locations: (B·M, D, P, Q)."""
+    return F.grid_sample(level, grid, padding_mode="zeros", align_corners=False)
 
 
 class MSDeformAttn(nn.Module):
