@@ -20,6 +20,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import yaml
@@ -162,16 +163,15 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def plan_runs(plan: Plan, output: Path, opts: Sequence[str] = ()) -> list[Run]:
-    """All runs of a plan, variant by variant, below a folder; `opts` change the config of all of them."""
+    """All runs of a plan, seed by seed, below a folder; `opts` change the config of all of them."""
     runs = {}
-    for variant in plan.variants:
-        for seed in plan.seeds:
-            folder = output / variant.folder / f"seed_{seed}"
-            of_run = [*variant.opts, *opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
-            if variant.weights_of:
-                weights = runs[variant.weights_of, seed].folder / "model_final.pth"
-                of_run += ["MODEL.WEIGHTS", str(weights)]
-            runs[variant.name, seed] = Run(variant, seed, plan.config_file, tuple(of_run), folder)
+    for seed, variant in product(plan.seeds, plan.variants):
+        folder = output / variant.folder / f"seed_{seed}"
+        of_run = [*variant.opts, *opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        if variant.weights_of:
+            weights = runs[variant.weights_of, seed].folder / "model_final.pth"
+            of_run += ["MODEL.WEIGHTS", str(weights)]
+        runs[variant.name, seed] = Run(variant, seed, plan.config_file, tuple(of_run), folder)
     return list(runs.values())
 
 

@@ -101,7 +101,7 @@ def test_runs_of_a_plan():
     plan = Plan(Path("model.yaml"), "", (1, 2), (full, Variant("test: it", ("B", "2"), "full model")))
     runs = plan_runs(plan, Path("out"), ["C", "3"])
     assert [(run.variant.name, run.seed) for run in runs] == [
-        ("full model", 1), ("full model", 2), ("test: it", 1), ("test: it", 2)
+        ("full model", 1), ("test: it", 1), ("full model", 2), ("test: it", 2)
     ]  # fmt: skip
     assert " ".join(runs[0].arguments) == (
         "--resume --config-file model.yaml A 1 C 3 SEED 1 OUTPUT_DIR out/full_model/seed_1"
