@@ -37,7 +37,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--predictions", required=True, metavar="RESULTS.json")
     parser.add_argument("--dataset", metavar="NAME|GT.json", help="default: the config's first test set")
     parser.add_argument("--output", required=True, metavar="DIR")
-    parser.add_argument("--num-videos", type=int, default=4, help="spread over the set, default: %(default)s")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--num-videos", type=int, default=4, help="spread over the set, default: %(default)s")
+    shown.add_argument(
+        "--videos", nargs="+", metavar="NAME", help="rather these, by the names of their folders"
+    )
     parser.add_argument("--score-threshold", type=float, default=0.5, help="default: %(default)s")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args()
@@ -53,7 +57,8 @@ def main() -> None:
     dataset = args.dataset or next(iter(cfg.DATASETS.TEST), None)
     if dataset is None:
         raise ValueError("give --dataset, or a config with DATASETS.TEST")
-    records = spread(get_dataset_records([dataset]), args.num_videos)
+    records = get_dataset_records([dataset])
+    records = select(records, args.videos) if args.videos else spread(records, args.num_videos)
     truth = load_ground_truth(get_metadata(dataset).json_file)
     predicted = load_predictions(args.predictions, truth)
     output = Path(args.output)
@@ -84,6 +89,19 @@ def spread(records: list[dict], number: int) -> list[dict]:
     """Up to `number` records, evenly spread over all."""
     positions = np.linspace(0, len(records) - 1, min(number, len(records)))
     return [records[position] for position in positions.round().astype(int)]
+
+
+def select(records: list[dict], names: list[str]) -> list[dict]:
+    """The records of the named videos.
+
+    Raises:
+        ValueError: there is no such video.
+    """
+    by_name = {video_name(record): record for record in records}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise ValueError(f"there is no video {missing[0]!r}; there are {', '.join(list(by_name)[:3])}, …")
+    return [by_name[name] for name in names]
 
 
 def video_name(record: dict) -> str:

@@ -91,17 +91,28 @@ def test_videos_of_different_widths_stand_one_under_the_other():
     assert together.shape == (sum(map(len, alone)), max(p.shape[1] for p in alone), 3)
 
 
-def test_the_tool_draws_a_data_set(json_file, tmp_path):
-    results = tmp_path / "results.json"
+def run_tool(json_file, output, *flags):
+    results = json_file.parent / "results.json"
     results.write_text(json.dumps(results_of(json_file)))
+    command = [sys.executable, TOOL, "--predictions", results, "--dataset", json_file, "--output", output]
+    return subprocess.run([*map(str, command), *flags], capture_output=True, text=True)
+
+
+def test_the_tool_draws_a_data_set(json_file, tmp_path):
     output = tmp_path / "pictures"
-    command = [
-        sys.executable, TOOL, "--predictions", results, "--dataset", json_file, "--output", output,
-        "--num-videos", "2",
-    ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    done = run_tool(json_file, output, "--num-videos", "2")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in output.iterdir()) == ["clip1.mp4", "clip3.mp4", "comparison.png"]
     assert len(list(decode_video(output / "clip3.mp4", fps=1))) == LENGTH
     assert has_audio_stream(output / "clip3.mp4")
     assert cv2.imread(str(output / "comparison.png")).shape[0] > 1000
+
+
+def test_the_tool_draws_the_videos_that_are_named(json_file, tmp_path):
+    done = run_tool(json_file, tmp_path / "pictures", "--videos", "clip2")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["clip2.mp4", "comparison.png"]
+    missing = run_tool(json_file, tmp_path / "none", "--videos", "clip2", "clip9")
+    assert missing.returncode == 2
+    assert "there is no video 'clip9'; there are clip1, clip2, clip3, …" in missing.stderr
+    assert not (tmp_path / "none").exists()
