@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure speed and memory: of a model, of TPAVI's linear form against its definition, or of evaluation."""
+"""Measure speed and memory: of a model, of its parts against their definitions, or of evaluation."""
 
 import argparse
 import resource
@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,17 +15,17 @@ from tabulate import tabulate
 from torch import Tensor
 
 from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
+from avis.benchmark.parts import make_parts
 from avis.benchmark.random_tracks import Scale
 from avis.config import CfgNode
 from avis.data.synthetic import SynthOptions, make_synthavis
 from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, use_available_device
-from avis.modeling import TPAVI
 
 EPILOG = """\
 examples:
   python tools/benchmark.py model --config-file configs/avis_R50.yaml SOLVER.IMS_PER_BATCH 2
   python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
-  python tools/benchmark.py fusion --frames 2 5
+  python tools/benchmark.py parts --frames 2 5
   python tools/benchmark.py evaluation --predictions 10 100
 
 Weights are random; the model's data are a small SynthAVIS made for the occasion, loaded by one process.
@@ -45,11 +46,11 @@ def parse_args() -> argparse.Namespace:
     model.add_argument("--video-frames", type=int, default=8, help="for inference, default: %(default)s")
     model.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     model.set_defaults(run=benchmark_model)
-    fusion = commands.add_parser("fusion", help="TPAVI: linear form and quadratic definition")
-    fusion.add_argument("--frames", type=int, nargs="+", default=[2, 5], help="default: %(default)s")
-    fusion.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"))
-    fusion.add_argument("--channels", type=int, default=256, help="default: %(default)s")
-    fusion.set_defaults(run=benchmark_fusion)
+    parts = commands.add_parser("parts", help="what is computed otherwise than it is defined: both forms")
+    parts.add_argument("--frames", type=int, nargs="+", default=[2, 5], help="default: %(default)s")
+    parts.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"), help="at stride 8")
+    parts.add_argument("--channels", type=int, default=256, help="default: %(default)s")
+    parts.set_defaults(run=benchmark_parts)
     evaluation = commands.add_parser("evaluation", help="scoring of a results file, against TrackEval")
     default = Scale()
     evaluation.add_argument("--videos", type=int, default=default.videos, help="default: %(default)s")
@@ -60,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     )
     evaluation.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     evaluation.set_defaults(run=benchmark_evaluation)
-    for command, repeats in ((model, 3), (fusion, 3), (evaluation, 1)):
+    for command, repeats in ((model, 3), (parts, 3), (evaluation, 1)):
         command.add_argument("--repeats", type=int, default=repeats, help="default: %(default)s")
     return parser.parse_args()
 
@@ -104,34 +105,22 @@ def make_data(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:
     )
 
 
-def benchmark_fusion(args: argparse.Namespace) -> None:
+def benchmark_parts(args: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
     for frames in args.frames:
-        fusion = TPAVI(args.channels).to(device).eval()
-        torch.nn.init.normal_(fusion.W_z[1].weight)  # it starts at 0, and so would hide the attention
-        visual = torch.randn(1, args.channels, frames, *args.size, device=device)
-        audio = torch.randn(1, frames, 128, device=device)
-        with torch.inference_mode():
-            difference = (fusion(visual, audio) - quadratic_tpavi(fusion, visual, audio)).abs().max().item()
-            linear = median_time(lambda: fusion(visual, audio), args.repeats)  # noqa: B023  called at once
-            plain = median_time(lambda: quadratic_tpavi(fusion, visual, audio), args.repeats)  # noqa: B023
-        rows.append((frames, linear, plain, plain / linear, difference))
-    headers = (f"frames on {device}", "linear, s", "quadratic, s", "ratio", "largest difference")
-    print(tabulate(rows, headers=headers, floatfmt=("d", ".3f", ".3f", ".1f", ".1e")))
+        for part in make_parts(frames, tuple(args.size), args.channels, device):
+            ours, plain = (
+                median_time(partial(run_and_differentiate, function, part.inputs), args.repeats)
+                for function in (part.ours, part.plain)
+            )
+            rows.append((part.name, frames, ours, plain, plain / ours, part.difference()))
+    headers = (f"forward and backward on {device}", "frames", "ours, s", "plain, s", "ratio", "difference")
+    print(tabulate(rows, headers=headers, floatfmt=("", "d", ".3f", ".3f", ".1f", ".1e")))
 
 
-def quadratic_tpavi(fusion: TPAVI, visual: Tensor, audio: Tensor) -> Tensor:
-    """TPAVI by its definition: a matrix of every pixel's attention to every pixel of every frame."""
-    repeated = fusion.align_channel(audio).transpose(1, 2)[..., None, None].expand_as(visual)
-    theta, phi, g = (
-        layer(x).flatten(2).transpose(1, 2)
-        for layer, x in ((fusion.theta, visual), (fusion.phi, repeated), (fusion.g, visual))
-    )
-    attention = theta @ phi.transpose(1, 2) / theta.shape[1]
-    attended = (attention @ g).transpose(1, 2).unflatten(2, visual.shape[2:])
-    fused = fusion.W_z(attended) + visual
-    return fusion.norm_layer(fused.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+def run_and_differentiate(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+    function(*inputs).sum().backward()
 
 
 def benchmark_evaluation(args: argparse.Namespace) -> None:

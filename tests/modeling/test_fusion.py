@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avis.benchmark.parts import quadratic_tpavi
 from avis.modeling import TPAVI
 from tests.modeling.recorded import REFERENCE
-from tools.benchmark import quadratic_tpavi
 
 
 @settings(max_examples=15, deadline=None)
