@@ -128,8 +128,8 @@ PRESETS = {
         interval_seconds=(3, 6),
         decoy_interval_probability=0.05,
         leave_probability=0.1,
-        overlap_probability=0.1,
-        decoy_probability=0.4,
+        overlap_probability=0.05,
+        decoy_probability=0.25,
     ),
     # Six classes and less of everything that makes it hard.
     "quickstart": SynthOptions(
