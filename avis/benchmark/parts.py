@@ -61,9 +61,7 @@ def make_parts(frames: int, size: tuple[int, int], channels: int, device: str) -
     num_tokens = sum(h * w for h, w in sizes)
     sampled = (frames, num_tokens, NUM_HEADS, len(sizes), NUM_POINTS)
     locations = torch.rand(*sampled, 2, device=device, requires_grad=True)
-    attention = (
-        random(frames, num_tokens, NUM_HEADS, channels // NUM_HEADS), locations, random(*sampled)
-    )  # fmt: skip
+    value = random(frames, num_tokens, NUM_HEADS, channels // NUM_HEADS)
     return [
         Part(
             "TPAVI",
@@ -75,7 +73,7 @@ def make_parts(frames: int, size: tuple[int, int], channels: int, device: str) -
             "deformable attention",
             lambda value, *sampling: ms_deform_attn(value, sizes, *sampling),
             lambda value, *sampling: plain_ms_deform_attn(value, sizes, *sampling),
-            attention,
+            (value, locations, random(*sampled)),
         ),
         Part(
             "mask head of Eq. (1)",
