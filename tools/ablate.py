@@ -4,6 +4,7 @@
 import argparse
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ added to the plan. OUTPUT gets, after every run:
   ablation.csv    the metrics of every run
   ablation.png    AP of every variant and seed
 
-Exit code 1 if a run fails; the others are run nevertheless.
+Exit code 1 if a run fails; the others are run nevertheless. Where the program is ended, its runs are, too.
 """
 
 COLUMNS = ("AP", "AP50", "AP75", "AR1", "AR10")
@@ -71,30 +72,50 @@ def make_data(size: str) -> None:
     make_synthavis(bench_root(size), PRESETS[size])
 
 
-def execute(run: Run, threads: int) -> None:
-    """Run tools/train_net.py, its output into the run's folder.
+class Runner:
+    """Runs tools/train_net.py, perhaps several times at once, until it is stopped."""
 
-    Raises:
-        RuntimeError: it fails; the message has its last line and names the log.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    output = run.folder / "output.txt"
-    with output.open("wb") as file:
-        ended = subprocess.run(
-            [sys.executable, TRAIN_NET, *run.arguments],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-    if ended.returncode:
-        lines = output.read_text(errors="replace").strip().splitlines() or ["no output"]
-        raise RuntimeError(f"{run.variant.name}, seed {run.seed}: {lines[-1]} [{output}]")
+    def __init__(self, threads: int) -> None:
+        """Make a runner whose runs have so many threads each."""
+        self._threads = threads
+        self._processes: set[subprocess.Popen] = set()
+        self._is_stopped = False
+
+    def __call__(self, run: Run) -> None:
+        """Execute a run, its output into its folder.
+
+        Raises:
+            RuntimeError: it fails; the message has its last line and names the log.
+        """
+        if self._is_stopped:
+            return
+        run.folder.mkdir(parents=True, exist_ok=True)
+        output = run.folder / "output.txt"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, TRAIN_NET, *run.arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},
+            )
+            self._processes.add(process)
+            failed = process.wait()
+            self._processes.remove(process)
+        if failed:
+            lines = output.read_text(errors="replace").strip().splitlines() or ["no output"]
+            raise RuntimeError(f"{run.variant.name}, seed {run.seed}: {lines[-1]} [{output}]")
+
+    def stop(self) -> None:
+        """End what runs, and begin nothing more."""
+        self._is_stopped = True
+        for process in list(self._processes):
+            process.terminate()
 
 
 def run_all(runs: Sequence[Run], jobs: int, output: Path) -> list[str]:
     """Run what has not ended yet, what trains first; what has failed, a sentence each."""
     failures: list[str] = []
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    runner = Runner(threads=max(1, (os.cpu_count() or 1) // jobs))
     for phase in ([run for run in runs if run.trains], [run for run in runs if not run.trains]):
         todo = [run for run in phase if run.metrics is None]
         total = sum(run.cfg.SOLVER.MAX_ITER for run in todo if run.trains)
@@ -102,8 +123,12 @@ def run_all(runs: Sequence[Run], jobs: int, output: Path) -> list[str]:
             ThreadPoolExecutor(jobs) as pool,
             tqdm(desc="training" if total else "testing", total=total or len(todo), disable=not todo) as bar,
         ):
-            futures = [pool.submit(execute, run, threads) for run in todo]
-            watch(todo, futures, bar, lambda: write_output(output, runs))
+            futures = [pool.submit(runner, run) for run in todo]
+            try:
+                watch(todo, futures, bar, lambda: write_output(output, runs))
+            except BaseException:
+                runner.stop()
+                raise
         failures += [str(future.exception()) for future in futures if future.exception()]
     return failures
 
@@ -151,6 +176,7 @@ def write_output(folder: Path, runs: Sequence[Run]) -> None:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     plan = read_plan(args.plan)
     runs = plan_runs(plan, args.output, args.opts)
     for run in runs:

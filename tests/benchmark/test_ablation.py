@@ -2,8 +2,10 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -36,20 +38,30 @@ def write_plan(folder: Path, **content: object) -> Path:
     return path
 
 
-def ablate(plan: Path, output: Path, data: Path, **overrides: str) -> subprocess.CompletedProcess:
-    """Run tools/ablate.py; in the overrides' names, "__" stands for a dot."""
+def command(plan: Path, output: Path, data: Path, **overrides: str) -> list:
+    """Of tools/ablate.py; in the overrides' names, "__" stands for a dot."""
     keys = SMALL | {f"DATASETS.{key}": f"('{data}/{split}.json',)" for key, split in
                     (("TRAIN", "train"), ("TEST", "val"))}  # fmt: skip
     keys |= {name.replace("__", "."): value for name, value in overrides.items()}
     pairs = [item for pair in keys.items() for item in pair]
-    command = [sys.executable, ROOT / "tools/ablate.py", "--plan", plan, "--output", output, "--jobs", "2"]
-    return subprocess.run(
-        [*command, *pairs],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
-    )
+    tool = ROOT / "tools/ablate.py"
+    return [sys.executable, tool, "--plan", plan, "--output", output, "--jobs", "2", *pairs]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+
+
+def ablate(plan: Path, output: Path, data: Path, **overrides: str) -> subprocess.CompletedProcess:
+    """Run it to its end."""
+    arguments = command(plan, output, data, **overrides)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment())
+
+
+def count_trainings(output: Path) -> int:
+    """How many processes train into a folder below `output`."""
+    listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return sum("train_net.py" in line and f"OUTPUT_DIR {output}/" in line for line in listed.splitlines())
 
 
 def read_table(output: Path) -> list[list[str]]:
@@ -94,6 +106,25 @@ def test_a_run_that_fails_does_not_keep_the_others_from_running(synthavis_root: 
     assert ended.returncode == 1
     assert "failed: bad, seed 3: error: " in ended.stderr and "set it to 6" in ended.stderr
     assert [row[0] for row in read_table(output)[1:]] == ["good"]
+
+
+@pytest.mark.slow
+def test_runs_end_with_the_program(synthavis_root: Path, tmp_path: Path):
+    """SIGTERM, as job schedulers send it: what runs is ended, and what waits does not begin."""
+    plan, output = write_plan(tmp_path, SEEDS=[1, 2, 3]), tmp_path / "output"
+    arguments = command(plan, output, synthavis_root, SOLVER__MAX_ITER="100000")
+    program = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, env=environment())
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(output.rglob("log.txt"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert count_trainings(output) == 2
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        program.terminate()
+    assert count_trainings(output) == 0
+    assert len(list(output.rglob("output.txt"))) == 2
 
 
 def test_runs_of_a_plan():
