@@ -113,6 +113,9 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     head.CONVS_DIM = 256
     head.MASK_DIM = 256
     head.NORM = "GN"
+    # True: per-pixel embeddings tell their place, by a sine embedding. Mask2Former's do not, but come from
+    # pretrained backbones, which know it; from scratch, a query else comes to stand for classes, not objects.
+    head.POSITION_IN_MASK_FEATURES = False
     # A name in SEM_SEG_HEADS_REGISTRY.
     head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
     # Deformable encoder: layers, levels, sampling points per head and level, heads, feed-forward width.

@@ -84,6 +84,26 @@ class ResidualMaskHead(MaskHead):
             )
         self.mlp = MLP(num_queries, mask_dim, mask_dim, 2)
         self.linear = nn.Linear(mask_dim, num_queries)
+        self._start_as_dot_product()
+
+    @torch.no_grad()
+    def _start_as_dot_product(self) -> None:
+        """Start with Linear(MLP(r)) = r / √C for the responses r = Ẑ·Q, of the first C/2 queries.
+
+        The paper leaves the start open. With random weights the static term, Linear(Ẑ), outweighs what the
+        queries say, and a query comes to stand for a class of pixels rather than for an object.
+        """
+        first, second = self.mlp.layers
+        number = min(first.in_features, first.out_features // 2)
+        # relu(r) - relu(-r) = r
+        nn.init.eye_(first.weight[:number])
+        first.weight[number : 2 * number] = -first.weight[:number]
+        nn.init.zeros_(first.bias[: 2 * number])
+        nn.init.zeros_(second.weight)
+        back = nn.init.orthogonal_(self.linear.weight)[:number].T * self.linear.in_features**-0.5
+        second.weight[:, :number], second.weight[:, number : 2 * number] = back, -back
+        nn.init.zeros_(second.bias)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """See `MaskHead.forward`."""

@@ -36,6 +36,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         num_points: int,
         dim_feedforward: int,
         norm: str,
+        position_in_mask_features: bool = False,
     ) -> None:
         """Make the decoder.
 
@@ -49,8 +50,10 @@ class MSDeformAttnPixelDecoder(nn.Module):
             num_points: sampling points per head and level.
             dim_feedforward: width of its feed-forward layers.
             norm: normalisation of the pyramid's convolutions, as Detectron2's `get_norm` takes it.
+            position_in_mask_features: add a sine embedding of the place to the per-pixel embeddings.
         """
         super().__init__()
+        self.position_in_mask_features = position_in_mask_features
         by_stride = sorted(input_shape.items(), key=lambda item: item[1].stride)
         # From coarse to fine, the order of the levels in every tensor of tokens.
         self.transformer_in_features = [n for n, _ in by_stride if n in transformer_in_features][::-1]
@@ -88,6 +91,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
             "num_points": head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
             "dim_feedforward": head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD,
             "norm": head.NORM,
+            "position_in_mask_features": head.POSITION_IN_MASK_FEATURES,
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -113,7 +117,13 @@ class MSDeformAttnPixelDecoder(nn.Module):
                     finest, size=lateral.shape[-2:], mode="bilinear", align_corners=False
                 )
                 finest = getattr(self, f"layer_{index}")(lateral + upsampled)
-            return self.mask_features(finest), levels
+            return self._place(self.mask_features(finest)), levels
+
+    def _place(self, embeddings: Tensor) -> Tensor:
+        """(B, mask_dim, h, w) per-pixel embeddings, with the place if they shall tell it."""
+        if not self.position_in_mask_features:
+            return embeddings
+        return embeddings + sine_embedding_2d(*embeddings.shape[1:], embeddings.device)
 
 
 class DeformableEncoder(nn.Module):

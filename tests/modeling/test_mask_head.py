@@ -53,6 +53,18 @@ def test_residual_head_is_equation_1(inputs):
         torch.testing.assert_close(masks[b, :, t, y, x], expected)
 
 
+@pytest.mark.parametrize("num_queries", [1, 4, 7])
+def test_residual_head_starts_as_the_dot_product(num_queries):
+    """Beside its static term; with more queries than half the channels, the first of them."""
+    torch.manual_seed(0)
+    head = ResidualMaskHead(CHANNELS, CHANNELS, num_queries)
+    queries, features = torch.randn(2, num_queries, CHANNELS), torch.randn(2, 3, CHANNELS, 4, 6)
+    dynamic = head(queries, features) - head(torch.zeros_like(queries), features)
+    expected = torch.einsum("bnc,btchw->bnthw", queries, features) / CHANNELS**0.5
+    first = min(num_queries, CHANNELS // 2)
+    torch.testing.assert_close(dynamic[:, :first], expected[:, :first], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("head", _heads(), ids=["dot", "residual"])
 def test_masks_at_another_size_are_the_interpolated_masks(head, inputs):
     expected = resize_frames(head(*inputs), (2, 5))
