@@ -4,6 +4,7 @@ A plan is a YAML file; its paths are relative to it:
 
     CONFIG: ../synthavis_tiny.yaml           # of the full model
     SYNTHAVIS: tiny                          # optional: the preset of the data, made where it is missing
+    OPTS: [SOLVER.MAX_ITER, 1300]            # optional: KEY, VALUE, … for all variants, before their own
     SEEDS: [1, 2, 3]
     VARIANTS:
       full model: []
@@ -29,7 +30,7 @@ from avis.config import CfgNode
 from avis.engine import load_cfg
 from avis.evaluation.json_file import read_json
 
-_KEYS = {"CONFIG", "SYNTHAVIS", "SEEDS", "VARIANTS"}
+_KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
 _VARIANT_KEYS = {"WEIGHTS_OF", "OPTS"}
 
 
@@ -60,12 +61,14 @@ class Plan:
     Attributes:
         config_file: of the full model.
         synthavis: the preset of the data; "": they are there.
+        opts: KEY, VALUE, … that change the config for all variants.
         seeds: each variant is run with each of them.
         variants: in the order of the table.
     """
 
     config_file: Path
     synthavis: str
+    opts: tuple[str, ...]
     seeds: tuple[int, ...]
     variants: tuple[Variant, ...]
 
@@ -150,13 +153,14 @@ def read_plan(path: str | Path) -> Plan:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
-        raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS")
+        raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS, OPTS")
     config_file = path.parent / str(content["CONFIG"])
     if not config_file.is_file():
         raise FileNotFoundError(f"{path}: there is no CONFIG {config_file}")
     return Plan(
         config_file,
         content.get("SYNTHAVIS", ""),
+        _read_opts(content.get("OPTS", []), path),
         _read_seeds(content["SEEDS"], path),
         _read_variants(content["VARIANTS"], path),
     )
@@ -167,7 +171,7 @@ def plan_runs(plan: Plan, output: Path, opts: Sequence[str] = ()) -> list[Run]:
     runs = {}
     for seed, variant in product(plan.seeds, plan.variants):
         folder = output / variant.folder / f"seed_{seed}"
-        of_run = [*variant.opts, *opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        of_run = [*plan.opts, *variant.opts, *opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
         if variant.weights_of:
             weights = runs[variant.weights_of, seed].folder / "model_final.pth"
             of_run += ["MODEL.WEIGHTS", str(weights)]
@@ -188,6 +192,12 @@ def collect(runs: Iterable[Run]) -> dict[str, list[dict[str, float]]]:
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and standard deviation of the sample (0 for a single value)."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _read_opts(opts: object, path: Path) -> tuple[str, ...]:
+    if not isinstance(opts, list) or len(opts) % 2:
+        raise ValueError(f"{path}: OPTS is a list KEY, VALUE, …, not {opts!r:.80}")
+    return tuple(map(str, opts))
 
 
 def _read_seeds(seeds: object, path: Path) -> tuple[int, ...]:

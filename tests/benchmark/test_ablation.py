@@ -129,16 +129,17 @@ def test_runs_end_with_the_program(synthavis_root: Path, tmp_path: Path):
 
 def test_runs_of_a_plan():
     full = Variant("full model", ("A", "1"))
-    plan = Plan(Path("model.yaml"), "", (1, 2), (full, Variant("test: it", ("B", "2"), "full model")))
+    test = Variant("test: it", ("B", "2"), "full model")
+    plan = Plan(Path("model.yaml"), "", ("A", "0", "B", "0"), (1, 2), (full, test))
     runs = plan_runs(plan, Path("out"), ["C", "3"])
     assert [(run.variant.name, run.seed) for run in runs] == [
         ("full model", 1), ("test: it", 1), ("full model", 2), ("test: it", 2)
     ]  # fmt: skip
     assert " ".join(runs[0].arguments) == (
-        "--resume --config-file model.yaml A 1 C 3 SEED 1 OUTPUT_DIR out/full_model/seed_1"
+        "--resume --config-file model.yaml A 0 B 0 A 1 C 3 SEED 1 OUTPUT_DIR out/full_model/seed_1"
     )
     assert " ".join(runs[-1].arguments) == (
-        "--eval-only --resume --config-file model.yaml B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
+        "--eval-only --resume --config-file model.yaml A 0 B 0 B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
         "MODEL.WEIGHTS out/full_model/seed_2/model_final.pth"
     )
     assert collect(runs) == {"full model": [], "test: it": []}
@@ -165,6 +166,7 @@ def test_plans_that_come_with_the_project_fit_their_configs(plan: Path):
         ({"CONFIG": "nowhere.yaml"}, "there is no CONFIG .*nowhere.yaml"),
         ({"SEEDS": []}, "SEEDS is a list"),
         ({"SEEDS": [1, 1]}, "different numbers"),
+        ({"OPTS": ["SEED"]}, "OPTS is a list KEY, VALUE"),
         ({"SPEED": 1}, "a plan has the keys"),
         ({"VARIANTS": ["a"]}, "VARIANTS has a name and a list"),
         ({"VARIANTS": {"a": "b"}}, "variant 'a' is a list"),
