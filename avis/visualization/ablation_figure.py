@@ -24,7 +24,10 @@ def draw_ablation(results: Mapping[str, Sequence[Mapping[str, float]]], metric: 
             mean, deviation = mean_and_deviation(values)
             axes.barh(row, mean, xerr=deviation, color=_BAR, height=0.7, capsize=3)
             axes.plot(values, [row] * len(values), "o", color=_DOT, markersize=4)
-            axes.text(0.4, row, f"{mean:.1f}", va="center", fontsize=9)
+            end = (max(mean + deviation, *values), row)
+            axes.annotate(
+                f"{mean:.1f}", end, xytext=(7, 0), textcoords="offset points", va="center", fontsize=9
+            )
     axes.set_yticks(range(len(results)), list(results))
     axes.invert_yaxis()
     axes.set_xlim(left=0)
