@@ -99,6 +99,8 @@ class Runner:
                 env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},
             )
             self._processes.add(process)
+            if self._is_stopped:  # while it was started
+                process.terminate()
             failed = process.wait()
             self._processes.remove(process)
         if failed:
