@@ -3,6 +3,7 @@
 Takes Detectron2's arguments, and joins the group that torchrun has made where there is one.
 """
 
+import gc
 import logging
 import os
 import socket
@@ -124,7 +125,19 @@ def _run_in_group(
             _end_now(ended.code)
         raise
     # Only after success: with a process that failed, this could wait for ever.
+    _leave_group()
+
+
+def _leave_group() -> None:
+    """End the process group and its threads, which can abort a process whose interpreter ends before them.
+
+    They live as long as anything refers to a group: variables of Detectron2, a model in a reference cycle.
+    """
     dist.destroy_process_group()
+    comm._LOCAL_PROCESS_GROUP = None
+    comm.create_local_process_group.cache_clear()
+    comm._get_global_gloo_group.cache_clear()
+    gc.collect()
 
 
 def _end_now(exit_code: int) -> NoReturn:

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from avis.engine import exit_on_bad_input, setup
 
@@ -19,6 +21,20 @@ def report(output_dir: str) -> None:
         dist.all_reduce(values)
     facts = (comm.get_world_size(), comm.get_local_rank(), comm.get_local_size(), values.item())
     Path(output_dir, f"facts{comm.get_rank()}").write_text(repr(facts))
+
+
+def threads() -> str:
+    """The names of this process's threads, as the system knows them."""
+    return " ".join(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
+
+
+def leave_a_cycle(output_dir: str) -> None:
+    """Talk in the group, and leave a model that refers to it in a reference cycle."""
+    model = DistributedDataParallel(nn.Linear(2, 1))
+    model.cycle = [model]
+    model(torch.ones(1, 2)).sum().backward()
+    comm.all_gather(comm.get_local_rank())
+    Path(output_dir, f"threads{comm.get_rank()}").write_text(threads())
 
 
 @exit_on_bad_input()

@@ -1,4 +1,5 @@
 import random
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def test_two_processes_set_up_log_and_fail(
         assert content in log
     assert f"random: {random_numbers[1]}" in (output_dir / "log.txt.rank1").read_text()
     assert yaml.safe_load((output_dir / "config.yaml").read_text())["SEED"] == 5
+
+
+def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that does aborts the process at its end, once in a while."""
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+        for name, value in {"RANK": "0", "WORLD_SIZE": "1", **meeting}.items():
+            monkeypatch.setenv(name, value)
+        launch(processes.leave_a_cycle, 1, args=(str(tmp_path),), device="cpu")
+        assert "gloo" in (tmp_path / "threads0").read_text()
+        assert "gloo" not in processes.threads()
 
 
 def test_several_machines_need_an_address():
