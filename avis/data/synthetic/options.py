@@ -129,7 +129,6 @@ PRESETS = {
         decoy_interval_probability=0.05,
         leave_probability=0.1,
         overlap_probability=0.05,
-        decoy_probability=0.25,
     ),
     # Six classes and less of everything that makes it hard.
     "quickstart": SynthOptions(
