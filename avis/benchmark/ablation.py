@@ -13,6 +13,8 @@ A plan is a YAML file; its paths are relative to it:
         WEIGHTS_OF: full model               # nothing is trained
         OPTS: [INPUT.AUDIO.AT_TEST, silent]
 
+With `_BASE_: other.yaml` a plan has what the other has, but for the keys and variants that it states itself.
+
 Every run has a folder, OUTPUT/<variant>/seed_<seed>, as tools/train_net.py fills it.
 """
 
@@ -149,9 +151,9 @@ def read_plan(path: str | Path) -> Plan:
     if not path.is_file():
         raise FileNotFoundError(f"there is no plan {path}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+        content = CfgNode.load_yaml_with_base(str(path))
+    except (yaml.YAMLError, TypeError, AssertionError) as error:
+        raise ValueError(f"{path} is not the YAML of a plan: {error}") from error
     if not isinstance(content, dict) or not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
         raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS, OPTS")
     config_file = path.parent / str(content["CONFIG"])

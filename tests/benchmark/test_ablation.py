@@ -177,3 +177,24 @@ def test_plans_that_come_with_the_project_fit_their_configs(plan: Path):
 def test_mistakes_in_a_plan_are_named(tmp_path: Path, change: dict, problem: str):
     with pytest.raises((ValueError, FileNotFoundError), match=rf"plan\.yaml: .*{problem}"):
         read_plan(write_plan(tmp_path, **change))
+
+
+def test_plan_states_what_differs_from_its_base(tmp_path: Path):
+    base = write_plan(tmp_path)
+    plan = tmp_path / "other.yaml"
+    changes = {"_BASE_": base.name, "SEEDS": [1, 2], "VARIANTS": {"no fusion": ["A", 0], "another": []}}
+    plan.write_text(yaml.safe_dump(changes))
+    kept, changed = read_plan(base), read_plan(plan)
+    assert (changed.config_file, changed.seeds) == (kept.config_file, (1, 2))
+    assert changed.variants[:2] == kept.variants[:2]
+    assert changed.variants[2:] == (Variant("no fusion", ("A", "0")), Variant("another"))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1", "_BASE_: plan.yaml\nVARIANTS: {full model: {OPTS: []}}", "_BASE_: nowhere.yaml"]
+)
+def test_file_that_is_no_plan_is_named(tmp_path: Path, content: str):
+    write_plan(tmp_path)
+    (tmp_path / "other.yaml").write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"other\.yaml|nowhere\.yaml"):
+        read_plan(tmp_path / "other.yaml")
