@@ -13,7 +13,8 @@ A plan is a YAML file; its paths are relative to it:
         WEIGHTS_OF: full model               # nothing is trained
         OPTS: [INPUT.AUDIO.AT_TEST, silent]
 
-With `_BASE_: other.yaml` a plan has what the other has, but for the keys and variants that it states itself.
+With `_BASE_: other.yaml` a plan has what the other has, but for the keys and variants that it states itself;
+a CONFIG from there is taken relative to the plan that is read.
 
 Every run has a folder, OUTPUT/<variant>/seed_<seed>, as tools/train_net.py fills it.
 """
