@@ -24,7 +24,7 @@ def test_two_processes_set_up_log_and_fail(
     monkeypatch.setenv("NO_COLOR", "1")
     output_dir = tmp_path / "new" / "out put"
     with pytest.raises(SystemExit) as ended:
-        launch(processes.set_up_and_fail, 2, args=(str(output_dir),))
+        launch(processes.set_up_and_fail, 2, args=(str(output_dir),), device="cpu")
     assert ended.value.code == 2
 
     # They are a group.

@@ -96,7 +96,7 @@ def test_number_of_processes_does_not_matter(
     shares = [[predictions[2], predictions[1]], predictions[:2]]
     expected = evaluate(AVISEvaluator(json_file, tmp_path / "one"), predictions)
     (tmp_path / "two").mkdir()
-    launch(evaluate_share, 2, args=(json_file, shares, str(tmp_path / "two")))
+    launch(evaluate_share, 2, args=(json_file, shares, str(tmp_path / "two")), device="cpu")
     assert json.loads((tmp_path / "two/returned0.json").read_text()) == expected
     assert json.loads((tmp_path / "two/returned1.json").read_text()) == {}
     one, two = ((tmp_path / name / "results.json").read_bytes() for name in ("one", "two"))
