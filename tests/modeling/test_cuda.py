@@ -24,6 +24,7 @@ def predict(device: str) -> VideoPrediction:
 def test_predicts_what_it_does_on_the_cpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     cpu, gpu = predict("cpu"), predict("cuda")
+    assert any(mask for track in cpu.tracks for mask in track.segmentations)
     assert [track.category_id for track in gpu.tracks] == [track.category_id for track in cpu.tracks]
     torch.testing.assert_close(
         torch.tensor([track.score for track in gpu.tracks]),
