@@ -1,4 +1,4 @@
-"""The recipes of the recorded inputs: see tests/data/audio/README.md."""
+"""The recipes of the recorded inputs: see tests/recorded/audio/README.md."""
 
 import zlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-GOLDEN = Path(__file__).parents[1] / "data" / "audio"
+GOLDEN = Path(__file__).parents[1] / "recorded" / "audio"
 
 
 def tone(num_samples: int, sample_rate: int, num_channels: int, seed: int) -> np.ndarray:

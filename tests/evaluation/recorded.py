@@ -1,4 +1,4 @@
-"""The recorded metric cases (tests/data/metrics says where they come from)."""
+"""The recorded metric cases (tests/recorded/metrics says where they come from)."""
 
 import gzip
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.evaluation.builders import rle
 
-CASES = sorted((Path(__file__).parents[1] / "data/metrics").glob("*.json.gz"))
+CASES = sorted((Path(__file__).parents[1] / "recorded/metrics").glob("*.json.gz"))
 
 
 def case_name(path: Path) -> str:

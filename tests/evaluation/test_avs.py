@@ -1,4 +1,4 @@
-"""The metrics of audio-visual segmentation: AVSBench's numbers (tests/data/avs), and the same from tracks."""
+"""The metrics of audio-visual segmentation: AVSBench's numbers (tests/recorded/avs), and the same from tracks."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from avis.evaluation.avs_tracks import evaluate_avs, score_tracks
 from avis.evaluation.loading import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction, rle
 
-DATA = Path(__file__).parents[1] / "data/avs"
+DATA = Path(__file__).parents[1] / "recorded/avs"
 BINARY_CASES = ("binary", "binary_some_silent", "binary_silent", "binary_saturated")
 # The reference computes in float32.
 TOLERANCE = 1e-5

@@ -1,4 +1,4 @@
-"""The numbers of other implementations (tests/data/metrics says where they come from)."""
+"""The numbers of other implementations (tests/recorded/metrics says where they come from)."""
 
 from pathlib import Path
 

@@ -8,7 +8,7 @@ import sys
 import av
 import pytest
 
-from tests.data_pipeline.small_dataset import HEIGHT, LENGTH, WIDTH
+from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH
 from tests.inference.conftest import CONFIG, OVERRIDES
 
 

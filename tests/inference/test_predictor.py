@@ -9,7 +9,7 @@ from pycocotools import mask as mask_utils
 
 from avis.data import ClipMapper, get_dataset_records, write_video
 from avis.inference import VideoPredictor, open_video
-from tests.data_pipeline.small_dataset import LENGTH, tones, write_wav
+from tests.data.small_dataset import LENGTH, tones, write_wav
 
 
 @pytest.fixture(scope="module")

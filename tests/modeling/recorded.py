@@ -1,4 +1,4 @@
-"""Reading the recorded numbers of the reference implementations (tests/data/reference/README.md)."""
+"""Reading the recorded numbers of the reference implementations (tests/recorded/reference/README.md)."""
 
 import zlib
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-REFERENCE = Path(__file__).parents[1] / "data" / "reference"
+REFERENCE = Path(__file__).parents[1] / "recorded" / "reference"
 
 
 def recording(name: str) -> dict[str, np.ndarray]:

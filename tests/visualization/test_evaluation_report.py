@@ -23,7 +23,7 @@ from avis.visualization.evaluation_report_gallery import (
     Gallery,
     data_uri,
 )
-from tests.data_pipeline.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split
+from tests.data.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split
 from tests.evaluation.builders import annotation, columns, ground_truth, prediction
 from tests.visualization.chromium import find_chromium, open_browser
 

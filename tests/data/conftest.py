@@ -4,7 +4,7 @@ import pytest
 from detectron2.config import CfgNode
 
 from avis.config import get_avis_cfg
-from tests.data_pipeline.small_dataset import write_split
+from tests.data.small_dataset import write_split
 
 
 @pytest.fixture(scope="session")

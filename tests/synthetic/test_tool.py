@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOOL = Path(__file__).parents[3] / "tools" / "make_synthetic.py"
+TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic.py"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:

@@ -5,7 +5,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from avis.data import AVISEG_CATEGORIES, ensure_registered, get_metadata, load_aviseg_json
-from tests.data_pipeline.small_dataset import LENGTH, edit
+from tests.data.small_dataset import LENGTH, edit
 
 
 def test_records_hold_paths_sizes_and_tracks(train_json):

@@ -11,7 +11,7 @@ from PIL import Image
 from avis.audio import log_mel_examples
 from avis.data import ClipMapper, load_aviseg_json, read_waveform
 from avis.data.clip_mapper import sample_frames
-from tests.data_pipeline.small_dataset import HEIGHT, LENGTH, WIDTH, edit, object_colour, object_mask, tracks
+from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, object_colour, object_mask, tracks
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from avis.audio import SILENCE, log_mel_examples
 from avis.data import load_aviseg_json, read_waveform, with_sound
 from avis.data.clip_audio import load_examples, load_features
-from tests.data_pipeline.small_dataset import LENGTH, tone_hz, tones, write_wav
+from tests.data.small_dataset import LENGTH, tone_hz, tones, write_wav
 
 
 @pytest.fixture
