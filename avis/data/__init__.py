@@ -8,28 +8,22 @@ from avis.data.builtin import ensure_registered, get_metadata, register_builtin
 from avis.data.categories import AVISEG_CATEGORIES
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper
-from avis.data.media import MediaError, decode_video, has_audio_stream, read_waveform, write_video
 
 __all__ = [
     "AVISEG_CATEGORIES",
     "ClipMapper",
-    "MediaError",
     "build_augmentations",
     "build_test_loader",
     "build_train_loader",
     "choose_audio_source",
     "decode_segmentation",
-    "decode_video",
     "ensure_registered",
     "get_dataset_records",
     "get_metadata",
-    "has_audio_stream",
     "load_aviseg_json",
-    "read_waveform",
     "register_aviseg",
     "register_builtin",
     "with_sound",
-    "write_video",
 ]
 
 register_builtin()

@@ -12,7 +12,7 @@ from detectron2.utils.logger import log_first_n
 from torch import Tensor
 
 from avis.audio import EXAMPLE_SECONDS, SILENCE, log_mel_examples
-from avis.data.media import MediaError, read_waveform
+from avis.media.video import MediaError, read_waveform
 
 EXAMPLE_SHAPE = (96, 64)
 SOUNDS = ("own", "silent", "shuffled")

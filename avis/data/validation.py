@@ -16,7 +16,7 @@ from avis.annotations.format_check import format_problems
 from avis.data.aviseg import load_aviseg_json, parse_json
 from avis.data.clip_audio import load_features
 from avis.data.clip_mapper import decode_mask, read_frame
-from avis.data.media import read_waveform
+from avis.media.video import read_waveform
 
 
 def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int = 128) -> list[str]:

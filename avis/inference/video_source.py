@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from detectron2.data.detection_utils import read_image
 
-from avis.data.media import MediaError, decode_video, has_audio_stream
+from avis.media.video import MediaError, decode_video, has_audio_stream
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from avis.data.media import write_video
+from avis.media.video import write_video
 from avis.structures import RLE, VideoPrediction
 from avis.visualization.drawing import PAPER, Color, draw_texts, readable_on, text_size, track_color
 from avis.visualization.timeline import TimelineRow, draw_timeline, is_sounding

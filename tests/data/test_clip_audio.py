@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avis.audio import SILENCE, log_mel_examples
-from avis.data import load_aviseg_json, read_waveform, with_sound
+from avis.data import load_aviseg_json, with_sound
 from avis.data.clip_audio import load_examples, load_features
+from avis.media.video import read_waveform
 from tests.data.small_dataset import LENGTH, tone_hz, tones, write_wav
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from avis.audio import log_mel_examples
-from avis.data import ClipMapper, load_aviseg_json, read_waveform
+from avis.data import ClipMapper, load_aviseg_json
 from avis.data.clip_mapper import sample_frames
+from avis.media.video import read_waveform
 from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, object_colour, object_mask, tracks
 
 

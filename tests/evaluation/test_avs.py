@@ -1,4 +1,4 @@
-"""The metrics of audio-visual segmentation: AVSBench's numbers (tests/recorded/avs), and the same from tracks."""
+"""The metrics of audio-visual segmentation: AVSBench's numbers (tests/recorded/avs), also from tracks."""
 
 from pathlib import Path
 

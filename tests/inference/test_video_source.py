@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avis.data import MediaError, write_video
 from avis.inference import open_video
+from avis.media.video import MediaError, write_video
 from tests.data.small_dataset import HEIGHT, WIDTH, tones, write_wav
 
 

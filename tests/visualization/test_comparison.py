@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
 
-from avis.data import decode_video, has_audio_stream
+from avis.media.video import decode_video, has_audio_stream
 from avis.structures import Track, VideoPrediction
 from avis.visualization import (
     ComparedVideo,

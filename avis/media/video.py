@@ -15,8 +15,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from avis.data.wav import WavSamples, find_samples
 from avis.files import replacing
+from avis.media.wav import WavSamples, find_samples
 
 # Sound codecs that go into an mp4 as they are; others are encoded again.
 _COPIED_CODECS = ("aac", "mp3")
