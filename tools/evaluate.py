@@ -21,7 +21,7 @@ from avis.evaluation.avs_tracks import evaluate_avs
 from avis.evaluation.breakdown import break_down, read_scenarios
 from avis.evaluation.breakdown_tables import breakdown_tables
 from avis.evaluation.tables import protocols_table
-from avis.evaluation.tracks import PredictedTrack, VideoId
+from avis.formats.tracks import PredictedTrack, VideoId
 
 EPILOG = """\
 examples:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from avis.data import get_dataset_records, get_metadata
 from avis.engine import exit_on_bad_input, load_cfg
 from avis.evaluation import load_ground_truth, load_predictions
-from avis.evaluation.tracks import GroundTruth, MaskTrack
 from avis.files import replacing
+from avis.formats.tracks import GroundTruth, MaskTrack
 from avis.inference import read_pictures
 from avis.structures import Track, VideoPrediction
 from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video

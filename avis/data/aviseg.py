@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from avis.annotations.format_check import format_problems
+from avis.formats.format_check import format_problems
 
 logger = logging.getLogger(__name__)
 

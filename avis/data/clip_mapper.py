@@ -13,9 +13,9 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor
 
-from avis.annotations.segmentation import decode_segmentation
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import load_examples, load_features
+from avis.formats.segmentation import decode_segmentation
 
 
 class ClipMapper:

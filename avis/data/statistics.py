@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from avis.annotations.rle import measure_rles
-from avis.annotations.segmentation import compress_segmentation, explain_coverage
 from avis.data.aviseg import contiguous_ids, read_aviseg_json
+from avis.formats.rle import measure_rles
+from avis.formats.segmentation import compress_segmentation, explain_coverage
 
 NO_SCENARIO = "not given"
 

@@ -15,7 +15,7 @@ from avis.evaluation.errors import AT_HALF, Error, ErrorCost, JudgedTracks, erro
 from avis.evaluation.evaluation import Evaluation
 from avis.evaluation.overlap import ComparedTracks, VideoOverlap
 from avis.evaluation.protocol import StandardProtocol
-from avis.evaluation.tracks import GroundTruth, PredictedTrack, VideoId
+from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 
 
 @dataclass(frozen=True)

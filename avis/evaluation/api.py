@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from avis.evaluation.aviseg_protocol import AVISegProtocol
 from avis.evaluation.evaluation import Evaluation
-from avis.evaluation.loading import JsonSource, load_ground_truth, load_predictions
 from avis.evaluation.overlap import VideoOverlap
 from avis.evaluation.protocol import StandardProtocol
-from avis.evaluation.tracks import GroundTruth, PredictedTrack, VideoId
+from avis.formats.results import JsonSource, load_ground_truth, load_predictions
+from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 
 logger = logging.getLogger(__name__)
 

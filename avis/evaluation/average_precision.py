@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avis.evaluation.overlap import ComparedTracks
-from avis.evaluation.tracks import VideoId
+from avis.formats.tracks import VideoId
 
 RECALLS = np.linspace(0, 1, 101)
 # Mean area of a track in pixels, both bounds inclusive: all, small, medium, large.

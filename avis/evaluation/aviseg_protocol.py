@@ -15,7 +15,7 @@ from avis.evaluation.fsla import FrameCounts, associate, count_frames
 from avis.evaluation.hota import HotaCounts, global_alignment
 from avis.evaluation.overlap import Detections, VideoOverlap
 from avis.evaluation.protocol import StandardProtocol, UnscoredFramesError
-from avis.evaluation.tracks import Video, VideoId
+from avis.formats.tracks import Video, VideoId
 
 TRACK_MAP = MatchingRules(
     # steps add up to a little more than, say, 0.85, which an IoU of exactly 0.85 does not reach

@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from avis.evaluation.avs import THRESHOLDS, BinaryScores, SemanticScores
-from avis.evaluation.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
+from avis.formats.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
 from avis.structures import RLE
 
 

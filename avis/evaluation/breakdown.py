@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from avis.evaluation.analysis import Analysis
 from avis.evaluation.average_precision import YOUTUBE_VIS, summarize
 from avis.evaluation.json_file import read_json
-from avis.evaluation.loading import JsonSource
-from avis.evaluation.tracks import VideoId
+from avis.formats.results import JsonSource
+from avis.formats.tracks import VideoId
 
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
 # Frames from which on a video is in each part.

@@ -21,7 +21,7 @@ from avis.evaluation.hota import FIELDS as HOTA_FIELDS
 from avis.evaluation.hota import HotaCounts, count_hota, hota_fields, pool_hota
 from avis.evaluation.overlap import ComparedTracks, VideoOverlap
 from avis.evaluation.protocol import StandardProtocol, UnscoredFramesError
-from avis.evaluation.tracks import GroundTruth, VideoId
+from avis.formats.tracks import GroundTruth, VideoId
 
 
 @dataclass(frozen=True)

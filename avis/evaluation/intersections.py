@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from avis.evaluation.tracks import MaskTrack
+from avis.formats.tracks import MaskTrack
 
 
 def frame_intersections(predicted: Sequence[MaskTrack], ground_truth: Sequence[MaskTrack]) -> np.ndarray:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from avis.evaluation.intersections import frame_intersections
-from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack, Video
+from avis.formats.tracks import GroundTruthTrack, PredictedTrack, Video
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from avis.evaluation.masks import UNREADABLE
-from avis.evaluation.tracks import VideoId
 from avis.files import replacing
+from avis.formats.masks import UNREADABLE
+from avis.formats.tracks import VideoId
 
 
 class _Header(msgspec.Struct):

@@ -12,7 +12,7 @@ from avis.evaluation.average_precision import YOUTUBE_VIS, MatchingRules
 from avis.evaluation.fsla import FrameCounts, count_frames, frame_quality
 from avis.evaluation.hota import HotaCounts
 from avis.evaluation.overlap import Detections, VideoOverlap
-from avis.evaluation.tracks import Video, VideoId
+from avis.formats.tracks import Video, VideoId
 
 
 class UnscoredFramesError(ValueError):

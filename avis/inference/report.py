@@ -4,7 +4,8 @@ import logging
 
 from detectron2.config import CfgNode
 
-from avis.data import AVISEG_CATEGORIES, get_metadata
+from avis.data import get_metadata
+from avis.formats.categories import AVISEG_CATEGORIES
 from avis.structures import VideoPrediction
 from avis.visualization import sounding_runs
 

@@ -16,8 +16,8 @@ from avis.evaluation.analysis import Analysis
 from avis.evaluation.average_precision import ALL, RECALLS, PrecisionRecall
 from avis.evaluation.breakdown import METRICS, Part
 from avis.evaluation.hota import FIELDS as HOTA_FIELDS
-from avis.evaluation.tracks import VideoId
 from avis.files import replacing
+from avis.formats.tracks import VideoId
 from avis.visualization.evaluation_report_charts import (
     Curve,
     precision_recall_chart,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from avis.evaluation.analysis import Analysis, VideoFindings
 from avis.evaluation.json_file import read_json
-from avis.evaluation.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video, VideoId
+from avis.formats.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video, VideoId
 from avis.structures import Track, VideoPrediction
 from avis.visualization.drawing import Color, track_color
 from avis.visualization.evaluation_report_charts import timeline_bar

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from avis.data import AVISEG_CATEGORIES, ensure_registered, get_metadata, load_aviseg_json
+from avis.data import ensure_registered, get_metadata, load_aviseg_json
+from avis.formats.categories import AVISEG_CATEGORIES
 from tests.data.small_dataset import LENGTH, edit
 
 

@@ -15,7 +15,7 @@ from avis.evaluation.average_precision import (
     summarize,
 )
 from avis.evaluation.overlap import ComparedTracks
-from avis.evaluation.tracks import GroundTruthTrack, PredictedTrack
+from avis.formats.tracks import GroundTruthTrack, PredictedTrack
 
 CATEGORIES = (1, 2)
 NO_MASKS = ([], np.zeros(0, np.int64), np.zeros(0, bool))

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from avis.evaluation.avs import BinaryScores, SemanticScores, score_label_maps, score_maps
 from avis.evaluation.avs_tracks import evaluate_avs, score_tracks
-from avis.evaluation.loading import load_ground_truth, load_predictions
+from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction, rle
 
 DATA = Path(__file__).parents[1] / "recorded/avs"

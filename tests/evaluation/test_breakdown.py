@@ -11,7 +11,7 @@ from avis.evaluation.analysis import Analysis, analyze
 from avis.evaluation.breakdown import METRICS, break_down, read_scenarios
 from avis.evaluation.breakdown_tables import breakdown_tables
 from avis.evaluation.errors import Error
-from avis.evaluation.loading import load_ground_truth, load_predictions
+from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 
 

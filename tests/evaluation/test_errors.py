@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from avis.evaluation import evaluate_predictions
 from avis.evaluation.errors import Error, JudgedTracks, ap50, error_costs, judge_tracks, mend
-from avis.evaluation.loading import load_ground_truth, load_predictions
 from avis.evaluation.overlap import VideoOverlap
+from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import (
     CATEGORIES,
     LENGTH,

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from avis.evaluation.intersections import frame_intersections
 from avis.evaluation.overlap import VideoOverlap
-from avis.evaluation.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video
+from avis.formats.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video
 from tests.evaluation.builders import rle
 
 

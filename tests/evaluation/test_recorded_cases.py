@@ -6,7 +6,7 @@ import pytest
 
 from avis.evaluation.api import evaluate_detailed, evaluate_predictions
 from avis.evaluation.hota import FIELDS
-from avis.evaluation.loading import load_ground_truth, load_predictions
+from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.recorded import CASES, case_name, percent, read_case, with_empty_masks
 
 # In percent: both sides are averages of some thousand numbers in double precision.

@@ -6,7 +6,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from avis.config import get_avis_cfg
-from avis.data import AVISEG_CATEGORIES
+from avis.formats.categories import AVISEG_CATEGORIES
 from avis.inference import get_categories, make_report
 from avis.structures import Track, VideoPrediction
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from avis.data import AVISEG_CATEGORIES
 from avis.data.synthetic import PRESETS, SynthOptions
+from avis.formats.categories import AVISEG_CATEGORIES
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from avis.evaluation.analysis import Analysis, analyze
 from avis.evaluation.breakdown import break_down
-from avis.evaluation.loading import load_ground_truth, load_predictions
+from avis.formats.results import load_ground_truth, load_predictions
 from avis.visualization.evaluation_report import MAX_CLASSES, choose_videos, render_report, write_report
 from avis.visualization.evaluation_report_gallery import (
     FRAMES_A_VIDEO,

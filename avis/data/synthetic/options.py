@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from avis.data.categories import AVISEG_CATEGORIES
+from avis.formats.categories import AVISEG_CATEGORIES
 
 SPLITS = ("train", "val", "test")
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from avis.annotations.rle import measure_rles
-from avis.annotations.segmentation import compress_segmentation, explain_coverage
-from avis.evaluation.tracks import Video
+from avis.formats.rle import measure_rles
+from avis.formats.segmentation import compress_segmentation, explain_coverage
+from avis.formats.tracks import Video
 from avis.structures import RLE
 
 # Masks that are measured at once: their runs should fit in the processor's cache.

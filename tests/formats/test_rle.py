@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from pycocotools import mask as coco_mask
 
-from avis.annotations.rle import measure_rles
+from avis.formats.rle import measure_rles
 
 SIZE = (7, 9)
 MASKS = st_numpy.arrays(bool, SIZE)

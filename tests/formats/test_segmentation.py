@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from avis.annotations.segmentation import decode_segmentation
+from avis.formats.segmentation import decode_segmentation
 
 
 def runs_of(mask):

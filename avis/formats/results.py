@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from avis.annotations.format_check import format_problems, is_finite_number
 from avis.evaluation.json_file import read_json
-from avis.evaluation.masks import UNREADABLE, read_masks
-from avis.evaluation.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
+from avis.formats.format_check import format_problems, is_finite_number
+from avis.formats.masks import UNREADABLE, read_masks
+from avis.formats.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
 
 JsonSource = str | PathLike | dict | list
 

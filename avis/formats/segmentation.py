@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from avis.annotations.rle import measure_rles
+from avis.formats.rle import measure_rles
 from avis.structures import RLE
 
 # Numbers of the smallest polygon, a triangle.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
 
-from avis.annotations.segmentation import check_segmentation
+from avis.formats.segmentation import check_segmentation
 
 # Pixels that COCO's RLE can count.
 _MAX_PIXELS = 2**32 - 1
