@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avis.data.synthetic import PRESETS, make_synthavis
+from avis.synthetic import PRESETS, make_synthavis
 
 torch.set_num_threads(1)
 

@@ -18,8 +18,8 @@ from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
 from avis.benchmark.parts import make_parts
 from avis.benchmark.random_tracks import Scale
 from avis.config import CfgNode
-from avis.data.synthetic import SynthOptions, make_synthavis
 from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, use_available_device
+from avis.synthetic import SynthOptions, make_synthavis
 
 EPILOG = """\
 examples:

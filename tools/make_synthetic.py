@@ -5,9 +5,9 @@ import argparse
 import logging
 from dataclasses import Field, fields, replace
 
-from avis.data.synthetic import PRESETS, SynthOptions, make_synthavis
 from avis.engine import exit_on_bad_input
 from avis.formats.categories import AVISEG_CATEGORIES
+from avis.synthetic import PRESETS, SynthOptions, make_synthavis
 
 EPILOG = """\
 examples:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from avis.data.synthetic import PRESETS, SynthOptions, make_synthavis
+from avis.synthetic import PRESETS, SynthOptions, make_synthavis
 
 
 @pytest.fixture(scope="session")

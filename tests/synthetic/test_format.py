@@ -12,7 +12,7 @@ import pytest
 from pycocotools import mask as mask_utils
 
 from avis.data import load_aviseg_json
-from avis.data.synthetic import GENERATOR_VERSION, SynthOptions
+from avis.synthetic import GENERATOR_VERSION, SynthOptions
 
 
 def read(root: Path, split: str) -> dict:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from avis.data.synthetic import PRESETS, SynthOptions
 from avis.formats.categories import AVISEG_CATEGORIES
+from avis.synthetic import PRESETS, SynthOptions
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from avis.data.synthetic import PRESETS
-from avis.data.synthetic.appearance import Variation, make_sprite
-from avis.data.synthetic.pictures import render
-from avis.data.synthetic.scene import Path, Scene, SceneObject, plan_scene
 from avis.formats.categories import AVISEG_CATEGORIES
+from avis.synthetic import PRESETS
+from avis.synthetic.appearance import Variation, make_sprite
+from avis.synthetic.pictures import render
+from avis.synthetic.scene import Path, Scene, SceneObject, plan_scene
 
 OPTIONS = PRESETS["quickstart"]
 PLAIN = Variation(hue_shift=0.0, brightness=1.0, phase=0.0, mirrored=False)

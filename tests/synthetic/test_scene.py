@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avis.data.synthetic import PRESETS, SynthOptions
-from avis.data.synthetic.scene import Scene, plan_scene
 from avis.formats.categories import scenario_of
+from avis.synthetic import PRESETS, SynthOptions
+from avis.synthetic.scene import Scene, plan_scene
 
 
 def scenes(options: SynthOptions, count: int) -> list[Scene]:

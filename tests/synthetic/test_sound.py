@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from avis.audio import log_mel_examples
-from avis.data.synthetic import SynthOptions
-from avis.data.synthetic.scene import Sound
-from avis.data.synthetic.sound import make_track
 from avis.formats.categories import AVISEG_CATEGORIES
+from avis.synthetic import SynthOptions
+from avis.synthetic.scene import Sound
+from avis.synthetic.sound import make_track
 
 NOISELESS = SynthOptions(sound_noise=0.0)
 

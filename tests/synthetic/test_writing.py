@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avis.data.synthetic import SynthOptions, make_synthavis
+from avis.synthetic import SynthOptions, make_synthavis
 
 
 def contents(root: Path) -> dict[str, bytes]:

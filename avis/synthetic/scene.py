@@ -10,9 +10,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from avis.data.synthetic.appearance import Variation
-from avis.data.synthetic.options import SynthOptions
 from avis.formats.categories import scenario_of
+from avis.synthetic.appearance import Variation
+from avis.synthetic.options import SynthOptions
 
 # Paths to choose from for an object that is to keep clear of the others.
 PATHS_TRIED = 64

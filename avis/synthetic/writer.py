@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
-from avis.data.synthetic.options import SPLITS, SynthOptions
-from avis.data.synthetic.pictures import render
-from avis.data.synthetic.scene import Scene, plan_scene
-from avis.data.synthetic.sound import SAMPLE_RATE, make_track
 from avis.files import replacing
+from avis.synthetic.options import SPLITS, SynthOptions
+from avis.synthetic.pictures import render
+from avis.synthetic.scene import Scene, plan_scene
+from avis.synthetic.sound import SAMPLE_RATE, make_track
 
 logger = logging.getLogger(__name__)
 

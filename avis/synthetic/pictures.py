@@ -10,9 +10,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from avis.data.synthetic.appearance import Sprite, make_sprite
-from avis.data.synthetic.options import SynthOptions
-from avis.data.synthetic.scene import Path, Scene
+from avis.synthetic.appearance import Sprite, make_sprite
+from avis.synthetic.options import SynthOptions
+from avis.synthetic.scene import Path, Scene
 
 # An object of which less is in view counts as out of view.
 VISIBLE_FRACTION = 0.05

@@ -1,6 +1,6 @@
 """SynthAVIS: a generated data set for audio-visual instance segmentation, in AVISeg's format on disk.
 
-    from avis.data.synthetic import PRESETS, SynthOptions, make_synthavis
+    from avis.synthetic import PRESETS, SynthOptions, make_synthavis
     make_synthavis("datasets/synthavis", PRESETS["quickstart"])
     make_synthavis(folder, SynthOptions(train=2, val=2, test=0, seconds=(4, 4), width=64, height=48, …))
 
@@ -18,7 +18,7 @@ Neither sense is enough:
 `SynthOptions` says what makes a data set harder or easier.
 """
 
-from avis.data.synthetic.options import PRESETS, SynthOptions
-from avis.data.synthetic.writer import GENERATOR_VERSION, make_synthavis
+from avis.synthetic.options import PRESETS, SynthOptions
+from avis.synthetic.writer import GENERATOR_VERSION, make_synthavis
 
 __all__ = ["GENERATOR_VERSION", "PRESETS", "SynthOptions", "make_synthavis"]

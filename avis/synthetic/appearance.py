@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avis.data.synthetic.silhouettes import silhouette
+from avis.synthetic.silhouettes import silhouette
 
 # In units of half an object's size: the width of its rim, and the mouth's radius shut and wide open.
 RIM = 0.13

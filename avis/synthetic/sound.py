@@ -14,8 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import fft
 
-from avis.data.synthetic.options import SynthOptions
-from avis.data.synthetic.scene import Sound
+from avis.synthetic.options import SynthOptions
+from avis.synthetic.scene import Sound
 
 SAMPLE_RATE = 16000
 # Root mean square of one object's sound at level 1, where full scale is 1.
