@@ -12,7 +12,7 @@ import logging
 import sys
 
 from avis.data.builtin import json_file_of
-from avis.data.validation import validate_dataset
+from avis.dataset_tools.validation import validate_dataset
 
 
 def parse_arguments() -> argparse.Namespace:

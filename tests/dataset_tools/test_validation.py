@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avis.data.validation import validate_dataset
+from avis.dataset_tools.validation import validate_dataset
 from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tones, write_wav
 
 TOOL = Path(__file__).parents[2] / "tools" / "validate_dataset.py"

@@ -17,9 +17,9 @@ import torch
 
 from avis.audio import SILENCE, AudioCNN, VGGish
 from avis.data import choose_audio_source, get_dataset_records, load_aviseg_json
-from avis.data.audio_features import prepare_features
 from avis.data.clip_audio import load_examples
-from avis.data.sound_files import find_sounds
+from avis.dataset_tools.audio_features import prepare_features
+from avis.dataset_tools.sound_files import find_sounds
 from avis.media.video import write_video
 from tests.data.small_dataset import LENGTH, edit, tones, write_split, write_wav
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from avis.data.statistics import DatasetStatistics
+from avis.dataset_tools.statistics import DatasetStatistics
 
 _COLOURS = ("#3b6fb6", "#e08a2e", "#4a9c5d", "#a05195", "#7a7a7a")
 _GRID = "#dddddd"

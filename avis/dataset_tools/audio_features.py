@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from avis.audio import AudioBackbone
 from avis.data.clip_audio import load_examples, load_features
-from avis.data.sound_files import Sound
+from avis.dataset_tools.sound_files import Sound
 from avis.media.video import has_audio_stream
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from avis.data.statistics import NO_SCENARIO, read_statistics
+from avis.dataset_tools.statistics import NO_SCENARIO, read_statistics
 from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tracks, write_split
 
 TOOL = Path(__file__).parents[2] / "tools" / "dataset_stats.py"

@@ -1,0 +1,1 @@
+"""Whole data sets: statistics, validation, audio features."""
