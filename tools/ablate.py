@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from avis.benchmark.ablation import Run, collect, mean_and_deviation, plan_runs, read_plan
 from avis.command_line import exit_on_bad_input
-from avis.data.builtin import BENCH_SIZES, bench_root
+from avis.data.catalog import BENCH_SIZES, bench_root
 from avis.files import replacing
 from avis.synthetic import PRESETS, make_synthavis
 from avis.visualization.ablation_figure import draw_ablation

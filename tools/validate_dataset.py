@@ -11,7 +11,7 @@ import argparse
 import logging
 import sys
 
-from avis.data.builtin import json_file_of
+from avis.data.catalog import json_file_of
 from avis.dataset_tools.validation import validate_dataset
 
 

@@ -1,11 +1,11 @@
 """Data: the AVISeg format, media files, clips for training and whole videos for evaluation."""
 
 from avis.data.augmentation import build_augmentations
-from avis.data.aviseg import load_aviseg_json, register_aviseg
 from avis.data.build import build_test_loader, build_train_loader, choose_audio_source, get_dataset_records
-from avis.data.builtin import ensure_registered, get_metadata, register_builtin
+from avis.data.catalog import ensure_registered, get_metadata, register_builtin
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper
+from avis.data.records import load_aviseg_json, register_aviseg
 
 __all__ = [
     "ClipMapper",

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList, build_detection_tes
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from avis.data.builtin import ensure_registered, get_metadata
+from avis.data.catalog import ensure_registered, get_metadata
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.sampler import ClipSampler

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avis.data.aviseg import contiguous_ids, read_aviseg_json
+from avis.data.records import contiguous_ids, read_aviseg_json
 from avis.formats.rle import measure_rles
 from avis.formats.segmentation import compress_segmentation, explain_coverage
 

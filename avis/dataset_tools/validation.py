@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from avis.data.aviseg import load_aviseg_json, parse_json
 from avis.data.clip_audio import load_features
 from avis.data.clip_mapper import decode_mask, read_frame
+from avis.data.records import load_aviseg_json, parse_json
 from avis.formats.format_check import format_problems
 from avis.media.video import read_waveform
 

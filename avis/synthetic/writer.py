@@ -1,4 +1,4 @@
-"""Writing a SynthAVIS data set, in AVISeg's format on disk (avis/data/aviseg.py), over several processes.
+"""Writing a SynthAVIS data set, in AVISeg's format on disk (avis/data/records.py), over several processes.
 
 Every video is drawn from its own random stream, so that neither order nor number of processes matters. A
 split's JSON is written last: where it exists, the split is complete.

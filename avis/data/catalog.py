@@ -6,7 +6,7 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
-from avis.data.aviseg import describe_categories, read_aviseg_json, register_aviseg
+from avis.data.records import describe_categories, read_aviseg_json, register_aviseg
 
 SPLITS = ("train", "val", "test")
 # Sizes of SynthAVIS-Bench, which are presets of tools/make_synthetic.py, too.
