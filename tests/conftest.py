@@ -1,6 +1,7 @@
 """Fixtures that several parts share, and one thread for each process that tests."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: also for the processes that tests start
 
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.config import CfgNode
 
+from avis.config import get_avis_cfg
 from avis.synthetic import PRESETS, make_synthavis
+from tests.small_dataset import write_split
 
 torch.set_num_threads(1)
 
@@ -27,3 +31,35 @@ def synthavis_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = replace(PRESETS["quickstart"], **size, **much_sounds)
     make_synthavis(root, options, workers=1, progress=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def pristine_dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pristine")
+    write_split(folder)
+    return folder
+
+
+@pytest.fixture
+def train_json(pristine_dataset, tmp_path):
+    """A copy of the small data set that a test may break."""
+    shutil.copytree(pristine_dataset, tmp_path / "data")
+    return tmp_path / "data" / "train.json"
+
+
+@pytest.fixture
+def cfg(train_json) -> CfgNode:
+    """A config for the small data set."""
+    cfg = get_avis_cfg()
+    cfg.INPUT.FORMAT = "RGB"
+    cfg.INPUT.MIN_SIZE_TRAIN = (48,)
+    cfg.INPUT.MIN_SIZE_TEST = 0
+    cfg.INPUT.SAMPLING_FRAME_NUM = 3
+    cfg.INPUT.RANDOM_FLIP = "none"
+    cfg.DATASETS.TRAIN = (str(train_json),)
+    cfg.DATASETS.TEST = (str(train_json),)
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 2
+    cfg.SOLVER.IMS_PER_BATCH = 2
+    cfg.SEED = 1
+    return cfg

@@ -14,7 +14,7 @@ import avis.modeling
 from avis.audio import AUDIO_BACKBONE_REGISTRY
 from avis.config import get_avis_cfg
 from avis.data import build_test_loader, build_train_loader
-from tests.data.small_dataset import LENGTH, write_split
+from tests.small_dataset import LENGTH, write_split
 
 
 @pytest.fixture

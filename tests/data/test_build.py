@@ -10,7 +10,7 @@ from detectron2.utils import comm
 
 from avis.data import build_test_loader, build_train_loader, choose_audio_source, get_dataset_records
 from avis.data.sampler import ClipSampler
-from tests.data.small_dataset import LENGTH, edit, write_split
+from tests.small_dataset import LENGTH, edit, write_split
 
 
 def batches(cfg, number, start=0):

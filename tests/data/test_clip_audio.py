@@ -10,7 +10,7 @@ from avis.audio import SILENCE, log_mel_examples
 from avis.data import load_aviseg_json, with_sound
 from avis.data.clip_audio import load_examples, load_features
 from avis.media.video import read_waveform
-from tests.data.small_dataset import LENGTH, tone_hz, tones, write_wav
+from tests.small_dataset import LENGTH, tone_hz, tones, write_wav
 
 
 @pytest.fixture

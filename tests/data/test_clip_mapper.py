@@ -12,7 +12,7 @@ from avis.audio import log_mel_examples
 from avis.data import ClipMapper, load_aviseg_json
 from avis.data.clip_mapper import sample_frames
 from avis.media.video import read_waveform
-from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, object_colour, object_mask, tracks
+from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, object_colour, object_mask, tracks
 
 
 @pytest.fixture

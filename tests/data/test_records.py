@@ -6,7 +6,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from avis.data import ensure_registered, get_metadata, load_aviseg_json
 from avis.formats.categories import AVISEG_CATEGORIES
-from tests.data.small_dataset import LENGTH, edit
+from tests.small_dataset import LENGTH, edit
 
 
 def test_records_hold_paths_sizes_and_tracks(train_json):

@@ -21,7 +21,7 @@ from avis.data.clip_audio import load_examples
 from avis.dataset_tools.audio_features import prepare_features
 from avis.dataset_tools.sound_files import find_sounds
 from avis.media.video import write_video
-from tests.data.small_dataset import LENGTH, edit, tones, write_split, write_wav
+from tests.small_dataset import LENGTH, edit, tones, write_split, write_wav
 
 # Of the data set whose preparation is killed: more than can be done before the kill arrives.
 NUM_VIDEOS = 150

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avis.dataset_tools.statistics import NO_SCENARIO, read_statistics
-from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tracks, write_split
+from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tracks, write_split
 
 TOOL = Path(__file__).parents[2] / "tools" / "dataset_stats.py"
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from avis.dataset_tools.validation import validate_dataset
-from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tones, write_wav
+from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tones, write_wav
 
 TOOL = Path(__file__).parents[2] / "tools" / "validate_dataset.py"
 

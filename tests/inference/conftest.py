@@ -4,7 +4,7 @@ from detectron2.modeling import build_model
 
 import avis.modeling  # noqa: F401  (registers the model)
 from avis.config import get_avis_cfg
-from tests.data.small_dataset import write_split
+from tests.small_dataset import write_split
 
 CONFIG = "configs/quickstart.yaml"
 # A quarter of the quickstart's size; 0: an untrained model's scores are low.

@@ -8,8 +8,8 @@ import sys
 import av
 import pytest
 
-from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH
 from tests.inference.conftest import CONFIG, OVERRIDES
+from tests.small_dataset import HEIGHT, LENGTH, WIDTH
 
 
 @pytest.fixture(scope="module")

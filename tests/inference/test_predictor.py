@@ -10,7 +10,7 @@ from pycocotools import mask as mask_utils
 from avis.data import ClipMapper, get_dataset_records
 from avis.inference import VideoPredictor, open_video
 from avis.media.video import write_video
-from tests.data.small_dataset import LENGTH, tones, write_wav
+from tests.small_dataset import LENGTH, tones, write_wav
 
 
 @pytest.fixture(scope="module")

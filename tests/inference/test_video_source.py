@@ -9,7 +9,7 @@ from PIL import Image
 
 from avis.inference import open_video
 from avis.media.video import MediaError, write_video
-from tests.data.small_dataset import HEIGHT, WIDTH, tones, write_wav
+from tests.small_dataset import HEIGHT, WIDTH, tones, write_wav
 
 
 def grey(level, size=(WIDTH, HEIGHT)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avis.media.video import MediaError, decode_video, has_audio_stream, read_waveform, write_video
-from tests.data.small_dataset import write_wav
+from tests.small_dataset import write_wav
 
 FPS, SECONDS, AAC_RATE = 10, 3, 44100
 HEIGHT, WIDTH = 32, 48

@@ -22,7 +22,7 @@ from avis.visualization import (
 )
 from avis.visualization.comparison import track_iou
 from avis.visualization.drawing import track_color
-from tests.data.small_dataset import HEIGHT, LENGTH, WIDTH, tracks, write_split
+from tests.small_dataset import HEIGHT, LENGTH, WIDTH, tracks, write_split
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize_predictions.py"
 

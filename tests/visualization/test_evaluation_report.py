@@ -23,8 +23,8 @@ from avis.visualization.evaluation_report_gallery import (
     Gallery,
     data_uri,
 )
-from tests.data.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split
 from tests.evaluation.builders import annotation, columns, ground_truth, prediction
+from tests.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split
 from tests.visualization.chromium import find_chromium, open_browser
 
 TOOL = Path(__file__).parents[2] / "tools/evaluate.py"

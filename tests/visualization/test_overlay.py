@@ -12,7 +12,7 @@ from avis.structures import Track, VideoPrediction
 from avis.visualization import draw_frame, write_overlay_video
 from avis.visualization.drawing import draw_texts, shorten, text_size, track_color
 from avis.visualization.overlay import _place
-from tests.data.small_dataset import tones, write_wav
+from tests.small_dataset import tones, write_wav
 
 HEIGHT, WIDTH = 90, 120
 NAMES = ["violin", "dog"]
