@@ -15,11 +15,11 @@ from avis.evaluation import (
     metrics_table,
     write_json,
 )
-from avis.evaluation.analysis import Analysis, analyze
 from avis.evaluation.api import PROTOCOLS, evaluate_detailed
-from avis.evaluation.avs_tracks import evaluate_avs
-from avis.evaluation.breakdown import break_down, read_scenarios
-from avis.evaluation.breakdown_tables import breakdown_tables
+from avis.evaluation.diagnosis.analysis import Analysis, analyze
+from avis.evaluation.diagnosis.breakdown import break_down, read_scenarios
+from avis.evaluation.diagnosis.tables import breakdown_tables
+from avis.evaluation.metrics.avs_tracks import evaluate_avs
 from avis.evaluation.tables import protocols_table
 from avis.formats.tracks import PredictedTrack, VideoId
 
@@ -120,8 +120,8 @@ def explain(
         print("", breakdown_tables(breakdown, analysis.errors), sep="\n")
     if args.report:
         # here, as the libraries that draw take longer to import than all the rest
-        from avis.visualization.evaluation_report import write_report
-        from avis.visualization.evaluation_report_gallery import Gallery
+        from avis.evaluation.report.gallery import Gallery
+        from avis.evaluation.report.page import write_report
 
         page = write_report(
             args.report,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-from avis.evaluation.aviseg_protocol import AVISegProtocol
-from avis.evaluation.evaluation import Evaluation
+from avis.evaluation.counts import Evaluation
 from avis.evaluation.overlap import VideoOverlap
-from avis.evaluation.protocol import StandardProtocol
+from avis.evaluation.protocols.aviseg import AVISegProtocol
+from avis.evaluation.protocols.standard import StandardProtocol
 from avis.formats.results import JsonSource, load_ground_truth, load_predictions
 from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 

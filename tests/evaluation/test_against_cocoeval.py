@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from avis.evaluation.average_precision import (
+from avis.evaluation.metrics.average_precision import (
     AREA_RANGES,
     YOUTUBE_VIS,
     match_videos,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avis.evaluation import evaluate_predictions
-from avis.evaluation.average_precision import ALL, MEDIUM, SMALL, match_tracks
+from avis.evaluation.metrics.average_precision import ALL, MEDIUM, SMALL, match_tracks
 from avis.evaluation.overlap import ComparedTracks
 from avis.formats.tracks import GroundTruthTrack, PredictedTrack
 from tests.evaluation.builders import LENGTH, annotation, columns, ground_truth, perfect, prediction

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from avis.evaluation.avs import BinaryScores, SemanticScores, score_label_maps, score_maps
-from avis.evaluation.avs_tracks import evaluate_avs, score_tracks
+from avis.evaluation.metrics.avs_maps import BinaryScores, SemanticScores, score_label_maps, score_maps
+from avis.evaluation.metrics.avs_tracks import evaluate_avs, score_tracks
 from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction, rle
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from avis.evaluation import evaluate_predictions
-from avis.evaluation.analysis import Analysis, analyze
-from avis.evaluation.breakdown import METRICS, break_down, read_scenarios
-from avis.evaluation.breakdown_tables import breakdown_tables
-from avis.evaluation.errors import Error
+from avis.evaluation.diagnosis.analysis import Analysis, analyze
+from avis.evaluation.diagnosis.breakdown import METRICS, break_down, read_scenarios
+from avis.evaluation.diagnosis.mistakes import Error
+from avis.evaluation.diagnosis.tables import breakdown_tables
 from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 

@@ -3,9 +3,9 @@
 import pytest
 
 from avis.evaluation.api import evaluate_predictions
-from avis.evaluation.fsla import frame_quality
+from avis.evaluation.metrics.fsla import frame_quality
 from avis.evaluation.overlap import VideoOverlap
-from avis.evaluation.protocol import StandardProtocol
+from avis.evaluation.protocols.standard import StandardProtocol
 from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 from tests.evaluation.recorded import CASES, read_case

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from avis.evaluation import evaluate_predictions
-from avis.evaluation.hota import ALPHAS, FIELDS, count_hota, hota_fields, pool_hota
+from avis.evaluation.metrics.hota import ALPHAS, FIELDS, count_hota, hota_fields, pool_hota
 from avis.evaluation.overlap import Detections
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction, rle
 

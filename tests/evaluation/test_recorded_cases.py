@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from avis.evaluation.api import evaluate_detailed, evaluate_predictions
-from avis.evaluation.hota import FIELDS
+from avis.evaluation.metrics.hota import FIELDS
 from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.recorded import CASES, case_name, percent, read_case, with_empty_masks
 

@@ -10,12 +10,12 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from avis.evaluation.analysis import Analysis, VideoFindings
+from avis.evaluation.diagnosis.analysis import Analysis, VideoFindings
 from avis.evaluation.json_file import read_json
+from avis.evaluation.report.charts import timeline_bar
 from avis.formats.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video, VideoId
 from avis.structures import Track, VideoPrediction
 from avis.visualization.drawing import Color, track_color
-from avis.visualization.evaluation_report_charts import timeline_bar
 from avis.visualization.overlay import draw_frame
 
 FRAMES_A_VIDEO = 4

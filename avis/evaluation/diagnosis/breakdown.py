@@ -10,9 +10,9 @@ AP and AR of a part are those of its videos alone, averaged over the categories 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from avis.evaluation.analysis import Analysis
-from avis.evaluation.average_precision import YOUTUBE_VIS, summarize
+from avis.evaluation.diagnosis.analysis import Analysis
 from avis.evaluation.json_file import read_json
+from avis.evaluation.metrics.average_precision import YOUTUBE_VIS, summarize
 from avis.formats.results import JsonSource
 from avis.formats.tracks import VideoId
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from avis.evaluation.hota import ALPHAS, global_alignment
+from avis.evaluation.metrics.hota import ALPHAS, global_alignment
 from avis.evaluation.overlap import Detections
 
 # Kinds of frames: with no, a single, and multiple sources.

@@ -28,7 +28,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from avis.evaluation.average_precision import (
+from avis.evaluation.metrics.average_precision import (
     ALL,
     AREA_RANGES,
     NOTHING,

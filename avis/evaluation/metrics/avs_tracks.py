@@ -18,7 +18,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from avis.evaluation.avs import THRESHOLDS, BinaryScores, SemanticScores
+from avis.evaluation.metrics.avs_maps import THRESHOLDS, BinaryScores, SemanticScores
 from avis.formats.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
 from avis.structures import RLE
 
@@ -34,7 +34,7 @@ def evaluate_avs(
         score_threshold: tracks that score more are in the maps of J, mIoU and mF.
 
     Returns:
-        J, F, mIoU and mF in percent, -1 where undefined; see `avis.evaluation.avs`.
+        J, F, mIoU and mF in percent, -1 where undefined; see `avis.evaluation.metrics.avs_maps`.
     """
     labels = {category_id: index for index, category_id in enumerate(truth.categories, start=1)}
     binary, semantic = BinaryScores.zero(), SemanticScores.zero(len(labels) + 1)

@@ -8,9 +8,9 @@ Dimensions: T frames, D predicted tracks, G ground-truth tracks.
 
 from collections.abc import Iterable, Mapping
 
-from avis.evaluation.average_precision import YOUTUBE_VIS, MatchingRules
-from avis.evaluation.fsla import FrameCounts, count_frames, frame_quality
-from avis.evaluation.hota import HotaCounts
+from avis.evaluation.metrics.average_precision import YOUTUBE_VIS, MatchingRules
+from avis.evaluation.metrics.fsla import FrameCounts, count_frames, frame_quality
+from avis.evaluation.metrics.hota import HotaCounts
 from avis.evaluation.overlap import Detections, VideoOverlap
 from avis.formats.tracks import Video, VideoId
 

@@ -10,11 +10,18 @@ from functools import cached_property
 import numpy as np
 from tqdm import tqdm
 
-from avis.evaluation.average_precision import ALL, NOTHING, match_tracks
-from avis.evaluation.errors import AT_HALF, Error, ErrorCost, JudgedTracks, error_costs, judge_tracks
-from avis.evaluation.evaluation import Evaluation
+from avis.evaluation.counts import Evaluation
+from avis.evaluation.diagnosis.mistakes import (
+    AT_HALF,
+    Error,
+    ErrorCost,
+    JudgedTracks,
+    error_costs,
+    judge_tracks,
+)
+from avis.evaluation.metrics.average_precision import ALL, NOTHING, match_tracks
 from avis.evaluation.overlap import ComparedTracks, VideoOverlap
-from avis.evaluation.protocol import StandardProtocol
+from avis.evaluation.protocols.standard import StandardProtocol
 from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 
 

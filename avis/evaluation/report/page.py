@@ -12,19 +12,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from tqdm import tqdm
 
-from avis.evaluation.analysis import Analysis
-from avis.evaluation.average_precision import ALL, RECALLS, PrecisionRecall
-from avis.evaluation.breakdown import METRICS, Part
-from avis.evaluation.hota import FIELDS as HOTA_FIELDS
-from avis.files import replacing
-from avis.formats.tracks import VideoId
-from avis.visualization.evaluation_report_charts import (
+from avis.evaluation.diagnosis.analysis import Analysis
+from avis.evaluation.diagnosis.breakdown import METRICS, Part
+from avis.evaluation.metrics.average_precision import ALL, RECALLS, PrecisionRecall
+from avis.evaluation.metrics.hota import FIELDS as HOTA_FIELDS
+from avis.evaluation.report.charts import (
     Curve,
     precision_recall_chart,
     small_precision_recall_chart,
     threshold_chart,
 )
-from avis.visualization.evaluation_report_gallery import MAX_VIDEOS, Gallery, GalleryVideo
+from avis.evaluation.report.gallery import MAX_VIDEOS, Gallery, GalleryVideo
+from avis.files import replacing
+from avis.formats.tracks import VideoId
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEADLINE = ("AP", "AP50", "AP75", "AR10", "HOTA", "FSLA")
@@ -118,8 +118,8 @@ def render_report(
     )
     environment.filters["number"] = _number
     truth, curves = analysis.truth, analysis.evaluation.curves()
-    return environment.get_template("evaluation_report.html").render(
-        style=Markup((TEMPLATES / "evaluation_report.css").read_text(encoding="utf-8")),
+    return environment.get_template("page.html").render(
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         subtitle=subtitle,
         num_videos=len(truth.videos),
         num_tracks=sum(not track.is_crowd for tracks in truth.tracks.values() for track in tracks),

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from avis.evaluation.breakdown import METRICS, Part
-from avis.evaluation.errors import Error, ErrorCost
+from avis.evaluation.diagnosis.breakdown import METRICS, Part
+from avis.evaluation.diagnosis.mistakes import Error, ErrorCost
 
 
 def breakdown_tables(breakdown: Mapping[str, Sequence[Part]], errors: Mapping[Error, ErrorCost]) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avis.evaluation import evaluate_predictions
-from avis.evaluation.errors import Error, JudgedTracks, ap50, error_costs, judge_tracks, mend
+from avis.evaluation.diagnosis.mistakes import Error, JudgedTracks, ap50, error_costs, judge_tracks, mend
 from avis.evaluation.overlap import VideoOverlap
 from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import (

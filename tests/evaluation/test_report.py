@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avis.evaluation.analysis import Analysis, analyze
-from avis.evaluation.breakdown import break_down
-from avis.formats.results import load_ground_truth, load_predictions
-from avis.visualization.evaluation_report import MAX_CLASSES, choose_videos, render_report, write_report
-from avis.visualization.evaluation_report_gallery import (
+from avis.evaluation.diagnosis.analysis import Analysis, analyze
+from avis.evaluation.diagnosis.breakdown import break_down
+from avis.evaluation.report.gallery import (
     FRAMES_A_VIDEO,
     MAX_VIDEOS,
     PICTURE_HEIGHT,
@@ -23,9 +21,11 @@ from avis.visualization.evaluation_report_gallery import (
     Gallery,
     data_uri,
 )
+from avis.evaluation.report.page import MAX_CLASSES, choose_videos, render_report, write_report
+from avis.formats.results import load_ground_truth, load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, prediction
+from tests.evaluation.chromium import find_chromium, open_browser
 from tests.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split
-from tests.visualization.chromium import find_chromium, open_browser
 
 TOOL = Path(__file__).parents[2] / "tools/evaluate.py"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

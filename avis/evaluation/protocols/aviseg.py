@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from avis.evaluation.average_precision import MatchingRules
-from avis.evaluation.fsla import FrameCounts, associate, count_frames
-from avis.evaluation.hota import HotaCounts, global_alignment
+from avis.evaluation.metrics.average_precision import MatchingRules
+from avis.evaluation.metrics.fsla import FrameCounts, associate, count_frames
+from avis.evaluation.metrics.hota import HotaCounts, global_alignment
 from avis.evaluation.overlap import Detections, VideoOverlap
-from avis.evaluation.protocol import StandardProtocol, UnscoredFramesError
+from avis.evaluation.protocols.standard import StandardProtocol, UnscoredFramesError
 from avis.formats.tracks import Video, VideoId
 
 TRACK_MAP = MatchingRules(

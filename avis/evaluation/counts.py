@@ -9,18 +9,18 @@ from functools import cached_property
 
 import numpy as np
 
-from avis.evaluation.average_precision import (
+from avis.evaluation.metrics.average_precision import (
     Matches,
     PrecisionRecall,
     match_videos,
     precision_recall,
     summarize,
 )
-from avis.evaluation.fsla import FrameCounts, fsla_fields, pool_frames
-from avis.evaluation.hota import FIELDS as HOTA_FIELDS
-from avis.evaluation.hota import HotaCounts, count_hota, hota_fields, pool_hota
+from avis.evaluation.metrics.fsla import FrameCounts, fsla_fields, pool_frames
+from avis.evaluation.metrics.hota import FIELDS as HOTA_FIELDS
+from avis.evaluation.metrics.hota import HotaCounts, count_hota, hota_fields, pool_hota
 from avis.evaluation.overlap import ComparedTracks, VideoOverlap
-from avis.evaluation.protocol import StandardProtocol, UnscoredFramesError
+from avis.evaluation.protocols.standard import StandardProtocol, UnscoredFramesError
 from avis.formats.tracks import GroundTruth, VideoId
 
 
@@ -106,7 +106,7 @@ class Evaluation:
 
         Returns:
             Percentages, -1 where undefined: AP and AR (see `average_precision.summarize`), the FIELDS of
-            `avis.evaluation.hota`, FSLA, FSLAn, FSLAs and FSLAm, then AP/<category> and HOTA/<category>.
+            `avis.evaluation.metrics.hota`, FSLA, FSLAn, FSLAs and FSLAm, then AP/<category> and HOTA/<category>.
         """
         values = summarize(self.curves(videos), self.protocol.matching)
         by_category = {name: values.pop(name) for name in list(values) if name.startswith("AP/")}

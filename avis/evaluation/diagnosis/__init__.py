@@ -1,0 +1,1 @@
+"""Where and why an evaluation's predictions are wrong."""

@@ -1,0 +1,1 @@
+"""What implementations of the metrics differ in."""
