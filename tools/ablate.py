@@ -15,18 +15,18 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from avis.benchmark.ablation import Run, collect, mean_and_deviation, plan_runs, read_plan
 from avis.command_line import exit_on_bad_input
 from avis.data.catalog import BENCH_SIZES, bench_root
+from avis.experiments.figure import draw_ablation
+from avis.experiments.plan import Run, collect, mean_and_deviation, plan_runs, read_plan
 from avis.files import replacing
 from avis.synthetic import PRESETS, make_synthavis
-from avis.visualization.ablation_figure import draw_ablation
 
 EPILOG = """\
 example:
   python tools/ablate.py --plan configs/ablations/tiny.yaml --output output/ablation --jobs 2
 
-The plan names the config, the seeds and the variants (avis/benchmark/ablation.py has the format). Every run
+The plan names the config, the seeds and the variants (avis/experiments/plan.py has the format). Every run
 is one of tools/train_net.py in OUTPUT/<variant>/seed_<seed>, with its log. A run that was interrupted goes on
 where it was when the program is started again, one that has ended is kept; other seeds or variants may be
 added to the plan. OUTPUT gets, after every run:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from avis.benchmark.ablation import mean_and_deviation
+from avis.experiments.plan import mean_and_deviation
 
 _BAR, _DOT = "#8fb0d9", "#1f3a5f"
 

@@ -12,7 +12,7 @@ import cv2
 import pytest
 import yaml
 
-from avis.benchmark.ablation import Plan, Variant, collect, mean_and_deviation, plan_runs, read_plan
+from avis.experiments.plan import Plan, Variant, collect, mean_and_deviation, plan_runs, read_plan
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
