@@ -16,7 +16,7 @@ WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (
 def exit_on_bad_input() -> Iterator[None]:
     """End the program with one line on stderr and exit code 2 on an error about its input.
 
-    Once `avis.engine.setup` has opened the log, the traceback goes there.
+    Once `avis.engine.startup` has opened the log, the traceback goes there.
     """
     try:
         yield

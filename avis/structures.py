@@ -4,8 +4,10 @@ A mask of one frame is a COCO RLE, ``{"size": [h, w], "counts": bytes or str}``,
 a dense (tracks, T, H, W) array is never built.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 RLE = dict
 
@@ -50,6 +52,17 @@ class VideoPrediction:
             }
             for track in self.tracks
         ]
+
+
+def is_sounding(track: Track) -> list[bool]:
+    """For each of the T frames, whether the track has a mask there."""
+    return [mask is not None for mask in track.segmentations]
+
+
+def sounding_runs(sounding: Sequence[bool]) -> list[tuple[int, int]]:
+    """The maximal runs of true entries as half-open [start, end) index pairs."""
+    changes = np.flatnonzero(np.diff([0, *map(int, sounding), 0]))
+    return [(int(start), int(end)) for start, end in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def _to_json(mask: RLE | None) -> RLE | None:

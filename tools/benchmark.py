@@ -17,8 +17,9 @@ from torch import Tensor
 from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
 from avis.benchmark.parts import make_parts
 from avis.benchmark.random_tracks import Scale
-from avis.config import CfgNode
-from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, use_available_device
+from avis.command_line import exit_on_bad_input
+from avis.config import CfgNode, load_cfg, use_available_device
+from avis.engine import AVISTrainer
 from avis.synthetic import SynthOptions, make_synthavis
 
 EPILOG = """\

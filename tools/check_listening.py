@@ -6,9 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from avis.config import CfgNode
-from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg, load_trained_model, setup
-from avis.evaluation import comparison_table, write_json
+from avis.command_line import exit_on_bad_input
+from avis.config import CfgNode, load_cfg
+from avis.engine import AVISTrainer, load_trained_model, setup
+from avis.evaluation import comparison_table
+from avis.files import write_json
 
 EPILOG = """\
 example:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from avis.config import CfgNode
-from avis.engine import AVISTrainer, exit_on_bad_input, load_cfg
+from avis.command_line import exit_on_bad_input
+from avis.config import CfgNode, load_cfg
+from avis.engine import AVISTrainer
 from avis.weights import SUFFIXES, StateDict, describe, match_weights, read_checkpoint, write_weights
 
 EPILOG = """\

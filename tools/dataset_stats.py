@@ -11,7 +11,7 @@ from avis.command_line import exit_on_bad_input
 from avis.data.catalog import json_file_of
 from avis.dataset_tools.statistics import DatasetStatistics, read_statistics
 from avis.dataset_tools.statistics_figures import draw_dependency, draw_overview, draw_videos_by_category
-from avis.evaluation import write_json
+from avis.files import write_json
 
 EPILOG = """\
 examples:

@@ -8,19 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from avis.command_line import exit_on_bad_input
-from avis.evaluation import (
-    comparison_table,
-    load_ground_truth,
-    load_predictions,
-    metrics_table,
-    write_json,
-)
+from avis.evaluation import comparison_table, load_ground_truth, load_predictions, metrics_table
 from avis.evaluation.api import PROTOCOLS, evaluate_detailed
 from avis.evaluation.diagnosis.analysis import Analysis, analyze
 from avis.evaluation.diagnosis.breakdown import break_down, read_scenarios
 from avis.evaluation.diagnosis.tables import breakdown_tables
 from avis.evaluation.metrics.avs_tracks import evaluate_avs
 from avis.evaluation.tables import protocols_table
+from avis.files import write_json
 from avis.formats.tracks import PredictedTrack, VideoId
 
 EPILOG = """\

@@ -5,7 +5,7 @@ import argparse
 import logging
 from dataclasses import Field, fields, replace
 
-from avis.engine import exit_on_bad_input
+from avis.command_line import exit_on_bad_input
 from avis.formats.categories import AVISEG_CATEGORIES
 from avis.synthetic import PRESETS, SynthOptions, make_synthavis
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from torch import OutOfMemoryError
 from tqdm import tqdm
 
-from avis.engine import exit_on_bad_input, load_cfg
-from avis.evaluation import write_json
+from avis.command_line import exit_on_bad_input
+from avis.config import load_cfg
+from avis.files import write_json
 from avis.inference import VideoPredictor, VideoSource, get_categories, make_report, open_video
 from avis.visualization import write_overlay_video
 

@@ -9,11 +9,11 @@ import sys
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from avis.audio import build_audio_backbone
-from avis.config import CfgNode
+from avis.command_line import exit_on_bad_input
+from avis.config import CfgNode, load_cfg, use_available_device
 from avis.data.catalog import json_file_of
 from avis.dataset_tools.audio_features import Summary, prepare_features
 from avis.dataset_tools.sound_files import find_sounds
-from avis.engine import exit_on_bad_input, load_cfg, use_available_device
 
 EPILOG = """\
 examples:

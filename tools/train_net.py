@@ -3,15 +3,9 @@
 
 import argparse
 
-from avis.engine import (
-    AVISTrainer,
-    argument_parser,
-    exit_on_bad_input,
-    launch,
-    load_cfg,
-    load_trained_model,
-    setup,
-)
+from avis.command_line import exit_on_bad_input
+from avis.config import load_cfg
+from avis.engine import AVISTrainer, argument_parser, launch, load_trained_model, setup
 
 EPILOG = """\
 examples:

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from avis.command_line import exit_on_bad_input
+from avis.config import load_cfg
 from avis.data import get_dataset_records, get_metadata
-from avis.engine import exit_on_bad_input, load_cfg
 from avis.evaluation import load_ground_truth, load_predictions
 from avis.files import replacing
 from avis.formats.tracks import GroundTruth, MaskTrack

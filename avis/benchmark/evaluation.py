@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from avis.benchmark.random_tracks import Scale, write_random_tracks
-from avis.evaluation.json_file import read_json
+from avis.files import read_json
 
 _SCRIPTS = Path(__file__).parent
 _EVALUATE = _SCRIPTS.parents[1] / "tools" / "evaluate.py"

@@ -14,8 +14,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from avis.evaluation.json_file import write_json
-from avis.files import replacing
+from avis.files import replacing, write_json
 from avis.formats.categories import AVISEG_CATEGORIES
 
 # Pixels by which edges are off, up or down.

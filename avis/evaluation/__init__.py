@@ -7,7 +7,6 @@ metrics need neither.
 from typing import TYPE_CHECKING, Any
 
 from avis.evaluation.api import evaluate_detailed, evaluate_predictions
-from avis.evaluation.json_file import write_json
 from avis.evaluation.tables import comparison_table, metrics_table, protocols_table
 from avis.formats.results import load_ground_truth, load_predictions
 
@@ -23,7 +22,6 @@ __all__ = [
     "load_predictions",
     "metrics_table",
     "protocols_table",
-    "write_json",
 ]
 
 

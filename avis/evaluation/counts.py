@@ -106,7 +106,7 @@ class Evaluation:
 
         Returns:
             Percentages, -1 where undefined: AP and AR (see `average_precision.summarize`), the FIELDS of
-            `avis.evaluation.metrics.hota`, FSLA, FSLAn, FSLAs and FSLAm, then AP/<category> and HOTA/<category>.
+            `metrics.hota`, FSLA, FSLAn, FSLAs and FSLAm, then AP/<category> and HOTA/<category>.
         """
         values = summarize(self.curves(videos), self.protocol.matching)
         by_category = {name: values.pop(name) for name in list(values) if name.startswith("AP/")}

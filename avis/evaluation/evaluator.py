@@ -15,9 +15,9 @@ from detectron2.utils import comm
 
 from avis.data import get_metadata
 from avis.evaluation.api import evaluate_tracks
-from avis.evaluation.json_file import write_json
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
+from avis.files import write_json
 from avis.formats.results import load_ground_truth, load_predictions
 from avis.formats.tracks import VideoId
 from avis.structures import VideoPrediction

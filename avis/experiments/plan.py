@@ -29,9 +29,8 @@ from pathlib import Path
 
 import yaml
 
-from avis.config import CfgNode
-from avis.engine import load_cfg
-from avis.evaluation.json_file import read_json
+from avis.config import CfgNode, load_cfg
+from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
 _VARIANT_KEYS = {"WEIGHTS_OF", "OPTS"}

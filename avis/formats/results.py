@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from avis.evaluation.json_file import read_json
+from avis.files import read_json
 from avis.formats.format_check import format_problems, is_finite_number
 from avis.formats.masks import UNREADABLE, read_masks
 from avis.formats.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId

@@ -6,8 +6,7 @@ from detectron2.config import CfgNode
 
 from avis.data import get_metadata
 from avis.formats.categories import AVISEG_CATEGORIES
-from avis.structures import VideoPrediction
-from avis.visualization import sounding_runs
+from avis.structures import VideoPrediction, sounding_runs
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms
 from torch import Tensor
 
+from avis.config import use_available_device
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import load_examples
-from avis.engine import load_trained_model, use_available_device
+from avis.engine import load_trained_model
 from avis.inference.video_source import VideoSource, open_video
 from avis.structures import VideoPrediction
 

@@ -15,6 +15,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from avis.audio import build_audio_backbone
+from avis.config import hears
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.fusion import AV_FUSION_REGISTRY
 from avis.modeling.matcher import VideoHungarianMatcher
@@ -87,7 +88,7 @@ class AVISMaskFormer(nn.Module):
             "backbone": backbone,
             "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
             "criterion": _build_criterion(cfg),
-            "audio_backbone": build_audio_backbone(cfg) if _hears(cfg) else None,
+            "audio_backbone": build_audio_backbone(cfg) if hears(cfg) else None,
             "fusion": _build_fusion(cfg, backbone),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -204,11 +205,6 @@ class AVISMaskFormer(nn.Module):
         padded = masks.new_zeros((int(sounding.sum()), masks.shape[1], *padded_size), dtype=torch.float32)
         padded[..., :height, :width] = masks[sounding]
         return ClipTargets(classes[sounding], padded)
-
-
-def _hears(cfg: CfgNode) -> bool:
-    """Whether anything of the model takes audio features; if nothing does, nothing shall compute them."""
-    return bool(cfg.MODEL.AUDIO.NAME and (cfg.MODEL.FUSION.NAME or cfg.MODEL.MASK_FORMER.AUDIO_QUERY))
 
 
 def _build_criterion(cfg: CfgNode) -> VideoSetCriterion:

@@ -2,7 +2,7 @@
 
 from avis.visualization.comparison import ComparedVideo, draw_comparison, match_tracks, shown_frames
 from avis.visualization.overlay import draw_frame, draw_video, write_overlay_video
-from avis.visualization.timeline import TimelineRow, draw_timeline, sounding_runs
+from avis.visualization.timeline import TimelineRow, draw_timeline
 
 __all__ = [
     "ComparedVideo",
@@ -13,6 +13,5 @@ __all__ = [
     "draw_video",
     "match_tracks",
     "shown_frames",
-    "sounding_runs",
     "write_overlay_video",
 ]

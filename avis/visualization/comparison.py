@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 from scipy.optimize import linear_sum_assignment
 
-from avis.structures import Track, VideoPrediction
+from avis.structures import Track, VideoPrediction, is_sounding
 from avis.visualization.drawing import (
     FAINT_INK,
     INK,
@@ -20,7 +20,7 @@ from avis.visualization.drawing import (
     track_color,
 )
 from avis.visualization.overlay import draw_frame, resize_to_height
-from avis.visualization.timeline import MARGIN, TimelineRow, draw_timeline, is_sounding
+from avis.visualization.timeline import MARGIN, TimelineRow, draw_timeline
 
 MAX_COLUMNS = 6
 # Pairs of tracks that overlap less are not the same object.

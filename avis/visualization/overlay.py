@@ -11,9 +11,9 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from avis.media.video import write_video
-from avis.structures import RLE, VideoPrediction
+from avis.structures import RLE, VideoPrediction, is_sounding
 from avis.visualization.drawing import PAPER, Color, draw_texts, readable_on, text_size, track_color
-from avis.visualization.timeline import TimelineRow, draw_timeline, is_sounding
+from avis.visualization.timeline import TimelineRow, draw_timeline
 
 MIN_HEIGHT = 480
 MASK_OPACITY = 0.45

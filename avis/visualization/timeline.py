@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from avis.structures import Track
+from avis.structures import sounding_runs
 from avis.visualization.drawing import FAINT_INK, INK, PAPER, SHADE, Color, draw_texts, shorten, text_size
 
 MARGIN = 8
@@ -25,11 +25,6 @@ class TimelineRow:
     label: str
     color: Color
     sounding: Sequence[bool]
-
-
-def is_sounding(track: Track) -> list[bool]:
-    """For each of the T frames, whether the track has a mask there."""
-    return [mask is not None for mask in track.segmentations]
 
 
 def draw_timeline(
@@ -82,12 +77,6 @@ def _draw_cells(strip: np.ndarray, row: TimelineRow, edges: np.ndarray) -> None:
     strip[:, edges[0] : edges[-1]] = SHADE
     for start, end in sounding_runs(row.sounding):
         strip[:, edges[start] : edges[end]] = row.color
-
-
-def sounding_runs(sounding: Sequence[bool]) -> list[tuple[int, int]]:
-    """The maximal runs of true entries as half-open [start, end) index pairs."""
-    changes = np.flatnonzero(np.diff([0, *map(int, sounding), 0]))
-    return [(int(start), int(end)) for start, end in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def _ticks(edges: np.ndarray, fps: float, top: int, text_height: int) -> list[tuple]:

@@ -11,7 +11,8 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from avis.engine import exit_on_bad_input, setup
+from avis.command_line import exit_on_bad_input
+from avis.engine import setup
 
 
 def report(output_dir: str) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from avis.engine import AVISTrainer, load_cfg
+from avis.config import load_cfg
+from avis.engine import AVISTrainer
 
 ROOT = Path(__file__).parents[2]
 STEPS = 100

@@ -4,7 +4,8 @@ import pytest
 import torch
 import yaml
 
-from avis.engine import ConfigError, exit_on_bad_input, load_cfg
+from avis.command_line import exit_on_bad_input
+from avis.config import ConfigError, load_cfg
 
 
 def write_yaml(path: Path, content: object) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avis.visualization import TimelineRow, draw_timeline, sounding_runs
+from avis.structures import sounding_runs
+from avis.visualization import TimelineRow, draw_timeline
 from avis.visualization.drawing import SHADE
 from avis.visualization.timeline import MARGIN
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from avis.evaluation.diagnosis.analysis import Analysis
-from avis.evaluation.json_file import read_json
 from avis.evaluation.metrics.average_precision import YOUTUBE_VIS, summarize
+from avis.files import read_json
 from avis.formats.results import JsonSource
 from avis.formats.tracks import VideoId
 

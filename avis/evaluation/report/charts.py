@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from avis.visualization.timeline import sounding_runs
+from avis.structures import sounding_runs
 
 TICKS = (0, 25, 50, 75, 100)
 

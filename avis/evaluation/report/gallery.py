@@ -11,8 +11,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from avis.evaluation.diagnosis.analysis import Analysis, VideoFindings
-from avis.evaluation.json_file import read_json
 from avis.evaluation.report.charts import timeline_bar
+from avis.files import read_json
 from avis.formats.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video, VideoId
 from avis.structures import Track, VideoPrediction
 from avis.visualization.drawing import Color, track_color

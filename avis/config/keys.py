@@ -3,10 +3,7 @@
 Keys that Mask2Former has keep their names and meaning. The defaults are the paper's baseline.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 
 
 def add_avis_config(cfg: CfgNode) -> None:
@@ -19,23 +16,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     _add_solver_config(cfg)
 
 
-def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> CfgNode:
-    """Build a config: the defaults, then `config_file` (YAML), then `opts` (KEY VALUE KEY VALUE …).
-
-    Raises:
-        KeyError: a key in the file does not exist.
-        AssertionError: a key in `opts` does not exist, or `opts` are not pairs.
-        FileNotFoundError: there is no such config file.
-    """
-    cfg = get_cfg()
-    add_avis_config(cfg)
-    if config_file is not None:
-        if not Path(config_file).is_file():
-            raise FileNotFoundError(f"config file not found: {config_file}")
-        # A config is data: YAML tags that would run code are refused.
-        cfg.merge_from_file(str(config_file), allow_unsafe=False)
-    cfg.merge_from_list(list(opts))
-    return cfg
+def hears(cfg: CfgNode) -> bool:
+    """Whether anything of the model takes audio features; if nothing does, nothing shall compute them."""
+    return bool(cfg.MODEL.AUDIO.NAME and (cfg.MODEL.FUSION.NAME or cfg.MODEL.MASK_FORMER.AUDIO_QUERY))
 
 
 def _add_backbone_config(cfg: CfgNode) -> None:

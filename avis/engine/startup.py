@@ -1,22 +1,18 @@
 """What every run starts with: config, log files, seeds, device, and errors that a user can act on."""
 
 import argparse
-import difflib
 import logging
-import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-import yaml
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from avis.config import get_avis_cfg
+from avis.config import load_cfg, use_available_device
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +23,6 @@ QUIET_LOGGERS = {
     "detectron2.checkpoint.c2_model_loading": logging.WARNING,
     "detectron2.data.common": logging.WARNING,
 }
-UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: (\S+?)'?$")
-WRONG_TYPE = re.compile(
-    r"Type mismatch \(<class '(?:.+\.)?(\w+)'> vs\. <class '.+?'>\).* vs\. (.*)\) for config key: (\S+)",
-    re.DOTALL,
-)
-# What yacs, fvcore and PyYAML raise on a mistake in a config.
-CONFIG_MISTAKES = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError)
-
-
-class ConfigError(ValueError):
-    """A mistake in a config file or in the overrides of a command line."""
 
 
 def argument_parser(description: str, epilog: str) -> argparse.ArgumentParser:
@@ -72,29 +57,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def load_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
-    """Read a config file ("": the defaults) and KEY VALUE overrides.
-
-    Raises:
-        ConfigError: no such file, an unknown key (with the likeliest right one), or a value of a wrong type.
-    """
-    source = config_file
-    try:
-        cfg = get_avis_cfg(config_file or None)
-        source = "command line"
-        cfg.merge_from_list(list(opts))
-    except CONFIG_MISTAKES as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from error
-    return cfg
-
-
-def use_available_device(cfg: CfgNode) -> None:
-    """Set MODEL.DEVICE to the CPU on a machine without CUDA."""
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
-        logger.info("No CUDA device: running on the CPU")
-        cfg.MODEL.DEVICE = "cpu"
-
-
 def _quieten_libraries() -> None:
     for name, level in QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
@@ -118,29 +80,3 @@ def _console_level(output_dir: str, level: int) -> Iterator[None]:
     yield
     for console in consoles:
         console.setLevel(logging.INFO)
-
-
-def _explain(error: Exception) -> str:
-    text = str(error)
-    if match := UNKNOWN_KEY.search(text):
-        return _explain_unknown_key(match[1])
-    if match := WRONG_TYPE.search(text):
-        wanted, value, key = match.groups()
-        return f"{key} cannot be {value}: its type is {wanted}"
-    return text
-
-
-def _explain_unknown_key(key: str) -> str:
-    message = f"there is no config key {key!r}"
-    if key.startswith("-"):
-        return f"{message}; options come before the KEY VALUE pairs"
-    known = {name.upper(): name for name in _flat_keys(get_avis_cfg())}
-    close = difflib.get_close_matches(key.upper(), known, n=1)
-    return f"{message}; did you mean {known[close[0]]!r}?" if close else message
-
-
-def _flat_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
-    for key, value in cfg.items():
-        yield prefix + key
-        if isinstance(value, CfgNode):
-            yield from _flat_keys(value, f"{prefix}{key}.")
