@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg
+from avis.config import CfgNode, hears, load_cfg
 from avis.engine import AVISTrainer, load_trained_model, setup
 from avis.evaluation import comparison_table
 from avis.files import write_json
@@ -58,7 +58,7 @@ def main() -> None:
     if len(cfg.DATASETS.TEST) != 1:
         raise ValueError(f"give one data set to test on, not DATASETS.TEST {cfg.DATASETS.TEST}")
     model = load_trained_model(cfg)
-    sounds = SOUNDS if cfg.MODEL.AUDIO.NAME else ("own",)
+    sounds = SOUNDS if hears(cfg) else ("own",)
     metrics = {sound: evaluate(cfg, model, sound) for sound in sounds}
     write_json(args.output or Path(cfg.OUTPUT_DIR, "metrics.json"), metrics, indent=2)
     print()

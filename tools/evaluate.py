@@ -11,7 +11,7 @@ from avis.command_line import exit_on_bad_input
 from avis.evaluation import comparison_table, load_ground_truth, load_predictions, metrics_table
 from avis.evaluation.api import PROTOCOLS, evaluate_detailed
 from avis.evaluation.diagnosis.analysis import Analysis, analyze
-from avis.evaluation.diagnosis.breakdown import break_down, read_scenarios
+from avis.evaluation.diagnosis.breakdown import break_down
 from avis.evaluation.diagnosis.tables import breakdown_tables
 from avis.evaluation.metrics.avs_tracks import evaluate_avs
 from avis.evaluation.tables import protocols_table
@@ -110,9 +110,9 @@ def explain(
     predictions: Mapping[VideoId, Sequence[PredictedTrack]],
     maps: dict[str, float],
 ) -> None:
-    breakdown = break_down(analysis, read_scenarios(args.gt))
+    breakdown = break_down(analysis)
     if args.breakdown:
-        print("", breakdown_tables(breakdown, analysis.errors), sep="\n")
+        print("", breakdown_tables(breakdown, analysis.mistakes), sep="\n")
     if args.report:
         # here, as the libraries that draw take longer to import than all the rest
         from avis.evaluation.report.gallery import Gallery

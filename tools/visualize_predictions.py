@@ -13,10 +13,12 @@ from avis.command_line import exit_on_bad_input
 from avis.config import load_cfg
 from avis.data import get_dataset_records, get_metadata
 from avis.evaluation import load_ground_truth, load_predictions
+from avis.evaluation.overlap import VideoOverlap, found_tracks
 from avis.files import replacing
-from avis.formats.tracks import GroundTruth, MaskTrack
-from avis.inference import read_pictures
-from avis.structures import Track, VideoPrediction
+from avis.formats.results import Predictions
+from avis.formats.tracks import GroundTruth
+from avis.media.pictures import read_pictures
+from avis.structures import VideoPrediction
 from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video
 
 EPILOG = """\
@@ -59,31 +61,17 @@ def main() -> None:
     if dataset is None:
         raise ValueError("give --dataset, or a config with DATASETS.TEST")
     records = get_dataset_records([dataset])
-    records = select(records, args.videos) if args.videos else spread(records, args.num_videos)
     truth = load_ground_truth(get_metadata(dataset).json_file)
-    predicted = load_predictions(args.predictions, truth)
-    output = Path(args.output)
+    records = select(records, args.videos, truth) if args.videos else spread(records, args.num_videos)
+    predictions = load_predictions(args.predictions, truth)
+    output, fps = Path(args.output), cfg.INPUT.FPS
     output.mkdir(parents=True, exist_ok=True)
-    class_names, fps = list(truth.categories.values()), cfg.INPUT.FPS
-    compared = []
-    for record in tqdm(records, desc="drawing", unit=" videos", disable=None):
-        annotated = [track for track in truth.tracks[record["video_id"]] if not track.is_crowd]
-        found = [track for track in predicted[record["video_id"]] if track.score > args.score_threshold]
-        found.sort(key=lambda track: track.score, reverse=True)
-        prediction = to_prediction(record, found, truth)
-        draw_overlay(record, prediction, class_names, fps, output)
-        compared.append(compare(record, to_prediction(record, annotated, truth), prediction))
-    write_png(output / "comparison.png", draw_comparison(compared, class_names, fps))
-    logger.info("%d videos and comparison.png written to %s", len(records), output)
-
-
-def to_prediction(record: dict, tracks: list[MaskTrack], truth: GroundTruth) -> VideoPrediction:
-    """Tracks as the drawing functions take them; annotated ones score 1."""
-    class_indices = {category_id: index for index, category_id in enumerate(truth.categories)}
-    converted = [
-        Track(getattr(track, "score", 1.0), class_indices[track.category_id], track.masks) for track in tracks
+    compared = [
+        draw(record, truth, predictions, args.score_threshold, fps, output)
+        for record in tqdm(records, desc="drawing", unit=" videos", disable=None)
     ]
-    return VideoPrediction(record["video_id"], record["height"], record["width"], record["length"], converted)
+    write_png(output / "comparison.png", draw_comparison(compared, list(truth.categories.values()), fps))
+    logger.info("%d videos and comparison.png written to %s", len(records), output)
 
 
 def spread(records: list[dict], number: int) -> list[dict]:
@@ -92,35 +80,47 @@ def spread(records: list[dict], number: int) -> list[dict]:
     return [records[position] for position in positions.round().astype(int)]
 
 
-def select(records: list[dict], names: list[str]) -> list[dict]:
+def select(records: list[dict], names: list[str], truth: GroundTruth) -> list[dict]:
     """The records of the named videos.
 
     Raises:
         ValueError: there is no such video.
     """
-    by_name = {video_name(record): record for record in records}
+    by_name = {truth.videos[record["video_id"]].name: record for record in records}
     missing = [name for name in names if name not in by_name]
     if missing:
         raise ValueError(f"there is no video {missing[0]!r}; there are {', '.join(list(by_name)[:3])}, …")
     return [by_name[name] for name in names]
 
 
-def video_name(record: dict) -> str:
-    return Path(record["file_names"][0]).parent.name
+def draw(
+    record: dict, truth: GroundTruth, predictions: Predictions, threshold: float, fps: float, output: Path
+) -> ComparedVideo:
+    """Write the overlay video of the predictions for a video; what the comparison draws of it."""
+    video = truth.videos[record["video_id"]]
+    true = [track for track in truth.tracks[video.id] if not track.is_crowd]
+    predicted = [track for track in predictions[video.id] if track.score > threshold]
+    predicted.sort(key=lambda track: track.score, reverse=True)
+    prediction = truth.to_prediction(video, predicted)
+    write_overlay(record, video.name, prediction, list(truth.categories.values()), fps, output)
+    shown = shown_frames(video.length)
+    pictures = read_pictures([record["file_names"][t] for t in shown])
+    return ComparedVideo(
+        title=video.name,
+        frames=dict(zip(shown, pictures, strict=True)),
+        ground_truth=truth.to_prediction(video, true),
+        prediction=prediction,
+        found=found_tracks(VideoOverlap(video, predicted, true)),
+    )
 
 
-def draw_overlay(
-    record: dict, prediction: VideoPrediction, class_names: list[str], fps: float, output: Path
+def write_overlay(
+    record: dict, name: str, prediction: VideoPrediction, class_names: list[str], fps: float, output: Path
 ) -> None:
-    path = output / f"{video_name(record)}.mp4"
+    path = output / f"{name}.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
     frames = read_pictures(record["file_names"])
     write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"])
-
-
-def compare(record: dict, ground_truth: VideoPrediction, prediction: VideoPrediction) -> ComparedVideo:
-    shown = shown_frames(record["length"])
-    frames = dict(zip(shown, read_pictures([record["file_names"][t] for t in shown]), strict=True))
-    return ComparedVideo(video_name(record), frames, ground_truth, prediction)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.transforms import Resample
 
+from avis.media.wav import to_float
+
 SAMPLE_RATE = 16000
 WINDOW_LENGTH = 400
 HOP_LENGTH = 160
@@ -76,21 +78,15 @@ def _to_mono(waveform: Tensor) -> Tensor:
         raise ValueError(f"waveform must be (N,) or (channels, N), got shape {tuple(waveform.shape)}")
     if waveform.is_complex() or waveform.dtype == torch.bool:
         raise ValueError(f"waveform must be of floats or integers, got {waveform.dtype}")
-    mono = _to_float(waveform)
+    integers = not waveform.is_floating_point()
+    mono = torch.from_numpy(to_float(waveform.cpu().numpy())) if integers else waveform.float()
+    mono = mono.to(waveform.device)
     if mono.ndim == 2:
         mono = mono.mean(dim=0)
     broken = (~torch.isfinite(mono)).nonzero()
     if len(broken):
         raise ValueError(f"waveform holds NaN or infinity: {len(broken)} samples, first {int(broken[0])}")
     return mono
-
-
-def _to_float(waveform: Tensor) -> Tensor:
-    if waveform.is_floating_point():
-        return waveform.float()
-    full_scale = 2.0 ** (torch.iinfo(waveform.dtype).bits - 1)
-    zero = full_scale if waveform.dtype == torch.uint8 else 0.0
-    return ((waveform.double() - zero) / full_scale).float()
 
 
 @lru_cache(maxsize=8)

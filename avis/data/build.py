@@ -12,10 +12,12 @@ from detectron2.data import DatasetCatalog, DatasetFromList, build_detection_tes
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from avis.config import hears
 from avis.data.catalog import ensure_registered, get_metadata
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.sampler import ClipSampler
+from avis.formats.aviseg import FEATURES
 
 logger = logging.getLogger(__name__)
 
@@ -145,12 +147,12 @@ def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
     source = cfg.INPUT.AUDIO.SOURCE
     if source not in AUDIO_SOURCES:
         raise ValueError(f"INPUT.AUDIO.SOURCE is {source!r}, not one of {AUDIO_SOURCES}")
-    if not cfg.MODEL.AUDIO.NAME:
+    if not hears(cfg):
         return None
     without = [record for record in records if record["audio_file"] and not record["audio_features_file"]]
     if source == "features" and without:
         raise ValueError(
-            f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in FEATAudios, the first "
+            f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in {FEATURES}, the first "
             f"is {without[0]['video_id']!r}; tools/prepare_audio.py makes them; or choose 'waveform'"
         )
     if source == "features" and not cfg.MODEL.AUDIO.FREEZE:

@@ -1,12 +1,15 @@
 """The data sets known by name, and any other by the path of its JSON file."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
-from avis.data.records import describe_categories, read_aviseg_json, register_aviseg
+from avis.data.records import make_records
+from avis.formats.aviseg import read_annotations, split_folder
+from avis.formats.tracks import class_indices
 
 SPLITS = ("train", "val", "test")
 # Sizes of SynthAVIS-Bench, which are presets of tools/make_synthetic.py, too.
@@ -20,6 +23,12 @@ def register_builtin() -> None:
         register_aviseg(f"synthavis_{split}", datasets_root() / "synthavis" / f"{split}.json")
         for size in BENCH_SIZES:
             register_aviseg(f"synthavis_{size}_{split}", bench_root(size) / f"{split}.json")
+
+
+def register_aviseg(name: str, json_file: str | Path) -> None:
+    """Make a split known to Detectron2's catalogs; its file is read when its records are asked for."""
+    DatasetCatalog.register(name, partial(_load_registered, name, json_file))
+    MetadataCatalog.get(name).set(json_file=str(json_file), evaluator_type="avis")
 
 
 def datasets_root() -> Path:
@@ -67,5 +76,18 @@ def get_metadata(name: str) -> Metadata:
     """
     json_file, metadata = json_file_of(name), MetadataCatalog.get(name)
     if not hasattr(metadata, "thing_classes"):
-        describe_categories(name, read_aviseg_json(json_file))
+        _describe_categories(name, read_annotations(json_file).categories)
     return metadata
+
+
+def _load_registered(name: str, json_file: str | Path) -> list[dict]:
+    annotations = read_annotations(json_file)
+    _describe_categories(name, annotations.categories)
+    return make_records(annotations, split_folder(json_file))
+
+
+def _describe_categories(name: str, categories: dict[int, str]) -> None:
+    """Put the category names and ids of a split into its metadata."""
+    MetadataCatalog.get(name).set(
+        thing_classes=list(categories.values()), thing_dataset_id_to_contiguous_id=class_indices(categories)
+    )

@@ -5,6 +5,8 @@ Dimensions: T frames of the video, F frames of the clip, A audio channels; a log
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 import torch
@@ -12,7 +14,9 @@ from detectron2.utils.logger import log_first_n
 from torch import Tensor
 
 from avis.audio import EXAMPLE_SECONDS, SILENCE, log_mel_examples
-from avis.media.video import MediaError, read_waveform
+from avis.formats.tracks import VideoId
+from avis.media.errors import MediaError
+from avis.media.video import read_waveform
 
 EXAMPLE_SHAPE = (96, 64)
 SOUNDS = ("own", "silent", "shuffled")
@@ -22,13 +26,40 @@ _MARGIN_SECONDS = 0.1
 _PIECE_SECONDS = EXAMPLE_SECONDS + 2 * _MARGIN_SECONDS
 
 
-def load_examples(record: dict, frame_indices: Sequence[int], fps: float) -> Tensor:
+@dataclass(frozen=True)
+class VideoSound:
+    """Where the sound of a video is.
+
+    Attributes:
+        video: what messages call the video.
+        length: frames of the video that the sound belongs to, T.
+        audio_file: a sound or video file; None for a silent video.
+        features_file: the .npy file of its features; None where there is none.
+    """
+
+    video: VideoId
+    length: int
+    audio_file: str | None = None
+    features_file: str | PathLike | None = None
+
+    @classmethod
+    def of(cls, record: dict) -> "VideoSound":
+        """The sound of a record, its own or that which `with_sound` has given it."""
+        length = record.get("sound_length", record["length"])
+        return cls(record["video_id"], length, record["audio_file"], record["audio_features_file"])
+
+    def rows(self, frame_indices: Sequence[int]) -> list[int]:
+        """Which of the T rows belong to frames; a shorter sound starts again."""
+        return [index % self.length for index in frame_indices]
+
+
+def load_examples(sound: VideoSound, frame_indices: Sequence[int], fps: float) -> Tensor:
     """Compute the log-mel examples of some frames of a video from its waveform.
 
     A video without a file is silent, and so is what follows the end of its sound.
 
     Args:
-        record: of the video.
+        sound: of the video.
         frame_indices: F indices of frames.
         fps: frames per second of the video.
 
@@ -38,50 +69,56 @@ def load_examples(record: dict, frame_indices: Sequence[int], fps: float) -> Ten
     Raises:
         ValueError: the file cannot be read or holds NaN; the message names it.
     """
-    path = record["audio_file"]
+    path = sound.audio_file
     if path is None:
         return torch.full((len(frame_indices), *EXAMPLE_SHAPE), SILENCE)
-    rows = _rows(record, frame_indices)
+    rows = sound.rows(frame_indices)
     # Frames that lie close together are cheaper in one piece.
     read = _read_from_start if 2 * len(rows) > max(rows) else _read_in_pieces
     try:
         return read(path, rows, fps)
     except ValueError as error:
         culprit = str(error) if isinstance(error, MediaError) else f"{path}: {error}"
-        raise ValueError(f"sound of video {record['video_id']!r}: {culprit}") from error
+        raise ValueError(f"sound of video {sound.video!r}: {culprit}") from error
 
 
-def load_features(record: dict, frame_indices: Sequence[int], feature_dim: int) -> Tensor:
+def load_features(sound: VideoSound, frame_indices: Sequence[int], feature_dim: int) -> Tensor:
     """Read the precomputed audio features of some frames of a video; zeros where it has no file.
 
     Args:
-        record: of the video.
+        sound: of the video.
         frame_indices: F indices of frames.
         feature_dim: A, channels that the model expects.
 
     Returns:
-        float32 (F, A).
+        float32 (F, A), or (F, S, A) where the file holds S separated sources.
 
     Raises:
-        ValueError: the file is no array of numbers of shape (T, A), or holds NaN; the message names it.
+        ValueError: the file is no array of numbers of shape (T, A) or (T, S, A), or holds NaN; the message
+            names it.
     """
-    path = record["audio_features_file"]
-    if path is None:
+    if sound.features_file is None:
         return torch.zeros(len(frame_indices), feature_dim)
-    where = f"audio features of video {record['video_id']!r}: {path}"
+    where = f"audio features of video {sound.video!r}: {sound.features_file}"
+    features = _open_features(sound, feature_dim, where)
+    values = torch.from_numpy(np.array(features[sound.rows(frame_indices)], dtype=np.float32))
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{where}: NaN or infinity in the frames {list(frame_indices)}")
+    return values
+
+
+def _open_features(sound: VideoSound, feature_dim: int, where: str) -> np.ndarray:
+    """The array in a file of features, (T, A) or (T, S, A), of which nothing is read yet."""
     try:
-        features = np.lib.format.open_memmap(path, mode="r")
+        features = np.lib.format.open_memmap(sound.features_file, mode="r")
     except Exception as error:  # damaged bytes can raise anything
         raise ValueError(f"{where}: no array can be read: {error}") from error
     if features.dtype.kind not in "fiu":
         raise ValueError(f"{where}: {features.dtype} in it, not numbers")
-    expected = (_sound_length(record), feature_dim)
-    if features.shape != expected:
+    expected = (sound.length, feature_dim)
+    if features.ndim not in (2, 3) or (features.shape[0], features.shape[-1]) != expected:
         raise ValueError(f"{where}: shape {features.shape}, not {expected} (frames, MODEL.AUDIO.FEATURE_DIM)")
-    values = torch.from_numpy(np.array(features[_rows(record, frame_indices)], dtype=np.float32))
-    if not torch.isfinite(values).all():
-        raise ValueError(f"{where}: NaN or infinity in the frames {list(frame_indices)}")
-    return values
+    return features
 
 
 def with_sound(records: list[dict], sound: str) -> list[dict]:
@@ -114,17 +151,8 @@ def _hear(record: dict, other: dict) -> dict:
         **record,
         "audio_file": other["audio_file"],
         "audio_features_file": other["audio_features_file"],
-        "sound_length": _sound_length(other),
+        "sound_length": VideoSound.of(other).length,
     }
-
-
-def _sound_length(record: dict) -> int:
-    """Frames of the video that a record's sound belongs to, which is its own but for shuffled sound."""
-    return record.get("sound_length", record["length"])
-
-
-def _rows(record: dict, frame_indices: Sequence[int]) -> list[int]:
-    return [index % _sound_length(record) for index in frame_indices]
 
 
 def _read_from_start(path: str, rows: Sequence[int], fps: float) -> Tensor:

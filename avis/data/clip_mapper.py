@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
-from torch import Tensor
 
 from avis.data.augmentation import build_augmentations
-from avis.data.clip_audio import load_examples, load_features
+from avis.data.clip_audio import VideoSound, load_examples, load_features
+from avis.data.preprocessing import prepare_frames
 from avis.formats.segmentation import decode_segmentation
+from avis.media.errors import MediaError
+from avis.media.pictures import read_picture
 
 
 class ClipMapper:
@@ -101,24 +102,21 @@ class ClipMapper:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
         """
         frame_indices = self._choose_frames(record) if self.is_train else list(range(record["length"]))
-        frames = (read_frame(record, index, self.image_format) for index in frame_indices)
-        first = T.AugInput(next(frames))
-        transforms = self.augmentations(first)
-        images = [first.image, *map(transforms.apply_image, frames)]
-        tensors = [_to_tensor(image) for image in images]
+        frames = (read_frame(record, index) for index in frame_indices)
+        images, _, transforms = prepare_frames(frames, self.augmentations, self.image_format)
         # In evaluation one tensor: a loader's worker hands each over by a file descriptor of its own.
         clip = {
-            "image": tensors if self.is_train else torch.stack(tensors),
+            "image": images if self.is_train else torch.stack(images),
             "frame_indices": frame_indices,
             "file_names": [record["file_names"][index] for index in frame_indices],
             **{key: record[key] for key in ("height", "width", "length", "video_id")},
         }
         if self.audio_source == "waveform":
-            clip["audio"] = load_examples(record, frame_indices, self.fps)
+            clip["audio"] = load_examples(VideoSound.of(record), frame_indices, self.fps)
         elif self.audio_source == "features":
-            clip["audio"] = load_features(record, frame_indices, self.feature_dim)
+            clip["audio"] = load_features(VideoSound.of(record), frame_indices, self.feature_dim)
         if self.is_train:
-            clip["instances"] = load_instances(record, frame_indices, transforms, images[0].shape[:2])
+            clip["instances"] = load_instances(record, frame_indices, transforms, tuple(images[0].shape[1:]))
         return clip
 
     def _choose_frames(self, record: dict) -> list[int]:
@@ -161,11 +159,11 @@ def sounding_frames(record: dict) -> list[int]:
     return [index for index in range(record["length"]) if any(track[index] for track in masks)]
 
 
-def read_frame(record: dict, index: int, image_format: str) -> np.ndarray:
+def read_frame(record: dict, index: int) -> np.ndarray:
     """Read a frame of a video.
 
     Returns:
-        uint8 (height, width, 3), the channels as `image_format` says, "RGB" or "BGR".
+        RGB uint8 (height, width, 3).
 
     Raises:
         ValueError: the file is missing, broken or of another size than the annotations say.
@@ -173,9 +171,9 @@ def read_frame(record: dict, index: int, image_format: str) -> np.ndarray:
     path = record["file_names"][index]
     where = f"video {record['video_id']!r} frame {index}"
     try:
-        image = detection_utils.read_image(path, image_format)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
-        raise ValueError(f"{where}: {path} cannot be read: {error}") from error
+        image = read_picture(path)
+    except MediaError as error:
+        raise ValueError(f"{where}: {error}") from error
     if image.shape[:2] != (record["height"], record["width"]):
         raise ValueError(
             f"{where}: {path} is {image.shape[0]}×{image.shape[1]}, "
@@ -243,7 +241,3 @@ def decode_mask(record: dict, annotation: dict, index: int) -> np.ndarray:
     except ValueError as error:
         where = f"video {record['video_id']!r} annotation {annotation['id']!r} frame {index}"
         raise ValueError(f"{where}: {error}") from error
-
-
-def _to_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

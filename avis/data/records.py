@@ -1,27 +1,25 @@
-"""The AVISeg format on disk: annotations in JSON as YouTube-VIS has them, frames as pictures, sound as WAV.
-
-    <folder>/<split>.json
-    <folder>/<split>/JPEGImages/<video>/<frame>.jpg
-    <folder>/<split>/WAVAudios/<video>.wav         optional: without it the video is silent
-    <folder>/<split>/FEATAudios/<video>.npy        optional: (T, channels) audio features
+"""Records of videos, as training and inference take them, from annotations in the AVISeg format.
 
 Dimensions: T frames of a video.
 """
 
-import json
 import logging
-from functools import partial
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
-from avis.formats.format_check import format_problems
+from avis.formats.aviseg import (
+    FEATURES,
+    SOUNDS,
+    Annotations,
+    features_file,
+    frame_file,
+    read_annotations,
+    sound_file,
+    split_folder,
+)
+from avis.formats.tracks import Video, class_indices
 
 logger = logging.getLogger(__name__)
-
-# Problems that one error message lists.
-_PROBLEMS_SHOWN = 5
 
 
 def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> list[dict]:
@@ -41,113 +39,42 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
         FileNotFoundError: there is no such file.
         ValueError: the file is no JSON, violates the format, or holds no video; the message names it all.
     """
-    return _records(read_aviseg_json(json_file), Path(json_file), root)
+    split = Path(root) if root is not None else split_folder(json_file)
+    return make_records(read_annotations(json_file), split)
 
 
-def register_aviseg(name: str, json_file: str | Path) -> None:
-    """Make a split known to Detectron2's catalogs; its file is read when its records are asked for."""
-    DatasetCatalog.register(name, partial(_load_registered, name, json_file))
-    MetadataCatalog.get(name).set(json_file=str(json_file), evaluator_type="avis")
-
-
-def describe_categories(name: str, content: dict) -> None:
-    """Put the category names and ids of a split into its metadata."""
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    MetadataCatalog.get(name).set(
-        thing_classes=[category["name"] for category in categories],
-        thing_dataset_id_to_contiguous_id=contiguous_ids(content),
-    )
-
-
-def contiguous_ids(content: dict) -> dict[int, int]:
-    """The class index 0 … K-1 of each category id, in the order of the ids."""
-    return {
-        id: index for index, id in enumerate(sorted(category["id"] for category in content["categories"]))
-    }
-
-
-def read_aviseg_json(json_file: str | Path) -> dict:
-    """Read the annotations of a split and check their format.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no JSON, violates the format, or holds no video; the message names it all.
-    """
-    content = parse_json(json_file)
-    problems = list(islice(format_problems(content), _PROBLEMS_SHOWN + 1))
-    if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:_PROBLEMS_SHOWN])
-        more = "\n  …" if len(problems) > _PROBLEMS_SHOWN else ""
-        raise ValueError(
-            f"{json_file} is not in the AVISeg format:\n{shown}{more}\n"
-            f"`python tools/validate_dataset.py --json {json_file}` lists all problems"
-        )
-    return content
-
-
-def parse_json(json_file: str | Path) -> object:
-    """Parse a JSON file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON.
-    """
-    path = Path(json_file)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no annotations at {path.absolute()}. datasets/README.md says how to get AVISeg and what "
-            "$DETECTRON2_DATASETS does; tools/make_synthetic.py makes a synthetic data set"
-        )
-    try:
-        return json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON, perhaps cut off: {error}") from error
-
-
-def video_name(video: dict) -> str:
-    """The folder of a video's frames below JPEGImages, which also names its sound."""
-    return PurePosixPath(video["file_names"][0]).parent.as_posix()
-
-
-def _load_registered(name: str, json_file: str | Path) -> list[dict]:
-    content = read_aviseg_json(json_file)
-    describe_categories(name, content)
-    return _records(content, Path(json_file), None)
-
-
-def _records(content: dict, json_file: Path, root: str | Path | None) -> list[dict]:
-    split = Path(root) if root is not None else json_file.with_suffix("")
-    category_index = contiguous_ids(content)
-    annotations = {video["id"]: [] for video in content["videos"]}
-    for annotation in content.get("annotations") or []:
-        annotations[annotation["video_id"]].append(_annotation(annotation, category_index))
-    records = [_record(video, split.absolute(), annotations[video["id"]]) for video in content["videos"]]
-    _warn_about_silence(records, json_file, split)
+def make_records(annotations: Annotations, split: Path) -> list[dict]:
+    """The records of a split, as `load_aviseg_json` gives them; `split` is the folder of its files."""
+    indices = class_indices(annotations.categories)
+    records = []
+    for video in annotations.videos:
+        entries = [_annotation(entry, indices) for entry in annotations.entries[video.id]]
+        records.append(_record(video, split.absolute(), entries))
+    _warn_about_silence(records, annotations.source, split)
     return records
 
 
-def _record(video: dict, split: Path, annotations: list[dict]) -> dict:
-    name = video_name(video)
+def _record(video: Video, split: Path, annotations: list[dict]) -> dict:
     return {
-        "video_id": video["id"],
-        "height": video["height"],
-        "width": video["width"],
-        "length": len(video["file_names"]),
-        "file_names": [f"{split}/JPEGImages/{file_name}" for file_name in video["file_names"]],
-        "audio_file": _existing(split / "WAVAudios" / f"{name}.wav"),
-        "audio_features_file": _existing(split / "FEATAudios" / f"{name}.npy"),
+        "video_id": video.id,
+        "height": video.height,
+        "width": video.width,
+        "length": video.length,
+        "file_names": [str(frame_file(split, file_name)) for file_name in video.file_names],
+        "audio_file": _existing(sound_file(split, video.name)),
+        "audio_features_file": _existing(features_file(split, video.name)),
         "annotations": annotations,
     }
 
 
-def _annotation(annotation: dict, category_index: dict[int, int]) -> dict:
+def _annotation(entry: dict, indices: dict[int, int]) -> dict:
     return {
-        "id": annotation["id"],
-        "category_id": category_index[annotation["category_id"]],
-        "iscrowd": annotation.get("iscrowd", 0),
-        "segmentations": [mask or None for mask in annotation["segmentations"]],
-        "areas": annotation.get("areas"),
-        "bboxes": annotation.get("bboxes"),
+        "id": entry["id"],
+        "category_id": indices[entry["category_id"]],
+        "iscrowd": entry.get("iscrowd", 0),
+        "segmentations": [mask or None for mask in entry["segmentations"]],
+        "areas": entry.get("areas"),
+        "bboxes": entry.get("bboxes"),
     }
 
 
@@ -155,10 +82,10 @@ def _existing(path: Path) -> str | None:
     return str(path) if path.is_file() else None
 
 
-def _warn_about_silence(records: list[dict], json_file: Path, split: Path) -> None:
+def _warn_about_silence(records: Sequence[dict], source: str, split: Path) -> None:
     silent = [record for record in records if not (record["audio_file"] or record["audio_features_file"])]
     if silent:
         logger.warning(
-            "%s: %d of %d videos have no sound in %s or FEATAudios and count as silent, the first is %r",
-            json_file, len(silent), len(records), split / "WAVAudios", silent[0]["video_id"],
+            "%s: %d of %d videos have no sound in %s or %s and count as silent, the first is %r",
+            source, len(silent), len(records), split / SOUNDS, FEATURES, silent[0]["video_id"],
         )  # fmt: skip

@@ -8,15 +8,12 @@ Dimensions: T frames of a video, A audio channels; a log-mel example is 96 × 64
 
 import logging
 import math
-import os
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -25,14 +22,15 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from avis.audio import AudioBackbone
-from avis.data.clip_audio import load_examples, load_features
-from avis.dataset_tools.sound_files import Sound
+from avis.data.clip_audio import VideoSound, load_examples, load_features
+from avis.files import remove_leftovers, replacing
 from avis.media.video import has_audio_stream
 
 logger = logging.getLogger(__name__)
 
-# Unfinished files carry the host and the number of the process that writes them.
-_UNFINISHED_PREFIX = f".features-{socket.gethostname()}-"
+
+# A sound with its examples.
+_Heard = tuple[VideoSound, Tensor]
 
 
 @dataclass
@@ -53,7 +51,7 @@ class Summary:
 
 
 def prepare_features(
-    sounds: Sequence[Sound],
+    sounds: Sequence[VideoSound],
     backbone: AudioBackbone,
     *,
     fps: float = 1.0,
@@ -82,7 +80,8 @@ def prepare_features(
         FloatingPointError: the backbone gives NaN or infinity.
         OSError: a file cannot be written.
     """
-    _remove_leftovers({sound.features_file.parent for sound in sounds})
+    for folder in {sound.features_file.parent for sound in sounds}:
+        remove_leftovers(folder)
     good = set() if overwrite else _find_good(sounds, backbone.output_dim)
     todo = [sound for sound in sounds if sound not in good]
     summary = Summary(kept=len(good))
@@ -97,7 +96,7 @@ def prepare_features(
     with tqdm(desc="audio features", total=num_frames, unit="frame", disable=not todo) as bar:
         for group in _groups(_heard(readings, summary, bar), batch_size):
             for sound, features in compute(group):
-                _write(sound.features_file, features)
+                _write(Path(sound.features_file), features)
                 summary.written += 1
                 bar.update(sound.length)
     return summary
@@ -107,7 +106,7 @@ def prepare_features(
 class _Reading:
     """A sound with its examples, (T, 96, 64), or why it cannot be read."""
 
-    sound: Sound
+    sound: VideoSound
     examples: Tensor | None = None
     silent: bool = False
     failure: str = ""
@@ -116,7 +115,7 @@ class _Reading:
 class _Readings(Dataset):
     """Reads each sound when it is asked for, in a worker process."""
 
-    def __init__(self, sounds: Sequence[Sound], fps: float) -> None:
+    def __init__(self, sounds: Sequence[VideoSound], fps: float) -> None:
         self.sounds, self.fps = sounds, fps
 
     def __len__(self) -> int:
@@ -126,14 +125,13 @@ class _Readings(Dataset):
         sound = self.sounds[index]
         try:
             silent = sound.audio_file is None or not has_audio_stream(sound.audio_file)
-            audio_file = None if silent else sound.audio_file
-            record = {"video_id": sound.video, "audio_file": audio_file, "length": sound.length}
-            return _Reading(sound, load_examples(record, range(sound.length), self.fps), silent)
+            heard = replace(sound, audio_file=None) if silent else sound
+            return _Reading(sound, load_examples(heard, range(sound.length), self.fps), silent)
         except (OSError, ValueError) as error:
             return _Reading(sound, failure=str(error))
 
 
-def _heard(readings: Iterable[_Reading], summary: Summary, bar: tqdm) -> Iterator[tuple[Sound, Tensor]]:
+def _heard(readings: Iterable[_Reading], summary: Summary, bar: tqdm) -> Iterator[_Heard]:
     """The sounds that can be read, with their examples; the others go into the summary."""
     for reading in readings:
         if reading.failure:
@@ -146,7 +144,7 @@ def _heard(readings: Iterable[_Reading], summary: Summary, bar: tqdm) -> Iterato
         yield reading.sound, reading.examples
 
 
-def _groups(sounds: Iterable[tuple[Sound, Tensor]], batch_size: int) -> Iterator[list[tuple[Sound, Tensor]]]:
+def _groups(sounds: Iterable[_Heard], batch_size: int) -> Iterator[list[_Heard]]:
     """Sounds put together until they have `batch_size` examples or more."""
     group, size = [], 0
     for sound, examples in sounds:
@@ -161,8 +159,11 @@ def _groups(sounds: Iterable[tuple[Sound, Tensor]], batch_size: int) -> Iterator
 
 @torch.inference_mode()
 def _compute(
-    backbone: AudioBackbone, device: torch.device | str, batch_size: int, group: list[tuple[Sound, Tensor]]
-) -> list[tuple[Sound, np.ndarray]]:
+    backbone: AudioBackbone,
+    device: torch.device | str,
+    batch_size: int,
+    group: list[_Heard],
+) -> list[tuple[VideoSound, np.ndarray]]:
     """The features, float32 (T, A), of each sound of a group."""
     sounds, examples = zip(*group, strict=True)
     together = torch.cat(examples)
@@ -175,7 +176,7 @@ def _compute(
     return [(sound, part.numpy()) for sound, part in zip(sounds, parts, strict=True)]
 
 
-def _find_good(sounds: Sequence[Sound], feature_dim: int) -> set[Sound]:
+def _find_good(sounds: Sequence[VideoSound], feature_dim: int) -> set[VideoSound]:
     """Those whose features exist and are in order."""
     existing = [sound for sound in sounds if sound.features_file.exists()]
     with ThreadPoolExecutor() as pool:
@@ -186,43 +187,16 @@ def _find_good(sounds: Sequence[Sound], feature_dim: int) -> set[Sound]:
     return {sound for sound, flaw in zip(existing, flaws, strict=True) if not flaw}
 
 
-def _find_flaw(sound: Sound, feature_dim: int) -> str:
+def _find_flaw(sound: VideoSound, feature_dim: int) -> str:
     """What is wrong with a file of features; nothing: an empty string."""
-    path = str(sound.features_file)
-    record = {"video_id": sound.video, "audio_features_file": path, "length": sound.length}
     try:
-        load_features(record, range(sound.length), feature_dim)
+        load_features(sound, range(sound.length), feature_dim)
     except ValueError as error:
         return str(error)
     return ""
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{_UNFINISHED_PREFIX}{os.getpid()}-{uuid4().hex[:8]}.tmp")
-    try:
-        with unfinished.open("xb") as file:
-            np.save(file, features)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _remove_leftovers(folders: Iterable[Path]) -> None:
-    """Remove the unfinished files of this host's processes that run no more."""
-    for folder in folders:
-        for leftover in folder.glob(f"{_UNFINISHED_PREFIX}*.tmp"):
-            process = leftover.name.removeprefix(_UNFINISHED_PREFIX).partition("-")[0]
-            if not _is_running(int(process)):
-                leftover.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+    with replacing(path) as unfinished:
+        np.save(unfinished, features)

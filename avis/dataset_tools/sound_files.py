@@ -4,32 +4,16 @@ Dimensions: T frames of a video.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from avis.data.records import read_aviseg_json, video_name
+from avis.data.clip_audio import VideoSound
+from avis.formats.aviseg import SOUNDS, features_file, read_annotations, sound_file, split_folder
+from avis.formats.tracks import Video
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".mpg", ".mpeg", ".ts", ".3gp")
 
 
-@dataclass(frozen=True)
-class Sound:
-    """The sound of a video.
-
-    Attributes:
-        video: the video's name, that of its folder in JPEGImages.
-        length: T.
-        audio_file: a sound or video file; None for a silent video.
-        features_file: the .npy file of its features.
-    """
-
-    video: str
-    length: int
-    audio_file: str | None
-    features_file: Path
-
-
-def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = None) -> list[Sound]:
+def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = None) -> list[VideoSound]:
     """Find the sound of every video of some splits.
 
     Args:
@@ -38,7 +22,8 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
             WAVAudios, where a video without a file is silent.
 
     Returns:
-        One for each video, also for one that has several entries.
+        One for each video, also for one that has several entries, by the videos' names. The files of features
+        are where these belong, there or not.
 
     Raises:
         FileNotFoundError: there are no such annotations, there is no such folder.
@@ -46,12 +31,12 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
             videos of the same name differ in length.
     """
     video_folder = None if videos is None else _VideoFolder(Path(videos))
-    sounds: dict[Path, Sound] = {}
+    sounds: dict[Path, VideoSound] = {}
     for json_file in map(Path, json_files):
-        split = json_file.with_suffix("").absolute()
-        found = [_find_sound(video, split, video_folder) for video in read_aviseg_json(json_file)["videos"]]
+        split = split_folder(json_file).absolute()
+        found = [_find_sound(video, split, video_folder) for video in read_annotations(json_file).videos]
         if not any(sound.audio_file and Path(sound.audio_file).is_file() for sound in found):
-            where = videos if videos is not None else f"{split / 'WAVAudios'}; --videos DIR takes video files"
+            where = videos if videos is not None else f"{split / SOUNDS}; --videos DIR takes video files"
             raise ValueError(f"no video of {json_file} has sound in {where}")
         for sound in found:
             if sounds.setdefault(sound.features_file, sound).length != sound.length:
@@ -59,14 +44,13 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
     return list(sounds.values())
 
 
-def _find_sound(video: dict, split: Path, video_folder: "_VideoFolder | None") -> Sound:
-    name = video_name(video)
+def _find_sound(video: Video, split: Path, video_folder: "_VideoFolder | None") -> VideoSound:
     if video_folder is not None:
-        audio_file = str(video_folder.find(name))
+        audio_file = str(video_folder.find(video.name))
     else:
-        wav = split / "WAVAudios" / f"{name}.wav"
+        wav = sound_file(split, video.name)
         audio_file = str(wav) if wav.is_file() else None
-    return Sound(name, len(video["file_names"]), audio_file, split / "FEATAudios" / f"{name}.npy")
+    return VideoSound(video.name, video.length, audio_file, features_file(split, video.name))
 
 
 class _VideoFolder:

@@ -6,14 +6,12 @@ Dimensions: V videos, T frames of one, N tracks of one, K categories, S scenario
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from avis.data.records import contiguous_ids, read_aviseg_json
-from avis.formats.rle import measure_rles
-from avis.formats.segmentation import compress_segmentation, explain_coverage
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.tracks import GroundTruth, Video, class_indices
 
 NO_SCENARIO = "not given"
 
@@ -166,15 +164,18 @@ def read_statistics(json_files: Sequence[str | Path]) -> DatasetStatistics:
         ValueError: a file violates the format, or the files have other categories than the first.
     """
     names = _short_names([Path(json_file) for json_file in json_files])
-    contents = [read_aviseg_json(json_file) for json_file in json_files]
-    categories = _category_names(contents[0])
-    for json_file, content in zip(json_files, contents, strict=True):
-        if _category_names(content) != categories:
-            raise ValueError(f"{json_file} has other categories than {json_files[0]}: look at each by itself")
-    videos = chain.from_iterable(
-        _videos(content, name, json_file)
-        for content, name, json_file in zip(contents, names, json_files, strict=True)
-    )
+    truths = [load_ground_truth(json_file) for json_file in json_files]
+    categories = tuple(truths[0].categories.values())
+    for truth in truths:
+        if tuple(truth.categories.values()) != categories:
+            raise ValueError(
+                f"{truth.source} has other categories than {truths[0].source}: look at each by itself"
+            )
+    videos = [
+        _content(truth, video, name)
+        for truth, name in zip(truths, names, strict=True)
+        for video in truth.videos.values()
+    ]
     return DatasetStatistics(categories, tuple(videos))
 
 
@@ -187,46 +188,16 @@ def _short_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _category_names(content: dict) -> tuple[str, ...]:
-    index = contiguous_ids(content)
-    return tuple(entry["name"] for entry in sorted(content["categories"], key=lambda e: index[e["id"]]))
-
-
-def _videos(content: dict, split: str, json_file: str | Path) -> list[VideoContent]:
-    index = contiguous_ids(content)
-    tracks = {video["id"]: [] for video in content["videos"]}
-    for annotation in content.get("annotations") or []:
-        tracks[annotation["video_id"]].append(annotation)
-    return [
-        VideoContent(
-            split=split,
-            scenario=str(video.get("scenario") or NO_SCENARIO),
-            pixels=video["height"] * video["width"],
-            categories=np.array([index[track["category_id"]] for track in tracks[video["id"]]], int),
-            areas=_areas(tracks[video["id"]], video, json_file),
-        )
-        for video in content["videos"]
-    ]
-
-
-def _areas(tracks: list[dict], video: dict, json_file: str | Path) -> np.ndarray:
-    """Pixels of each mask, (T, N)."""
-    height, width = video["height"], video["width"]
-    masks = [
-        compress_segmentation(mask, height, width)
-        for frame in zip(*(track["segmentations"] for track in tracks), strict=True)
-        for mask in frame
-    ]
-    stored = np.array([mask is not None for mask in masks], bool)
-    areas = np.zeros(len(masks), np.int64)
-    areas[stored], covered = measure_rles([mask["counts"] for mask in masks if mask is not None])
-    if wrong := np.flatnonzero(covered != height * width).tolist():
-        frame, track = divmod(int(np.flatnonzero(stored)[wrong[0]]), len(tracks))
-        raise ValueError(
-            f"{json_file}: annotation {tracks[track]['id']} of video {video['id']!r} frame {frame}: "
-            f"{explain_coverage(covered[wrong[0]], height, width)}"
-        )
-    return areas.reshape(len(video["file_names"]), len(tracks))
+def _content(truth: GroundTruth, video: Video, split: str) -> VideoContent:
+    tracks, indices = truth.tracks[video.id], class_indices(truth.categories)
+    areas = np.array([track.areas for track in tracks], np.int64).reshape(len(tracks), video.length)
+    return VideoContent(
+        split=split,
+        scenario=str(video.scenario or NO_SCENARIO),
+        pixels=video.height * video.width,
+        categories=np.array([indices[track.category_id] for track in tracks], int),
+        areas=areas.T,
+    )
 
 
 def _mean(values: np.ndarray) -> float:

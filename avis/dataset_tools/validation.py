@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from avis.data.clip_audio import load_features
+from avis.data.clip_audio import VideoSound, load_features
 from avis.data.clip_mapper import decode_mask, read_frame
-from avis.data.records import load_aviseg_json, parse_json
+from avis.data.records import load_aviseg_json
+from avis.formats.aviseg import FEATURES, SOUNDS, parse_annotations
 from avis.formats.format_check import format_problems
 from avis.media.video import read_waveform
 
@@ -37,7 +38,7 @@ def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int =
         FileNotFoundError: there is no such file.
         ValueError: the file is not JSON.
     """
-    problems = list(format_problems(parse_json(json_file)))
+    problems = list(format_problems(parse_annotations(json_file)[1]))
     if problems:
         return [*problems, f"{json_file}: frames, masks and sound are checked once the above is mended"]
     records = load_aviseg_json(json_file)
@@ -56,10 +57,10 @@ def video_problems(record: dict, fps: float, feature_dim: int) -> list[str]:
         feature_dim: channels of the audio features.
     """
     checks = [
-        *(partial(read_frame, record, index, "RGB") for index in range(record["length"])),
+        *(partial(read_frame, record, index) for index in range(record["length"])),
         *(partial(decode_mask, record, annotation, index) for annotation, index in _masks(record)),
         partial(_check_sound, record, fps),
-        partial(load_features, record, range(record["length"]), feature_dim),
+        partial(load_features, VideoSound.of(record), range(record["length"]), feature_dim),
     ]
     return [problem for problem in map(_failure, checks) if problem]
 
@@ -74,7 +75,7 @@ def _check_sound(record: dict, fps: float) -> None:
     where = f"video {record['video_id']!r}"
     if not record["audio_file"]:
         if not record["audio_features_file"]:
-            raise ValueError(f"{where}: there is neither a file in WAVAudios nor one in FEATAudios")
+            raise ValueError(f"{where}: there is neither a file in {SOUNDS} nor one in {FEATURES}")
         return
     waveform, sample_rate = read_waveform(record["audio_file"])
     broken = np.flatnonzero(~np.isfinite(waveform))

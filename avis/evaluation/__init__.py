@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from avis.evaluation.api import evaluate_detailed, evaluate_predictions
 from avis.evaluation.tables import comparison_table, metrics_table, protocols_table
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 
 if TYPE_CHECKING:
     from avis.evaluation.evaluator import AVISEvaluator

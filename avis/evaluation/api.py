@@ -10,7 +10,9 @@ from avis.evaluation.counts import Evaluation
 from avis.evaluation.overlap import VideoOverlap
 from avis.evaluation.protocols.aviseg import AVISegProtocol
 from avis.evaluation.protocols.standard import StandardProtocol
-from avis.formats.results import JsonSource, load_ground_truth, load_predictions
+from avis.files import JsonSource
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from avis.evaluation.api import evaluate_tracks
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
 from avis.files import write_json
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from avis.formats.tracks import VideoId
 from avis.structures import VideoPrediction
 

@@ -1,6 +1,6 @@
 """How much the tracks of a video overlap: all that the metrics need to know of its masks.
 
-Dimensions: T frames, D predicted tracks, G ground-truth tracks.
+Dimensions: T frames, D predicted tracks, G ground-truth tracks, P pairs of them.
 """
 
 from collections.abc import Sequence
@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from avis.evaluation.intersections import frame_intersections
 from avis.formats.tracks import GroundTruthTrack, PredictedTrack, Video
+
+# Tracks that overlap less are not taken for the same object.
+MIN_IOU = 0.1
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,30 @@ class VideoOverlap:
     def _stack(self, per_track: list[np.ndarray]) -> np.ndarray:
         """N arrays (T,) as one (T, N), also for N = 0."""
         return np.stack(per_track, axis=1) if per_track else np.zeros((self.video.length, 0), np.int64)
+
+
+def associate(alignment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair tracks one to one so that the sum of their alignments is greatest.
+
+    Args:
+        alignment: (D, G).
+
+    Returns:
+        Ground-truth track, in ascending order, and predicted track of each pair, int (P,) each.
+    """
+    return linear_sum_assignment(alignment.T, maximize=True)
+
+
+def found_tracks(overlap: VideoOverlap) -> dict[int, int]:
+    """Pair the tracks of a video so that the sum of their IoUs is greatest, whatever their categories.
+
+    Returns:
+        The index of the ground-truth track of each predicted track that has one; pairs that hardly overlap
+        are none.
+    """
+    iou = overlap.tracks.iou
+    pairs = zip(*(indices.tolist() for indices in associate(iou)), strict=True)
+    return {predicted: true for true, predicted in pairs if iou[predicted, true] >= MIN_IOU}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

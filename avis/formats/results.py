@@ -1,4 +1,4 @@
-"""Ground truth and predictions, from files or parsed JSON, checked down to the last run of the last mask.
+"""Predictions, from files or parsed JSON, checked down to the last run of the last mask.
 
 Of a file of predictions only an index is kept in memory: a video's masks are parsed when its tracks are asked
 for. Predictions for an unknown video or category are an error: they are a mistake in all likelihood.
@@ -9,19 +9,17 @@ Dimensions: T frames of a video.
 import math
 import mmap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from avis.files import read_json
-from avis.formats.format_check import format_problems, is_finite_number
+from avis.files import JsonSource, read_source
+from avis.formats.format_check import is_finite_number
 from avis.formats.masks import UNREADABLE, read_masks
-from avis.formats.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
-
-JsonSource = str | PathLike | dict | list
+from avis.formats.tracks import GroundTruth, PredictedTrack, Video, VideoId, mean_area
 
 PREDICTION_KEYS = ("video_id", "score", "category_id", "segmentations")
 
@@ -64,7 +62,7 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
         names = [f"{entry.name}: video {video_id!r}" for entry in entries]
         tracks = read_masks([entry.segmentations for entry in entries], names, video)
         return [
-            PredictedTrack(entry.category_id, *masks, _mean(masks.areas.tolist()), entry.score)
+            PredictedTrack(entry.category_id, *masks, mean_area(masks.areas.tolist()), entry.score)
             for entry, masks in zip(entries, tracks, strict=True)
         ]
 
@@ -73,33 +71,6 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
 
     def __len__(self) -> int:
         return len(self._videos)
-
-
-def load_ground_truth(source: JsonSource) -> GroundTruth:
-    """Load the annotations of a data set.
-
-    Args:
-        source: the path of a JSON file in the AVISeg format, or its parsed content. Masks may be compressed
-            RLE, uncompressed RLE or polygons.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is malformed; the message names the file, the annotation and the problem.
-    """
-    name, content = _read(source, "ground truth")
-    if problem := next(format_problems(content), None):
-        raise ValueError(f"{name}: {problem}")
-    videos = [_video(video) for video in sorted(content["videos"], key=_id_order)]
-    annotations = defaultdict(list)
-    for annotation in content.get("annotations") or []:
-        annotations[annotation["video_id"]].append(annotation)
-    return GroundTruth(
-        videos={video.id: video for video in videos},
-        categories={
-            category["id"]: category["name"] for category in sorted(content["categories"], key=_id_order)
-        },
-        tracks={video.id: _ground_truth_tracks(name, annotations[video.id], video) for video in videos},
-    )
 
 
 def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = -math.inf) -> Predictions:
@@ -131,13 +102,6 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
     return Predictions(truth.videos, dict(index))
 
 
-def _read(source: JsonSource, kind: str) -> tuple[str, Any]:
-    """What to call the source in messages, and its content."""
-    if isinstance(source, str | PathLike):
-        return str(source), read_json(source)
-    return kind, source
-
-
 def _read_entries(source: JsonSource) -> tuple[str, list[_Entry]]:
     """What to call the source in messages, and its entries."""
     if isinstance(source, str | PathLike):
@@ -145,7 +109,7 @@ def _read_entries(source: JsonSource) -> tuple[str, list[_Entry]]:
             return str(source), _index_file(Path(source))
         except (*UNREADABLE, FileNotFoundError, ValueError):
             pass  # The standard library reads some more, as NaN, and all that it reads is explained below.
-    name, content = _read(source, "predictions")
+    name, content = read_source(source, "predictions")
     if not isinstance(content, list):
         raise ValueError(f"{name}: predictions are a list of tracks, this is a {type(content).__name__}")
     return name, [_to_entry(value, f"{name}: entry {number}") for number, value in enumerate(content)]
@@ -181,38 +145,3 @@ def _entry_problem(entry: _Entry, truth: GroundTruth) -> str | None:
 
 def _is_among(id: Any, known: dict) -> bool:
     return isinstance(id, int | str) and not isinstance(id, bool) and id in known
-
-
-def _id_order(entry: dict) -> tuple[bool, VideoId]:
-    """Ids in ascending order, numbers before texts."""
-    return isinstance(entry["id"], str), entry["id"]
-
-
-def _video(video: dict) -> Video:
-    file_names = video["file_names"]
-    folder = PurePosixPath(file_names[0]).parts[0]
-    return Video(video["id"], video["height"], video["width"], len(file_names), folder)
-
-
-def _ground_truth_tracks(name: str, annotations: Sequence[dict], video: Video) -> list[GroundTruthTrack]:
-    names = [f"{name}: annotation {annotation['id']} of video {video.id!r}" for annotation in annotations]
-    all_masks = read_masks([annotation["segmentations"] for annotation in annotations], names, video)
-    tracks = []
-    for annotation, masks in zip(annotations, all_masks, strict=True):
-        # As YouTube-VIS does: the areas written down count, not those of the masks.
-        areas = masks.areas.tolist() if annotation.get("areas") is None else annotation["areas"]
-        track = GroundTruthTrack(
-            annotation["category_id"],
-            *masks,
-            mean_area=_mean(areas),
-            is_crowd=bool(annotation.get("iscrowd", 0)),
-            id=annotation["id"],
-        )
-        tracks.append(track)
-    return tracks
-
-
-def _mean(areas: Sequence[float | None]) -> float:
-    """Mean over the frames that have an area; 0 if none has."""
-    present = [area for area in areas if area]
-    return math.fsum(present) / len(present) if present else 0.0

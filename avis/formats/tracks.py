@@ -3,25 +3,43 @@
 Dimensions: T frames of a video.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from avis.structures import RLE
+from avis.structures import RLE, Track, VideoPrediction
 
 VideoId = int | str
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video of `length` frames of `height` × `width` pixels; `folder` holds its frames."""
+    """A video of frames of `height` × `width` pixels.
+
+    Attributes:
+        file_names: of the T frames, ``<video>/<frame>``.
+        scenario: as the annotations have it, which may be anything; None: they have none.
+    """
 
     id: VideoId
     height: int
     width: int
-    length: int
-    folder: str
+    file_names: Sequence[str]
+    scenario: Any = None
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return len(self.file_names)
+
+    @property
+    def name(self) -> str:
+        """The folder of its frames below JPEGImages, which also names its sound."""
+        return PurePosixPath(self.file_names[0]).parent.as_posix()
 
 
 @dataclass
@@ -63,11 +81,32 @@ class GroundTruth:
     """A data set to evaluate on.
 
     Attributes:
+        source: what messages call the file.
         videos: by id, in the order of the ids.
         categories: name of each category by its id, in the order of the ids.
         tracks: of each video by its id, in the order of the file.
     """
 
+    source: str
     videos: dict[VideoId, Video]
     categories: dict[int, str]
     tracks: dict[VideoId, list[GroundTruthTrack]]
+
+    def to_prediction(self, video: Video, tracks: Iterable[MaskTrack]) -> VideoPrediction:
+        """Tracks of a video, annotated or predicted, as drawing takes them; annotated ones score 1."""
+        indices = class_indices(self.categories)
+        converted = [
+            Track(getattr(track, "score", 1.0), indices[track.category_id], track.masks) for track in tracks
+        ]
+        return VideoPrediction(video.id, video.height, video.width, video.length, converted)
+
+
+def class_indices(categories: Iterable[int]) -> dict[int, int]:
+    """The contiguous class index 0 … K-1 of each category id, given in the order of the ids."""
+    return {category_id: index for index, category_id in enumerate(categories)}
+
+
+def mean_area(areas: Sequence[float | None]) -> float:
+    """Mean over the frames that have an area; 0 if none has."""
+    present = [area for area in areas if area]
+    return math.fsum(present) / len(present) if present else 0.0

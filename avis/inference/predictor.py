@@ -3,18 +3,16 @@
 Dimensions: T frames, H×W the video's own size.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms
-from torch import Tensor
 
-from avis.config import use_available_device
+from avis.config import hears, use_available_device
 from avis.data.augmentation import build_augmentations
-from avis.data.clip_audio import load_examples
+from avis.data.clip_audio import VideoSound, load_examples
+from avis.data.preprocessing import prepare_frames
 from avis.engine import load_trained_model
 from avis.inference.video_source import VideoSource, open_video
 from avis.structures import VideoPrediction
@@ -40,10 +38,10 @@ class VideoPredictor:
         use_available_device(cfg)
         self.model = load_trained_model(cfg).eval()
         self.fps = cfg.INPUT.FPS
-        self._hears = bool(cfg.MODEL.AUDIO.NAME)
+        self._hears = hears(cfg)
         if self._hears:
             self.model.audio_backbone.check_hearing()
-        self._reverse_channels = cfg.INPUT.FORMAT == "BGR"
+        self._image_format = cfg.INPUT.FORMAT
         self._augmentations = transforms.AugmentationList(build_augmentations(cfg, is_train=False))
 
     def __call__(self, path: str | Path, fps: float | None = None) -> VideoPrediction:
@@ -64,7 +62,7 @@ class VideoPredictor:
     @torch.inference_mode()
     def predict(self, video: VideoSource) -> VideoPrediction:
         """Predict on a video that is already open."""
-        images, (height, width) = self._prepare(video.frames())
+        images, (height, width), _ = prepare_frames(video.frames(), self._augmentations, self._image_format)
         frame_indices = list(range(len(images)))
         inputs = {
             "image": images,
@@ -75,16 +73,6 @@ class VideoPredictor:
             "frame_indices": frame_indices,
         }
         if self._hears:
-            sound = {"video_id": video.name, "length": len(images), "audio_file": video.audio_file}
+            sound = VideoSound(video.name, len(images), video.audio_file)
             inputs["audio"] = load_examples(sound, frame_indices, video.fps)
         return self.model([inputs])[0]
-
-    def _prepare(self, frames: Iterable[np.ndarray]) -> tuple[list[Tensor], tuple[int, int]]:
-        """Resize frames as in evaluation: T uint8 tensors (3, h, w), and the original (H, W)."""
-        images = []
-        for frame in frames:
-            pixels = frame[..., ::-1] if self._reverse_channels else frame
-            augmented = transforms.AugInput(pixels)
-            self._augmentations(augmented)
-            images.append(torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1))))
-        return images, frame.shape[:2]

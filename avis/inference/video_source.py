@@ -2,15 +2,17 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 
-from avis.media.video import MediaError, decode_video, has_audio_stream
+from avis.formats.aviseg import FRAMES, sound_file
+from avis.media.errors import MediaError
+from avis.media.pictures import read_pictures
+from avis.media.video import decode_video, has_audio_stream
 
 logger = logging.getLogger(__name__)
 
@@ -78,25 +80,6 @@ def _find_wav(folder: Path) -> str | None:
     if len(candidates) > 1:
         names = ", ".join(sorted(file.name for file in candidates))
         raise MediaError(f"{folder}: the folder holds several WAV files ({names}), leave one")
-    if folder.parent.name == "JPEGImages":
-        candidates.append(folder.parents[1] / "WAVAudios" / f"{folder.name}.wav")
+    if folder.parent.name == FRAMES:
+        candidates.append(sound_file(folder.parents[1], folder.name))
     return next((str(file) for file in candidates if file.is_file()), None)
-
-
-def read_pictures(files: Sequence[str | Path]) -> Iterator[np.ndarray]:
-    """Read the frames of a video, RGB uint8 (H, W, 3).
-
-    Raises:
-        MediaError: a file is missing, broken, or of another size than the first.
-    """
-    shape = None
-    for file in files:
-        try:
-            image = read_image(str(file), "RGB")
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
-            raise MediaError(f"{file}: cannot be read as a picture ({error})") from error
-        shape = shape or image.shape
-        if image.shape != shape:
-            sizes = [f"{height}×{width}" for height, width, _ in (image.shape, shape)]
-            raise MediaError(f"{file} is {sizes[0]}, {files[0]} is {sizes[1]}")
-        yield image

@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from avis.files import replacing
+from avis.media.errors import MediaError
 from avis.media.wav import WavSamples, find_samples
 
 # Sound codecs that go into an mp4 as they are; others are encoded again.
@@ -26,10 +27,6 @@ _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 _AAC_RATE = 44100
 # Sound decoded ahead of the wanted start: compressed codecs need a block before they give the true signal.
 _PREROLL_SECONDS = 0.2
-
-
-class MediaError(ValueError):
-    """A media file cannot be read or written as asked; the message names the file."""
 
 
 def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:

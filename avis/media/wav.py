@@ -51,7 +51,7 @@ class WavSamples:
             (end - begin) * self.channels,
             offset=self.offset + begin * self.channels * self.dtype.itemsize,
         )
-        mono = _to_float(samples).reshape(-1, self.channels).mean(axis=1)
+        mono = to_float(samples).reshape(-1, self.channels).mean(axis=1)
         return np.concatenate([np.zeros(silence, np.float32), mono])
 
 
@@ -80,6 +80,15 @@ def find_samples(path: str | Path) -> WavSamples | None:
     return _describe(path, form, offset, present if size in _UNKNOWN_SIZES else size)
 
 
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """Samples of any type as float32 of the same shape: integers are divided by their type's full scale."""
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    return samples.astype(np.float32) / np.float32(2 ** (8 * samples.dtype.itemsize - 1))
+
+
 def _describe(path: str | Path, form: bytes, offset: int, size: int) -> WavSamples | None:
     """Read the format chunk `form` of a WAV that holds `size` bytes of samples from byte `offset` on."""
     encoding, channels, sample_rate, bits = (
@@ -97,11 +106,3 @@ def _next_chunk(file: BinaryIO) -> tuple[bytes, int]:
     """Name and size in bytes of the chunk that follows; an empty name at the end of the file."""
     header = file.read(8)
     return (header[:4], int.from_bytes(header[4:], "little")) if len(header) == 8 else (b"", 0)
-
-
-def _to_float(samples: np.ndarray) -> np.ndarray:
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
-    return samples.astype(np.float32) / np.float32(2 ** (8 * samples.dtype.itemsize - 1))

@@ -1,6 +1,6 @@
 """Pictures and videos of tracks."""
 
-from avis.visualization.comparison import ComparedVideo, draw_comparison, match_tracks, shown_frames
+from avis.visualization.comparison import ComparedVideo, draw_comparison, shown_frames
 from avis.visualization.overlay import draw_frame, draw_video, write_overlay_video
 from avis.visualization.timeline import TimelineRow, draw_timeline
 
@@ -11,7 +11,6 @@ __all__ = [
     "draw_frame",
     "draw_timeline",
     "draw_video",
-    "match_tracks",
     "shown_frames",
     "write_overlay_video",
 ]

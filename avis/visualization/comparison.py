@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_utils
-from scipy.optimize import linear_sum_assignment
 
 from avis.structures import Track, VideoPrediction, is_sounding
 from avis.visualization.drawing import (
@@ -15,16 +13,14 @@ from avis.visualization.drawing import (
     PAPER,
     Color,
     draw_texts,
+    matched_colors,
     shorten,
     text_size,
-    track_color,
 )
 from avis.visualization.overlay import draw_frame, resize_to_height
 from avis.visualization.timeline import MARGIN, TimelineRow, draw_timeline
 
 MAX_COLUMNS = 6
-# Pairs of tracks that overlap less are not the same object.
-MIN_IOU = 0.1
 FRAME_HEIGHT = 216
 TEXT_HEIGHT = 15
 LABEL_WIDTH = 190
@@ -38,12 +34,14 @@ class ComparedVideo:
     Attributes:
         title: written above the video.
         frames: RGB uint8 (H, W, 3) images by frame index, at least those of `shown_frames(length)`.
+        found: index of the ground-truth track of each predicted track that has one.
     """
 
     title: str
     frames: Mapping[int, np.ndarray]
     ground_truth: VideoPrediction
     prediction: VideoPrediction
+    found: Mapping[int, int]
 
 
 def shown_frames(length: int) -> list[int]:
@@ -52,7 +50,7 @@ def shown_frames(length: int) -> list[int]:
 
 
 def draw_comparison(videos: Sequence[ComparedVideo], class_names: Sequence[str], fps: float) -> np.ndarray:
-    """Draw videos one under the other; a predicted track has the colour of the object it overlaps with.
+    """Draw videos one under the other; a predicted track has the colour of the object that it has found.
 
     Args:
         videos: at least one.
@@ -67,39 +65,9 @@ def draw_comparison(videos: Sequence[ComparedVideo], class_names: Sequence[str],
     return np.concatenate([_pad(block, width) for block in blocks])
 
 
-def match_tracks(ground_truth: Sequence[Track], predicted: Sequence[Track]) -> dict[int, int]:
-    """Associate tracks by the Hungarian assignment on their spatio-temporal IoU.
-
-    Returns:
-        The index of the ground-truth track of each predicted track that has one.
-    """
-    iou = np.array([[track_iou(truth, track) for track in predicted] for truth in ground_truth])
-    if not iou.size:
-        return {}
-    rows, columns = linear_sum_assignment(iou, maximize=True)
-    return {
-        int(column): int(row)
-        for row, column in zip(rows, columns, strict=True)
-        if iou[row, column] >= MIN_IOU
-    }
-
-
-def track_iou(one: Track, other: Track) -> float:
-    """Intersection over union of two tracks' masks, summed over the frames."""
-    intersection, area = 0.0, 0.0
-    for mask, other_mask in zip(one.segmentations, other.segmentations, strict=True):
-        masks = [m for m in (mask, other_mask) if m is not None]
-        area += sum(float(mask_utils.area(m)) for m in masks)
-        if len(masks) == 2:
-            intersection += float(mask_utils.area(mask_utils.merge(masks, intersect=True)))
-    return intersection / (area - intersection) if area else 0.0
-
-
 def _draw_video(video: ComparedVideo, class_names: Sequence[str], fps: float) -> np.ndarray:
     truth, predicted = video.ground_truth, video.prediction
-    matches = match_tracks(truth.tracks, predicted.tracks)
-    truth_colors = [track_color(index) for index in range(len(truth.tracks))]
-    colors = _matched_colors(matches, len(truth.tracks), len(predicted.tracks))
+    truth_colors, colors = matched_colors(len(truth.tracks), len(predicted.tracks), video.found)
     strips = [
         _draw_strip("ground truth", video.frames, truth, class_names, colors=truth_colors, show_scores=False),
         _draw_strip("prediction", video.frames, predicted, class_names, colors=colors),
@@ -110,17 +78,10 @@ def _draw_video(video: ComparedVideo, class_names: Sequence[str], fps: float) ->
     truth_labels = [f"{class_names[track.category_id]} (truth)" for track in truth.tracks]
     labels = [f"{class_names[track.category_id]} {track.score:.2f}" for track in predicted.tracks]
     rows = _interleave(
-        _rows(truth.tracks, truth_colors, truth_labels), _rows(predicted.tracks, colors, labels), matches
+        _rows(truth.tracks, truth_colors, truth_labels), _rows(predicted.tracks, colors, labels), video.found
     )
     timeline = [draw_timeline(rows, width, LABEL_WIDTH, fps, text_height=TEXT_HEIGHT)] if rows else []
     return np.concatenate([header, *strips, *timeline])
-
-
-def _matched_colors(matches: Mapping[int, int], num_truth: int, num_predicted: int) -> list[Color]:
-    """The colour of the matching ground-truth track, or one that no other track has."""
-    unmatched = [index for index in range(num_predicted) if index not in matches]
-    own = {index: num_truth + position for position, index in enumerate(unmatched)}
-    return [track_color((own | matches)[index]) for index in range(num_predicted)]
 
 
 def _rows(tracks: Sequence[Track], colors: Sequence[Color], labels: Sequence[str]) -> list[TimelineRow]:
@@ -131,16 +92,16 @@ def _rows(tracks: Sequence[Track], colors: Sequence[Color], labels: Sequence[str
 
 
 def _interleave(
-    truth: Sequence[TimelineRow], predicted: Sequence[TimelineRow], matches: Mapping[int, int]
+    truth: Sequence[TimelineRow], predicted: Sequence[TimelineRow], found: Mapping[int, int]
 ) -> list[TimelineRow]:
     """Each ground-truth row followed by the prediction that matches it, then the remaining predictions."""
-    predicted_of = {row: column for column, row in matches.items()}
+    predicted_of = {row: column for column, row in found.items()}
     rows = []
     for index, row in enumerate(truth):
         rows.append(row)
         if index in predicted_of:
             rows.append(predicted[predicted_of[index]])
-    return rows + [row for index, row in enumerate(predicted) if index not in matches]
+    return rows + [row for index, row in enumerate(predicted) if index not in found]
 
 
 def _draw_strip(

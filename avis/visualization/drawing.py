@@ -1,6 +1,7 @@
 """Colours and text, shared by everything that draws. Pictures are RGB uint8 (H, W, 3) arrays."""
 
 import colorsys
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -35,6 +36,22 @@ def track_color(index: int) -> Color:
     # Multiples of the golden ratio spread the hues of any number of further tracks evenly.
     red, green, blue = colorsys.hsv_to_rgb(index * 0.6180339887 % 1, 0.75, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def matched_colors(
+    num_true: int, num_predicted: int, found: Mapping[int, int]
+) -> tuple[list[Color], list[Color]]:
+    """Colours of ground-truth and predicted tracks; a prediction has that of the track which it has found.
+
+    Args:
+        num_true: ground-truth tracks.
+        num_predicted: predicted tracks.
+        found: index of the ground-truth track of each predicted track that has one.
+    """
+    false = [index for index in range(num_predicted) if index not in found]
+    own = {index: num_true + position for position, index in enumerate(false)}
+    indices = [found.get(index, own.get(index)) for index in range(num_predicted)]
+    return [track_color(index) for index in range(num_true)], [track_color(index) for index in indices]
 
 
 def readable_on(color: Color) -> Color:

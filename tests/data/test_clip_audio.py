@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from avis.audio import SILENCE, log_mel_examples
 from avis.data import load_aviseg_json, with_sound
-from avis.data.clip_audio import load_examples, load_features
+from avis.data.clip_audio import VideoSound, load_examples, load_features
 from avis.media.video import read_waveform
 from tests.small_dataset import LENGTH, tone_hz, tones, write_wav
 
@@ -27,7 +27,7 @@ def loudest_hz(example):
 
 @pytest.mark.parametrize("frames", [[0], [5], [2, 5], [1, 4], range(LENGTH), [3, 1, 2]])
 def test_row_t_hears_second_t(records, frames):
-    examples = load_examples(records[1], list(frames), fps=1)
+    examples = load_examples(VideoSound.of(records[1]), list(frames), fps=1)
     assert examples.shape == (len(frames), 96, 64) and examples.dtype == torch.float32
     for row, frame in zip(examples, frames, strict=True):
         assert loudest_hz(row) == pytest.approx(tone_hz(2, frame), rel=0.06)  # bands lie up to 12 % apart
@@ -41,31 +41,31 @@ def test_single_examples_equal_those_of_the_whole_sound(records, sample_rate, to
     rng = np.random.default_rng(0)
     noise = rng.uniform(-0.5, 0.5, LENGTH * sample_rate)
     write_wav(records[0]["audio_file"], noise, sample_rate)
-    whole = load_examples(records[0], range(LENGTH), fps=1)
+    whole = load_examples(VideoSound.of(records[0]), range(LENGTH), fps=1)
     for frame in range(LENGTH):
-        single = load_examples(records[0], [frame], fps=1)
+        single = load_examples(VideoSound.of(records[0]), [frame], fps=1)
         torch.testing.assert_close(single[0], whole[frame], rtol=0, atol=tolerance)
 
 
 def test_other_frame_rates_hear_their_own_times(records):
     whole = log_mel_examples(*read_waveform(records[0]["audio_file"]), 20, fps=4)
-    examples = load_examples({**records[0], "length": 20}, [1, 17], fps=4)
+    examples = load_examples(VideoSound.of({**records[0], "length": 20}), [1, 17], fps=4)
     torch.testing.assert_close(examples, whole[[1, 17]], rtol=0, atol=0)
 
 
 def test_a_video_without_a_file_is_silent(records):
     record = {**records[0], "audio_file": None}
-    examples = load_examples(record, [0, 3], fps=1)
+    examples = load_examples(VideoSound.of(record), [0, 3], fps=1)
     assert examples.shape == (2, 96, 64) and (examples == torch.tensor(SILENCE)).all()
-    assert not load_features(record, [0, 3], 128).any()
+    assert not load_features(VideoSound.of(record), [0, 3], 128).any()
 
 
 @pytest.mark.parametrize("frames", [range(LENGTH), [0, 5]])
 def test_sound_that_ends_early_goes_on_as_silence_with_one_warning(records, frames, caplog):
     write_wav(records[0]["audio_file"], tones(1, 2))
     with caplog.at_level(logging.WARNING):
-        examples = load_examples(records[0], list(frames), fps=1)
-        load_examples(records[0], list(frames), fps=1)
+        examples = load_examples(VideoSound.of(records[0]), list(frames), fps=1)
+        load_examples(VideoSound.of(records[0]), list(frames), fps=1)
     assert loudest_hz(examples[0]) == pytest.approx(tone_hz(1, 0), rel=0.06)
     assert (examples[-1] == torch.tensor(SILENCE)).all()
     assert len(caplog.records) == 1 and "ends before frame 5 at 5 s" in caplog.text
@@ -80,7 +80,7 @@ def test_broken_sound_names_video_and_file(records):
         file.write(content[: len(content) // 2])
     for frames in ([0, 5], range(LENGTH)):
         with pytest.raises(ValueError, match=rf"video 1: {path}: cut off"):
-            load_examples(records[0], frames, fps=1)
+            load_examples(VideoSound.of(records[0]), frames, fps=1)
 
 
 def write_float_wav(path, samples):
@@ -104,7 +104,7 @@ def test_nan_in_sound_names_video_and_file(records, tmp_path):
     write_float_wav(tmp_path / "nan.wav", samples)
     record = {**records[0], "audio_file": str(tmp_path / "nan.wav")}
     with pytest.raises(ValueError, match=r"video 1: .*nan\.wav: .*NaN"):
-        load_examples(record, range(LENGTH), fps=1)
+        load_examples(VideoSound.of(record), range(LENGTH), fps=1)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def featured(records, tmp_path):
 
 
 def test_row_t_of_features_belongs_to_frame_t(featured):
-    features = load_features(featured, [4, 1], 128)
+    features = load_features(VideoSound.of(featured), [4, 1], 128)
     assert features.shape == (2, 128) and features.dtype == torch.float32
     assert features[:, 7].tolist() == [4, 1]
 
@@ -134,21 +134,21 @@ def test_row_t_of_features_belongs_to_frame_t(featured):
 def test_broken_features_name_video_and_file(featured, array, message):
     np.save(featured["audio_features_file"], array)
     with pytest.raises(ValueError, match=rf"video 1: .*features\.npy: {message}"):
-        load_features(featured, [0, 2], 128)
+        load_features(VideoSound.of(featured), [0, 2], 128)
 
 
 def test_features_cut_off_are_named(featured):
     with open(featured["audio_features_file"], "r+b") as file:
         file.truncate(1000)
     with pytest.raises(ValueError, match=r"video 1: .*features\.npy: no array can be read"):
-        load_features(featured, [0, 2], 128)
+        load_features(VideoSound.of(featured), [0, 2], 128)
 
 
 def test_an_archive_is_no_array(featured):
     with open(featured["audio_features_file"], "wb") as file:
         np.savez(file, np.zeros((LENGTH, 128)))
     with pytest.raises(ValueError, match=r"video 1: .*features\.npy: no array can be read"):
-        load_features(featured, [0, 2], 128)
+        load_features(VideoSound.of(featured), [0, 2], 128)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -159,7 +159,7 @@ def test_features_with_a_damaged_header_are_named_unless_they_can_be_read(featur
         file.seek(position)
         file.write(bytes([byte]))
     try:
-        features = load_features(featured, [4], 128)
+        features = load_features(VideoSound.of(featured), [4], 128)
         assert features.shape == (1, 128)
     except ValueError as error:
         assert featured["audio_features_file"] in str(error)
@@ -188,8 +188,8 @@ def test_shuffled_sound_is_the_next_videos(records):
 
 def test_shuffled_sound_starts_again_where_the_other_video_is_shorter(records):
     shuffled = with_sound([records[0], {**records[1], "length": 4}], "shuffled")[0]
-    examples = load_examples(shuffled, range(LENGTH), fps=1)
-    own = load_examples(records[1], range(4), fps=1)
+    examples = load_examples(VideoSound.of(shuffled), range(LENGTH), fps=1)
+    own = load_examples(VideoSound.of(records[1]), range(4), fps=1)
     torch.testing.assert_close(examples, own[[0, 1, 2, 3, 0, 1]])
 
 

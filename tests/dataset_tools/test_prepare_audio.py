@@ -17,7 +17,7 @@ import torch
 
 from avis.audio import SILENCE, AudioCNN, VGGish
 from avis.data import choose_audio_source, get_dataset_records, load_aviseg_json
-from avis.data.clip_audio import load_examples
+from avis.data.clip_audio import VideoSound, load_examples
 from avis.dataset_tools.audio_features import prepare_features
 from avis.dataset_tools.sound_files import find_sounds
 from avis.media.video import write_video
@@ -91,7 +91,7 @@ def features_folder(json_file):
 def assert_files_hold_what_the_model_hears(backbone, json_file, fps=1):
     for record in load_aviseg_json(json_file):
         features = np.load(record["audio_features_file"])
-        examples = load_examples(record, range(record["length"]), fps)
+        examples = load_examples(VideoSound.of(record), range(record["length"]), fps)
         assert features.dtype == np.float32
         np.testing.assert_allclose(features, backbone(examples), rtol=1e-5, atol=1e-5)
 
@@ -178,7 +178,7 @@ def test_unfinished_files_of_dead_processes_are_removed_and_of_living_ones_left(
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     dead, living = (
-        files[0].with_name(f".features-{socket.gethostname()}-{process}-0a1b2c3d.tmp")
+        files[0].with_name(f".unfinished~{socket.gethostname()}~{process}~0a1b2c3d.npy")
         for process in (ended.pid, os.getpid())
     )
     dead.touch()
@@ -261,7 +261,8 @@ def test_sound_of_video_files_and_one_that_is_missing(run, train_json, tmp_path,
     assert written == ["clip1.npy", "clip2.npy"]
 
     record = load_aviseg_json(train_json)[0]
-    examples = load_examples({**record, "audio_file": str(videos / "clip1.mp4")}, range(LENGTH), 1)
+    sound = VideoSound("clip1", LENGTH, str(videos / "clip1.mp4"))
+    examples = load_examples(sound, range(LENGTH), 1)
     heard = np.load(record["audio_features_file"])
     np.testing.assert_allclose(heard, backbone(examples), rtol=1e-5, atol=1e-5)
     assert np.abs(np.diff(heard, axis=0)).max() > 1e-3  # every second has its own tone

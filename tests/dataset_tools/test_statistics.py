@@ -93,7 +93,7 @@ def test_bad_mask_is_named(splits: list[Path]):
 
     edit(splits[0], break_a_mask)
     with pytest.raises(
-        ValueError, match=r"train\.json: annotation 3 of video 2 frame 4: .* covers 20 pixels"
+        ValueError, match=r"train\.json: annotation 3 of video 2: frame 4: .* covers 20 pixels"
     ):
         read_statistics(splits)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from avis.evaluation.api import evaluate_detailed, evaluate_predictions
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction, rle
 
 # The size whose empty mask the release knows.

@@ -10,7 +10,8 @@ from pycocotools import mask as coco_mask
 
 from avis.evaluation.metrics.avs_maps import BinaryScores, SemanticScores, score_label_maps, score_maps
 from avis.evaluation.metrics.avs_tracks import evaluate_avs, score_tracks
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction, rle
 
 DATA = Path(__file__).parents[1] / "recorded/avs"

@@ -1,17 +1,15 @@
 """Analysis of an evaluation: parts of the data set, confusion of classes, quality of videos, tables."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from avis.evaluation import evaluate_predictions
 from avis.evaluation.diagnosis.analysis import Analysis, analyze
-from avis.evaluation.diagnosis.breakdown import METRICS, break_down, read_scenarios
-from avis.evaluation.diagnosis.mistakes import Error
+from avis.evaluation.diagnosis.breakdown import METRICS, break_down
+from avis.evaluation.diagnosis.mistakes import Mistake
 from avis.evaluation.diagnosis.tables import breakdown_tables
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 
 
@@ -45,8 +43,9 @@ def parts(breakdown: dict, title: str) -> dict[str, tuple[int, int, float]]:
 def test_parts_of_a_data_set(truth: dict):
     # Perfect but for the missing second dog.
     entries = [entry for entry in perfect(truth) if entry["segmentations"][0] != columns(15, 20)]
-    scenarios = {1: "animal", 2: "music"}
-    breakdown = break_down(analysis_of(truth, entries), scenarios)
+    for video, scenario in zip(truth["videos"], ("animal", "music", None), strict=True):
+        video["scenario"] = scenario
+    breakdown = break_down(analysis_of(truth, entries))
     half = round(100 * 51 / 101, 6)
     assert list(breakdown) == ["category", "scenario", "sources", "length"]
     # two of the three dogs are found: 67 of 101 recalls
@@ -77,18 +76,14 @@ def test_a_part_scores_as_its_videos_alone(truth: dict):
 
 
 def test_without_scenarios_there_is_no_such_part(truth: dict):
-    assert read_scenarios(truth) == {}
     assert list(break_down(analysis_of(truth, []))) == ["category", "sources", "length"]
 
 
-def test_scenarios_are_read_from_the_annotations(truth: dict, tmp_path: Path):
-    truth["videos"][1]["scenario"] = "music"
-    truth["videos"][2]["scenario"] = None
-    (tmp_path / "gt.json").write_text(json.dumps(truth))
-    assert read_scenarios(tmp_path / "gt.json") == read_scenarios(truth) == {2: "music"}
+def test_a_scenario_that_is_no_text_is_refused(truth: dict):
     truth["videos"][2]["scenario"] = 7
+    analysis = analysis_of(truth, [])
     with pytest.raises(ValueError, match="ground truth: video 3: scenario is 7, not a text"):
-        read_scenarios(truth)
+        break_down(analysis)
 
 
 def test_metrics_of_the_analysis_are_those_of_the_evaluation(truth: dict):
@@ -129,17 +124,17 @@ def test_a_perfect_video_has_quality_1(truth: dict):
 
 def test_tables_show_parts_and_mistakes(truth: dict):
     analysis = analysis_of(truth, [prediction(columns(0, 10), 0.9)])
-    text = breakdown_tables(break_down(analysis), analysis.errors)
+    text = breakdown_tables(break_down(analysis), analysis.mistakes)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line]
     assert ["category", "videos", "tracks", *METRICS] in rows
     assert ["0", "1", "0", "–", "–", "–", "–", "–"] in rows
-    gain = analysis.errors[Error.MISSED].gain
+    gain = analysis.mistakes[Mistake.MISSED].gain
     assert ["missed", "3", f"{gain:+.2f}", "100.0 %"] in rows
     assert rows[-1][0] == "false positive"
 
 
 def test_empty_data_set_has_no_numbers():
     analysis = analysis_of(ground_truth(), [])
-    text = breakdown_tables(break_down(analysis), analysis.errors)
+    text = breakdown_tables(break_down(analysis), analysis.mistakes)
     assert "nan" not in text
     assert analysis.confusion.sum() == 0

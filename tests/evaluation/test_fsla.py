@@ -6,7 +6,8 @@ from avis.evaluation.api import evaluate_predictions
 from avis.evaluation.metrics.fsla import frame_quality
 from avis.evaluation.overlap import VideoOverlap
 from avis.evaluation.protocols.standard import StandardProtocol
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 from tests.evaluation.recorded import CASES, read_case
 
@@ -129,7 +130,7 @@ def test_frames_of_the_handmade_case():
         overlap = VideoOverlap(video, predictions[video.id], truth.tracks[video.id])
         tracks = overlap.tracks
         quality = frame_quality(protocol.detections(overlap), tracks.categories, tracks.true_categories)
-        frames[video.folder] = "".join("r" if lowest_iou > 0.5 else "w" for lowest_iou in quality)
+        frames[video.name] = "".join("r" if lowest_iou > 0.5 else "w" for lowest_iou in quality)
     assert frames == HANDMADE
 
 

@@ -20,7 +20,7 @@ def track_iou(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Spatio-temporal IoU (D, G) of masks (D, T, h, w) and (G, T, h, w)."""
     length, height, width = predicted.shape[1:]
     overlap = VideoOverlap(
-        Video(1, height, width, length, "folder"),
+        Video(1, height, width, ["folder/0.jpg"] * length),
         [PredictedTrack(**vars(mask_track(masks)), score=0.5) for masks in predicted],
         [GroundTruthTrack(**vars(mask_track(masks)), is_crowd=False, id=1) for masks in true],
     )

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avis.evaluation import evaluate_predictions
-from avis.evaluation.diagnosis.mistakes import Error, JudgedTracks, ap50, error_costs, judge_tracks, mend
+from avis.evaluation.diagnosis.mistakes import JudgedTracks, Mistake, ap50, judge_tracks, mend, mistake_costs
 from avis.evaluation.overlap import VideoOverlap
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import (
     CATEGORIES,
     LENGTH,
@@ -54,25 +55,25 @@ DOG = annotation(columns(0, 10))
     ("entry", "kind"),
     [
         (prediction(columns(0, 10)), ""),
-        (prediction(columns(0, 10), category_id=5), Error.WRONG_CLASS),
-        (prediction(columns(0, 4)), Error.POOR_MASK),
-        (prediction([columns(0, 10), None, None]), Error.SOUNDING_INTERVAL),
-        (prediction(columns(20, 30)), Error.FALSE_POSITIVE),
+        (prediction(columns(0, 10), category_id=5), Mistake.WRONG_CLASS),
+        (prediction(columns(0, 4)), Mistake.POOR_MASK),
+        (prediction([columns(0, 10), None, None]), Mistake.SOUNDING_INTERVAL),
+        (prediction(columns(20, 30)), Mistake.FALSE_POSITIVE),
         # IoU of 1 / 19 with the dog: nobody means that
-        (prediction(columns(9, 19)), Error.FALSE_POSITIVE),
-        (prediction(columns(0, 4), category_id=5), Error.FALSE_POSITIVE),
-        (prediction(columns(0, 10), video_id=2), Error.FALSE_POSITIVE),
+        (prediction(columns(9, 19)), Mistake.FALSE_POSITIVE),
+        (prediction(columns(0, 4), category_id=5), Mistake.FALSE_POSITIVE),
+        (prediction(columns(0, 10), video_id=2), Mistake.FALSE_POSITIVE),
     ],
 )
 def test_kind_of_one_prediction(entry: dict, kind: str):
     judged = judge(ground_truth(DOG), [entry])
-    assert judged.errors.tolist() == [kind]
-    assert judged.missed.tolist() == [kind == Error.FALSE_POSITIVE]
+    assert judged.mistakes.tolist() == [kind]
+    assert judged.missed.tolist() == [kind == Mistake.FALSE_POSITIVE]
 
 
 def test_second_prediction_of_a_track_is_a_duplicate():
     judged = judge(ground_truth(DOG), [prediction(columns(0, 8), 0.4), prediction(columns(0, 10), 0.9)])
-    assert judged.errors.tolist() == ["", Error.DUPLICATE]
+    assert judged.mistakes.tolist() == ["", Mistake.DUPLICATE]
     assert judged.scores.tolist() == [0.9, 0.4]
 
 
@@ -80,7 +81,7 @@ def test_switch_between_two_tracks_that_sound_all_along():
     left, right = columns(0, 10), columns(15, 25)
     truth = ten_frames(annotation([left] * TEN), annotation([right] * TEN))
     judged = judge(truth, [prediction(joined(during(left, 0, 6), during(right, 6, TEN)))])
-    assert judged.errors.tolist() == [Error.IDENTITY_SWITCH]
+    assert judged.mistakes.tolist() == [Mistake.IDENTITY_SWITCH]
     assert judged.targets.tolist() == [0]
     assert judged.missed.tolist() == [False, True]
 
@@ -91,14 +92,14 @@ def test_a_glance_at_another_track_is_no_switch():
     # Frames 0 to 3 on the one, frame 4 on the other: 1 of 5 is a switch, 1 of 6 none.
     one_of_five = prediction(joined(during(left, 0, 4), during(right, 4, 5)))
     one_of_six = prediction(joined(during(left, 0, 4), during(right, 4, 5), during(columns(28, 30), 5, 6)))
-    assert judge(truth, [one_of_five]).errors.tolist() == [Error.IDENTITY_SWITCH]
-    assert judge(truth, [one_of_six]).errors.tolist() != [Error.IDENTITY_SWITCH]
+    assert judge(truth, [one_of_five]).mistakes.tolist() == [Mistake.IDENTITY_SWITCH]
+    assert judge(truth, [one_of_six]).mistakes.tolist() != [Mistake.IDENTITY_SWITCH]
 
 
 def test_sounding_too_long_is_an_error_of_the_interval():
     mask = columns(0, 10)
     truth = ten_frames(annotation(during(mask, 0, 4)))
-    assert judge(truth, [prediction([mask] * TEN)]).errors.tolist() == [Error.SOUNDING_INTERVAL]
+    assert judge(truth, [prediction([mask] * TEN)]).mistakes.tolist() == [Mistake.SOUNDING_INTERVAL]
 
 
 def test_crowds_are_neither_missed_nor_mistaken():
@@ -106,25 +107,26 @@ def test_crowds_are_neither_missed_nor_mistaken():
     judged = judge(truth, [prediction(columns(0, 10)), prediction(columns(0, 10), category_id=5)])
     assert not judged.missed.any()
     # The first is ignored as AP ignores it; the other class is no mistake about a crowd.
-    assert judged.errors.tolist() == [Error.FALSE_POSITIVE]
+    assert judged.mistakes.tolist() == [Mistake.FALSE_POSITIVE]
 
 
 def test_perfect_predictions_make_no_mistakes():
     truth = ground_truth(DOG, annotation(columns(5, 9), 2, 5))
-    costs = error_costs(judge(truth, perfect(truth)), CATEGORY_IDS)
+    costs = mistake_costs(judge(truth, perfect(truth)), CATEGORY_IDS)
     assert all((cost.count, cost.gain, cost.share) == (0, 0, 0) for cost in costs.values())
 
 
 def test_no_predictions_lose_everything_by_missing():
     truth = ground_truth(DOG, annotation(columns(5, 9), 2, 5))
-    costs = error_costs(judge(truth, []), CATEGORY_IDS)
-    assert (costs[Error.MISSED].count, costs[Error.MISSED].gain, costs[Error.MISSED].share) == (2, 100, 100)
+    costs = mistake_costs(judge(truth, []), CATEGORY_IDS)
+    missed = costs[Mistake.MISSED]
+    assert (missed.count, missed.gain, missed.share) == (2, 100, 100)
     assert sum(cost.gain for cost in costs.values()) == 100
 
 
 def test_without_ground_truth_costs_are_undefined():
-    costs = error_costs(judge(ground_truth(), [prediction(columns(0, 5))]), CATEGORY_IDS)
-    assert costs[Error.FALSE_POSITIVE].count == 1
+    costs = mistake_costs(judge(ground_truth(), [prediction(columns(0, 5))]), CATEGORY_IDS)
+    assert costs[Mistake.FALSE_POSITIVE].count == 1
     assert all(np.isnan(cost.gain) for cost in costs.values())
 
 
@@ -135,26 +137,26 @@ def test_cost_of_each_kind_is_what_mending_it_gains():
         prediction(columns(0, 10), 0.8),
         prediction(columns(0, 10), 0.7, 2, 2),  # the cat, called a dog
     ]
-    costs = error_costs(judge(truth, entries), CATEGORY_IDS)
+    costs = mistake_costs(judge(truth, entries), CATEGORY_IDS)
     # Dog: one of two found at precision 1/2 (51 of 101 recalls); cat: none.
     now = 100 * (51 / 101 / 2 + 0) / 2
     assert ap50(judge(truth, entries), CATEGORY_IDS) == pytest.approx(now)
-    assert costs[Error.FALSE_POSITIVE].gain == pytest.approx(100 * (51 / 101) / 2 - now)
-    assert costs[Error.WRONG_CLASS].gain == pytest.approx(100 * (51 / 101 / 2 + 1) / 2 - now)
-    assert costs[Error.MISSED].gain == pytest.approx(100 * (1 / 2 + 0) / 2 - now)
+    assert costs[Mistake.FALSE_POSITIVE].gain == pytest.approx(100 * (51 / 101) / 2 - now)
+    assert costs[Mistake.WRONG_CLASS].gain == pytest.approx(100 * (51 / 101 / 2 + 1) / 2 - now)
+    assert costs[Mistake.MISSED].gain == pytest.approx(100 * (1 / 2 + 0) / 2 - now)
     assert sum(cost.share for cost in costs.values()) == pytest.approx(100)
 
 
 def test_mended_prediction_of_a_found_track_is_removed():
     entries = [prediction(columns(0, 10), 0.9), prediction(columns(0, 10), 0.95, category_id=5)]
-    mended = mend(judge(ground_truth(DOG), entries), Error.WRONG_CLASS)
-    assert (mended.categories.tolist(), mended.errors.tolist()) == ([2], [""])
+    mended = mend(judge(ground_truth(DOG), entries), Mistake.WRONG_CLASS)
+    assert (mended.categories.tolist(), mended.mistakes.tolist()) == ([2], [""])
 
 
 def test_of_two_poor_masks_the_better_scored_is_mended():
     entries = [prediction(columns(0, 3), 0.3), prediction(columns(0, 4), 0.6)]
-    mended = mend(judge(ground_truth(DOG), entries), Error.POOR_MASK)
-    assert (mended.scores.tolist(), mended.targets.tolist(), mended.errors.tolist()) == ([0.6], [0], [""])
+    mended = mend(judge(ground_truth(DOG), entries), Mistake.POOR_MASK)
+    assert (mended.scores.tolist(), mended.targets.tolist(), mended.mistakes.tolist()) == ([0.6], [0], [""])
 
 
 @st.composite
@@ -186,7 +188,7 @@ def test_ap50_before_mending_is_the_reported_one(drawn: tuple[dict, list[dict]])
 @settings(max_examples=80, deadline=None)
 @given(data_sets())
 def test_mending_never_costs(drawn: tuple[dict, list[dict]]):
-    costs = error_costs(judge(*drawn), CATEGORY_IDS)
+    costs = mistake_costs(judge(*drawn), CATEGORY_IDS)
     gains = [cost.gain for cost in costs.values()]
     assert np.isnan(gains).all() or min(gains) >= -1e-9
 
@@ -196,7 +198,7 @@ def test_mending_never_costs(drawn: tuple[dict, list[dict]]):
 def test_nothing_is_lost_once_all_is_mended(drawn: tuple[dict, list[dict]]):
     judged = judge(*drawn)
     defined = not np.isnan(ap50(judged, CATEGORY_IDS))
-    for kind in Error:
+    for kind in Mistake:
         judged = mend(judged, kind)
     value = ap50(judged, CATEGORY_IDS)
     assert np.isnan(value) or (defined and value == pytest.approx(100))

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avis.evaluation.api import PROTOCOLS, evaluate_detailed, evaluate_predictions
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, perfect, prediction
 from tests.evaluation.recorded import with_empty_masks
 

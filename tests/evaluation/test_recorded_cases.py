@@ -6,7 +6,8 @@ import pytest
 
 from avis.evaluation.api import evaluate_detailed, evaluate_predictions
 from avis.evaluation.metrics.hota import FIELDS
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.recorded import CASES, case_name, percent, read_case, with_empty_masks
 
 # In percent: both sides are averages of some thousand numbers in double precision.
@@ -81,7 +82,7 @@ def test_right_frames_of_every_video_in_the_released_evaluation(path: Path, mask
     assert evaluation.remarks == []
     for video_id, video in truth.videos.items():
         frames = evaluation.videos[video_id].frames
-        recorded = numbers["FSLA"]["per_video"][video.folder]
+        recorded = numbers["FSLA"]["per_video"][video.name]
         assert [frames.right.sum(1).tolist(), frames.total.tolist()] == [
             [recorded[kind][0] for kind in "nsm"],
             [recorded[kind][1] for kind in "nsm"],

@@ -22,7 +22,8 @@ from avis.evaluation.report.gallery import (
     data_uri,
 )
 from avis.evaluation.report.page import MAX_CLASSES, choose_videos, render_report, write_report
-from avis.formats.results import load_ground_truth, load_predictions
+from avis.formats.ground_truth import load_ground_truth
+from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, prediction
 from tests.evaluation.chromium import find_chromium, open_browser
 from tests.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split

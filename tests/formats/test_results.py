@@ -217,8 +217,10 @@ def test_truncated_or_binary_file(content: str | bytes, tmp_path: Path):
 
 
 def test_missing_file(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"file not found: .*nowhere\.json"):
+    with pytest.raises(FileNotFoundError, match=r"no annotations at .*nowhere\.json\. datasets/README\.md"):
         evaluate_predictions(tmp_path / "nowhere.json", [])
+    with pytest.raises(FileNotFoundError, match=r"file not found: .*nowhere\.json"):
+        evaluate_predictions(ground_truth(), tmp_path / "nowhere.json")
 
 
 def test_length_is_that_of_the_file_names():

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from avis.inference import open_video
-from avis.media.video import MediaError, write_video
+from avis.media.errors import MediaError
+from avis.media.video import write_video
 from tests.small_dataset import HEIGHT, WIDTH, tones, write_wav
 
 
@@ -77,7 +78,7 @@ def test_what_cannot_be_opened_is_named(folder, tmp_path):
 
 def test_a_broken_picture_is_named(folder):
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:50])
-    with pytest.raises(MediaError, match=r"3\.png: cannot be read as a picture"):
+    with pytest.raises(MediaError, match=r"3\.png cannot be read as a picture"):
         list(open_video(folder, 1.0).frames())
 
 

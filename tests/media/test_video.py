@@ -5,7 +5,8 @@ import av
 import numpy as np
 import pytest
 
-from avis.media.video import MediaError, decode_video, has_audio_stream, read_waveform, write_video
+from avis.media.errors import MediaError
+from avis.media.video import decode_video, has_audio_stream, read_waveform, write_video
 from tests.small_dataset import write_wav
 
 FPS, SECONDS, AAC_RATE = 10, 3, 44100

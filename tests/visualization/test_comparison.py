@@ -1,4 +1,4 @@
-"""Predictions beside ground truth: association, colours, and the tool that draws both for a data set."""
+"""Predictions beside ground truth: colours, and the tool that draws both for a data set."""
 
 import json
 import subprocess
@@ -8,8 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
 
 from avis.media.video import decode_video, has_audio_stream
@@ -17,10 +15,8 @@ from avis.structures import Track, VideoPrediction
 from avis.visualization import (
     ComparedVideo,
     draw_comparison,
-    match_tracks,
     shown_frames,
 )
-from avis.visualization.comparison import track_iou
 from avis.visualization.drawing import track_color
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH, tracks, write_split
 
@@ -43,28 +39,6 @@ def track(masks, score=0.9):
     return Track(score, 0, [mask_utils.encode(np.asfortranarray(m)) if m.any() else None for m in masks])
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000))
-def test_track_iou_equals_that_of_dense_masks(seed):
-    generator = np.random.default_rng(seed)
-    one, other = (generator.random((2, 3, 5, 4)) < generator.random((2, 3, 1, 1)) ** 2).astype(np.uint8)
-    union = (one | other).sum()
-    expected = (one & other).sum() / union if union else 0.0
-    assert track_iou(track(one), track(other)) == pytest.approx(expected)
-
-
-def test_tracks_are_matched_one_to_one_by_overlap():
-    blocks = np.zeros((3, 2, 8, 24), np.uint8)
-    for index in range(3):
-        blocks[index, :, :, 8 * index : 8 * index + 6] = 1
-    shifted = np.roll(blocks, 1, axis=-1)
-    truth = [track(masks) for masks in blocks]
-    # The second prediction also lies on the first object, but less exactly.
-    predicted = [track(blocks[2]), track(shifted[0]), track(blocks[0])]
-    assert match_tracks(truth, predicted) == {0: 2, 2: 0}
-    assert match_tracks(truth, []) == match_tracks([], predicted) == {}
-
-
 def test_matched_tracks_share_a_colour_in_the_picture():
     blank = np.zeros((HEIGHT, WIDTH), np.uint8)
     objects = [[blank if mask is None else mask for mask in masks] for masks in tracks(video_id=1)]
@@ -72,7 +46,8 @@ def test_matched_tracks_share_a_colour_in_the_picture():
     truth.tracks[1].category_id = 1
     predicted = VideoPrediction(1, HEIGHT, WIDTH, LENGTH, truth.tracks[::-1])
     frames = {t: np.zeros((HEIGHT, WIDTH, 3), np.uint8) for t in shown_frames(LENGTH)}
-    picture = draw_comparison([ComparedVideo("clip1", frames, truth, predicted)], ["violin", "dog"], fps=1.0)
+    video = ComparedVideo("clip1", frames, truth, predicted, found={0: 1, 1: 0})
+    picture = draw_comparison([video], ["violin", "dog"], fps=1.0)
     timeline = picture[-160:]
     pixels = [int((timeline == track_color(index)).all(axis=-1).sum()) for index in range(3)]
     # Two rows in each of the two colours, none in a third; 3 and 4 of the 6 frames sound.
@@ -84,7 +59,7 @@ def test_videos_of_different_widths_stand_one_under_the_other():
     def video(width, length):
         nothing = VideoPrediction("clip", 20, width, length)
         frames = {t: np.zeros((20, width, 3), np.uint8) for t in shown_frames(length)}
-        return ComparedVideo("clip", frames, nothing, nothing)
+        return ComparedVideo("clip", frames, nothing, nothing, found={})
 
     alone = [draw_comparison([video(*size)], [], fps=1.0) for size in ((20, 1), (40, 9))]
     together = draw_comparison([video(20, 1), video(40, 9)], [], fps=1.0)

@@ -13,11 +13,11 @@ from tqdm import tqdm
 from avis.evaluation.counts import Evaluation
 from avis.evaluation.diagnosis.mistakes import (
     AT_HALF,
-    Error,
-    ErrorCost,
     JudgedTracks,
-    error_costs,
+    Mistake,
+    MistakeCost,
     judge_tracks,
+    mistake_costs,
 )
 from avis.evaluation.metrics.average_precision import ALL, NOTHING, match_tracks
 from avis.evaluation.overlap import ComparedTracks, VideoOverlap
@@ -65,10 +65,10 @@ class Analysis:
         return self.evaluation.truth
 
     @cached_property
-    def errors(self) -> dict[Error, ErrorCost]:
+    def mistakes(self) -> dict[Mistake, MistakeCost]:
         """How many mistakes of each kind there are in all videos, and what they cost."""
         judged = JudgedTracks.pool(findings.judged for findings in self.findings.values())
-        return error_costs(judged, self.truth.categories)
+        return mistake_costs(judged, self.truth.categories)
 
     @cached_property
     def confusion(self) -> np.ndarray:

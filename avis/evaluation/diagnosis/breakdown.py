@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from avis.evaluation.diagnosis.analysis import Analysis
 from avis.evaluation.metrics.average_precision import YOUTUBE_VIS, summarize
-from avis.files import read_json
-from avis.formats.results import JsonSource
-from avis.formats.tracks import VideoId
+from avis.formats.tracks import GroundTruth, VideoId
 
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
 # Frames from which on a video is in each part.
@@ -24,7 +22,7 @@ MANY_SOURCES = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """One part of a data set.
 
     Attributes:
@@ -40,23 +38,24 @@ class Part:
     metrics: dict[str, float]
 
 
-def break_down(analysis: Analysis, scenarios: Mapping[VideoId, str] | None = None) -> dict[str, list[Part]]:
+def break_down(analysis: Analysis) -> dict[str, list[Subset]]:
     """Score the parts of a data set.
 
     Args:
         analysis: of all videos.
-        scenarios: of the videos that have one; see `read_scenarios`.
 
     Returns:
         The parts by category, by scenario (unless there are none), by sources and by length.
+
+    Raises:
+        ValueError: a scenario is not a text.
     """
     videos = analysis.truth.videos
     lengths = {video_id: _length_name(video.length) for video_id, video in videos.items()}
     sources = {video_id: _sources_name(found.num_sources) for video_id, found in analysis.findings.items()}
     breakdown = {"category": _by_category(analysis)}
-    if scenarios:
-        named = {video_id: scenarios.get(video_id, "not given") for video_id in videos}
-        breakdown["scenario"] = _by_videos(analysis, named, sorted(set(named.values())))
+    if scenarios := _scenarios(analysis.truth):
+        breakdown["scenario"] = _by_videos(analysis, scenarios, sorted(set(scenarios.values())))
     breakdown["sources"] = _by_videos(analysis, sources, sorted(set(sources.values())))
     breakdown["length"] = _by_videos(
         analysis, lengths, [name for name in LENGTHS if name in lengths.values()]
@@ -64,25 +63,15 @@ def break_down(analysis: Analysis, scenarios: Mapping[VideoId, str] | None = Non
     return breakdown
 
 
-def read_scenarios(ground_truth: JsonSource) -> dict[VideoId, str]:
-    """The scenario of each video that has one.
-
-    Args:
-        ground_truth: path or parsed content of annotations in the AVISeg format, known to be valid.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a scenario is not a text.
-    """
-    content = ground_truth if isinstance(ground_truth, dict) else read_json(ground_truth)
-    scenarios = {
-        video["id"]: video["scenario"] for video in content["videos"] if video.get("scenario") is not None
-    }
+def _scenarios(truth: GroundTruth) -> dict[VideoId, str]:
+    """The scenario of each video; empty if no video has one."""
+    scenarios = {video_id: video.scenario for video_id, video in truth.videos.items()}
     for video_id, scenario in scenarios.items():
-        if not isinstance(scenario, str):
-            name = "ground truth" if isinstance(ground_truth, dict) else ground_truth
-            raise ValueError(f"{name}: video {video_id!r}: scenario is {scenario!r}, not a text")
-    return scenarios
+        if not isinstance(scenario, str | None):
+            raise ValueError(f"{truth.source}: video {video_id!r}: scenario is {scenario!r}, not a text")
+    if not any(scenario is not None for scenario in scenarios.values()):
+        return {}
+    return {key: "not given" if scenario is None else scenario for key, scenario in scenarios.items()}
 
 
 def _length_name(length: int) -> str:
@@ -93,27 +82,29 @@ def _sources_name(number: int) -> str:
     return str(number) if number < MANY_SOURCES else f"{MANY_SOURCES} or more"
 
 
-def _by_category(analysis: Analysis) -> list[Part]:
+def _by_category(analysis: Analysis) -> list[Subset]:
     curves = analysis.evaluation.curves()
-    parts = []
+    subsets = []
     for category_id, name in analysis.truth.categories.items():
         counts = [
             sum(track.category_id == category_id and not track.is_crowd for track in tracks)
             for tracks in analysis.truth.tracks.values()
         ]
         metrics = _in_percent(summarize({name: curves[name]}, YOUTUBE_VIS))
-        parts.append(Part(name, sum(count > 0 for count in counts), sum(counts), metrics))
-    return parts
+        subsets.append(Subset(name, sum(count > 0 for count in counts), sum(counts), metrics))
+    return subsets
 
 
-def _by_videos(analysis: Analysis, groups: Mapping[VideoId, str], names: list[str]) -> list[Part]:
-    return [_part(analysis, name, {key for key, group in groups.items() if group == name}) for name in names]
+def _by_videos(analysis: Analysis, groups: Mapping[VideoId, str], names: list[str]) -> list[Subset]:
+    return [
+        _subset(analysis, name, {key for key, group in groups.items() if group == name}) for name in names
+    ]
 
 
-def _part(analysis: Analysis, name: str, videos: set[VideoId]) -> Part:
+def _subset(analysis: Analysis, name: str, videos: set[VideoId]) -> Subset:
     num_tracks = sum(not track.is_crowd for video_id in videos for track in analysis.truth.tracks[video_id])
     metrics = _in_percent(summarize(analysis.evaluation.curves(videos), YOUTUBE_VIS))
-    return Part(name, len(videos), num_tracks, metrics)
+    return Subset(name, len(videos), num_tracks, metrics)
 
 
 def _in_percent(fractions: Mapping[str, float]) -> dict[str, float]:

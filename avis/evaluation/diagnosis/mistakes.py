@@ -37,16 +37,14 @@ from avis.evaluation.metrics.average_precision import (
     match_tracks,
     precision_recall,
 )
-from avis.evaluation.overlap import VideoOverlap
+from avis.evaluation.overlap import MIN_IOU, VideoOverlap
 
 IOU_THRESHOLD = 0.5
-# Less than that is no attempt at an object.
-MIN_IOU = 0.1
 MIN_FOLLOWED = 0.2
 AT_HALF = replace(YOUTUBE_VIS, iou_thresholds=np.array([IOU_THRESHOLD]))
 
 
-class Error(StrEnum):
+class Mistake(StrEnum):
     """A kind of mistake, in the order in which they are shown."""
 
     MISSED = "missed"
@@ -58,7 +56,7 @@ class Error(StrEnum):
     FALSE_POSITIVE = "false positive"
 
 
-REMOVED = (Error.DUPLICATE, Error.FALSE_POSITIVE)
+REMOVED = (Mistake.DUPLICATE, Mistake.FALSE_POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class JudgedTracks:
     Attributes:
         categories: of the predictions, int (D,).
         scores: (D,).
-        errors: the kind of mistake, "" of those that are right, str (D,).
+        mistakes: the kind of mistake, "" of those that are right, str (D,).
         targets: index of the ground-truth track found or meant, or NOTHING, int (D,).
         true_categories: of the ground truth, int (G,).
         to_be_found: the ground truth without crowds, bool (G,).
@@ -77,7 +75,7 @@ class JudgedTracks:
 
     categories: np.ndarray
     scores: np.ndarray
-    errors: np.ndarray
+    mistakes: np.ndarray
     targets: np.ndarray
     true_categories: np.ndarray
     to_be_found: np.ndarray
@@ -95,7 +93,7 @@ class JudgedTracks:
         return cls(
             categories=np.concatenate([video.categories for video in videos]),
             scores=np.concatenate([video.scores for video in videos]),
-            errors=np.concatenate([video.errors for video in videos]),
+            mistakes=np.concatenate([video.mistakes for video in videos]),
             targets=np.concatenate(targets),
             true_categories=np.concatenate([video.true_categories for video in videos]),
             to_be_found=np.concatenate([video.to_be_found for video in videos]),
@@ -110,7 +108,7 @@ class JudgedTracks:
 
 
 @dataclass(frozen=True)
-class ErrorCost:
+class MistakeCost:
     """What a kind of mistake costs.
 
     Attributes:
@@ -133,10 +131,10 @@ def judge_tracks(overlap: VideoOverlap) -> JudgedTracks:
     found = _joined([match.found[ALL, 0] for match in matches])
     counts = ~_joined([match.ignored[ALL, 0] for match in matches]).astype(bool)
     order, targets = order[counts], found[counts]
-    errors = np.full(len(order), "", "<U20")
+    mistakes = np.full(len(order), "", "<U20")
     for kind, (meant, fits) in _attempts(overlap).items():
-        chosen = (targets == NOTHING) & (errors == "") & fits[order]
-        errors[chosen] = kind
+        chosen = (targets == NOTHING) & (mistakes == "") & fits[order]
+        mistakes[chosen] = kind
         if kind not in REMOVED:
             targets[chosen] = meant[order[chosen]]
     missed = ~tracks.is_crowd
@@ -144,7 +142,7 @@ def judge_tracks(overlap: VideoOverlap) -> JudgedTracks:
     return JudgedTracks(
         categories=tracks.categories[order],
         scores=tracks.scores[order],
-        errors=errors,
+        mistakes=mistakes,
         targets=targets,
         true_categories=tracks.true_categories,
         to_be_found=~tracks.is_crowd,
@@ -152,7 +150,7 @@ def judge_tracks(overlap: VideoOverlap) -> JudgedTracks:
     )
 
 
-def error_costs(judged: JudgedTracks, categories: Collection[int]) -> dict[Error, ErrorCost]:
+def mistake_costs(judged: JudgedTracks, categories: Collection[int]) -> dict[Mistake, MistakeCost]:
     """Find out what each kind of mistake costs.
 
     Args:
@@ -163,21 +161,21 @@ def error_costs(judged: JudgedTracks, categories: Collection[int]) -> dict[Error
         By kind; gains are NaN without any ground truth.
     """
     now = ap50(judged, categories)
-    gains = {kind: _or_perfect(ap50(mend(judged, kind), categories)) - now for kind in Error}
+    gains = {kind: _or_perfect(ap50(mend(judged, kind), categories)) - now for kind in Mistake}
     total = sum(gains.values())
-    counts = {kind: int((judged.errors == kind).sum()) for kind in Error}
-    counts[Error.MISSED] = int(judged.missed.sum())
+    counts = {kind: int((judged.mistakes == kind).sum()) for kind in Mistake}
+    counts[Mistake.MISSED] = int(judged.missed.sum())
     return {
-        kind: ErrorCost(counts[kind], gain, 100 * gain / total if total else 0.0)
+        kind: MistakeCost(counts[kind], gain, 100 * gain / total if total else 0.0)
         for kind, gain in gains.items()
     }
 
 
-def mend(judged: JudgedTracks, kind: Error) -> JudgedTracks:
+def mend(judged: JudgedTracks, kind: Mistake) -> JudgedTracks:
     """The tracks without one kind of mistake."""
-    if kind == Error.MISSED:
+    if kind == Mistake.MISSED:
         return replace(judged, to_be_found=judged.to_be_found & ~judged.missed)
-    wrong = judged.errors == kind
+    wrong = judged.mistakes == kind
     mended = np.zeros(len(wrong), bool) if kind in REMOVED else _first_about_each(judged, wrong)
     kept, categories = ~wrong | mended, judged.categories.copy()
     categories[mended] = judged.true_categories[judged.targets[mended]]
@@ -185,7 +183,7 @@ def mend(judged: JudgedTracks, kind: Error) -> JudgedTracks:
         judged,
         categories=categories[kept],
         scores=judged.scores[kept],
-        errors=np.where(mended, "", judged.errors)[kept],
+        mistakes=np.where(mended, "", judged.mistakes)[kept],
         targets=judged.targets[kept],
     )
 
@@ -197,7 +195,7 @@ def ap50(judged: JudgedTracks, categories: Collection[int]) -> float:
     return 100 * float(np.mean(defined)) if defined else np.nan
 
 
-def _attempts(overlap: VideoOverlap) -> dict[Error, tuple[np.ndarray, np.ndarray]]:
+def _attempts(overlap: VideoOverlap) -> dict[Mistake, tuple[np.ndarray, np.ndarray]]:
     """Try the kinds of mistake, in order.
 
     Returns:
@@ -206,17 +204,17 @@ def _attempts(overlap: VideoOverlap) -> dict[Error, tuple[np.ndarray, np.ndarray
     tracks = overlap.tracks
     num_predicted, num_true = tracks.iou.shape
     nothing = np.full(num_predicted, NOTHING)
-    false_positive = {Error.FALSE_POSITIVE: (nothing, np.ones(num_predicted, bool))}
+    false_positive = {Mistake.FALSE_POSITIVE: (nothing, np.ones(num_predicted, bool))}
     if not num_true:
         return false_positive
     of_class = tracks.categories[:, None] == tracks.true_categories
     iou = np.where(tracks.is_crowd, 0, tracks.iou)
     return {
-        Error.DUPLICATE: _best(np.where(of_class, iou, 0), IOU_THRESHOLD),
-        Error.WRONG_CLASS: _best(np.where(of_class, 0, iou), IOU_THRESHOLD),
-        Error.IDENTITY_SWITCH: _followed(overlap),
-        Error.SOUNDING_INTERVAL: _best(np.where(of_class, _common_iou(overlap), 0), IOU_THRESHOLD),
-        Error.POOR_MASK: _best(np.where(of_class, iou, 0), MIN_IOU),
+        Mistake.DUPLICATE: _best(np.where(of_class, iou, 0), IOU_THRESHOLD),
+        Mistake.WRONG_CLASS: _best(np.where(of_class, 0, iou), IOU_THRESHOLD),
+        Mistake.IDENTITY_SWITCH: _followed(overlap),
+        Mistake.SOUNDING_INTERVAL: _best(np.where(of_class, _common_iou(overlap), 0), IOU_THRESHOLD),
+        Mistake.POOR_MASK: _best(np.where(of_class, iou, 0), MIN_IOU),
         **false_positive,
     }
 
@@ -247,7 +245,7 @@ def _common_iou(overlap: VideoOverlap) -> np.ndarray:
 
 def _first_about_each(judged: JudgedTracks, wrong: np.ndarray) -> np.ndarray:
     """Of the predictions that are wrong, the best about each track that no other has found, bool (D,)."""
-    found = set(judged.targets[judged.errors == ""].tolist())
+    found = set(judged.targets[judged.mistakes == ""].tolist())
     first = np.zeros(len(wrong), bool)
     candidates = np.flatnonzero(wrong)
     for index in candidates[np.argsort(-judged.scores[candidates], kind="stable")]:
@@ -260,7 +258,7 @@ def _category_ap50(judged: JudgedTracks, category_id: int) -> float:
     of_class = judged.categories == category_id
     scores = judged.scores[of_class]
     num_true = int((judged.to_be_found & (judged.true_categories == category_id)).sum())
-    found = np.where(judged.errors[of_class] == "", judged.targets[of_class], NOTHING)
+    found = np.where(judged.mistakes[of_class] == "", judged.targets[of_class], NOTHING)
     shape = (len(AREA_RANGES), 1, len(scores))
     matches = Matches(
         predicted=np.arange(len(scores)),

@@ -4,22 +4,24 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from avis.evaluation.diagnosis.breakdown import METRICS, Part
-from avis.evaluation.diagnosis.mistakes import Error, ErrorCost
+from avis.evaluation.diagnosis.breakdown import METRICS, Subset
+from avis.evaluation.diagnosis.mistakes import Mistake, MistakeCost
 
 
-def breakdown_tables(breakdown: Mapping[str, Sequence[Part]], errors: Mapping[Error, ErrorCost]) -> str:
+def breakdown_tables(
+    breakdown: Mapping[str, Sequence[Subset]], mistakes: Mapping[Mistake, MistakeCost]
+) -> str:
     """Lay out the parts of a data set, and what each kind of mistake costs.
 
     Args:
         breakdown: the parts by what they differ in; see `break_down`.
-        errors: see `Analysis.errors`.
+        mistakes: see `Analysis.mistakes`.
     """
     tables = [_parts_table(title, parts) for title, parts in breakdown.items()]
-    return "\n\n".join([*tables, _errors_table(errors)])
+    return "\n\n".join([*tables, _mistakes_table(mistakes)])
 
 
-def _parts_table(title: str, parts: Sequence[Part]) -> str:
+def _parts_table(title: str, parts: Sequence[Subset]) -> str:
     rows = [
         [part.name, part.num_videos, part.num_tracks, *(_percent(part.metrics[name]) for name in METRICS)]
         for part in parts
@@ -27,10 +29,10 @@ def _parts_table(title: str, parts: Sequence[Part]) -> str:
     return _table([title, "videos", "tracks", *METRICS], rows)
 
 
-def _errors_table(errors: Mapping[Error, ErrorCost]) -> str:
+def _mistakes_table(mistakes: Mapping[Mistake, MistakeCost]) -> str:
     rows = [
         [kind, cost.count, _signed(cost.gain), "–" if cost.share != cost.share else f"{cost.share:.1f} %"]
-        for kind, cost in errors.items()
+        for kind, cost in mistakes.items()
     ]
     return _table(["mistake", "count", "AP50 gained", "share"], rows)
 

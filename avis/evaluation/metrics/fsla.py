@@ -7,17 +7,16 @@ Predicted tracks are associated with ground-truth tracks once per video, whateve
 right at a threshold if as many predicted as ground-truth tracks sound in it, and each ground-truth track that
 does overlaps its associated one, of the same category, with an IoU above the threshold.
 
-Dimensions: T frames, D predicted and G ground-truth tracks, A localisation thresholds (alpha), P pairs.
+Dimensions: T frames, D predicted and G ground-truth tracks, A localisation thresholds (alpha).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from avis.evaluation.metrics.hota import ALPHAS, global_alignment
-from avis.evaluation.overlap import Detections
+from avis.evaluation.overlap import Detections, associate
 
 # Kinds of frames: with no, a single, and multiple sources.
 KINDS = ("n", "s", "m")
@@ -55,18 +54,6 @@ def frame_quality(detections: Detections, categories: np.ndarray, true_categorie
     iou_of_sources[:, columns] = detections.iou[:, rows, columns]
     lowest = np.where(detections.true, iou_of_sources, np.inf).min(1, initial=np.inf)
     return np.where(detections.predicted.sum(1) == detections.true.sum(1), lowest, 0.0)
-
-
-def associate(alignment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair tracks one to one so that the sum of their alignments is greatest.
-
-    Args:
-        alignment: (D, G).
-
-    Returns:
-        Ground-truth track, in ascending order, and predicted track of each pair, int (P,) each.
-    """
-    return linear_sum_assignment(alignment.T, maximize=True)
 
 
 def count_frames(quality: np.ndarray, num_sources: np.ndarray) -> FrameCounts:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from avis.evaluation.metrics.average_precision import MatchingRules
-from avis.evaluation.metrics.fsla import FrameCounts, associate, count_frames
+from avis.evaluation.metrics.fsla import FrameCounts, count_frames
 from avis.evaluation.metrics.hota import HotaCounts, global_alignment
-from avis.evaluation.overlap import Detections, VideoOverlap
+from avis.evaluation.overlap import Detections, VideoOverlap, associate
 from avis.evaluation.protocols.standard import StandardProtocol, UnscoredFramesError
 from avis.formats.tracks import Video, VideoId
 
@@ -45,7 +45,8 @@ class AVISegProtocol(StandardProtocol):
 
     def order_videos(self, videos: Mapping[VideoId, Video]) -> list[VideoId]:
         """One video for each folder, the last, in the order of the folders' names."""
-        by_folder = {video.folder: video_id for video_id, video in videos.items()}
+        # The release takes the first part of the path, also where the frames lie deeper.
+        by_folder = {video.name.partition("/")[0]: video_id for video_id, video in videos.items()}
         return [by_folder[folder] for folder in sorted(by_folder)]
 
     def detections(self, overlap: VideoOverlap) -> Detections:

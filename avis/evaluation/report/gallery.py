@@ -12,10 +12,10 @@ from PIL import Image
 
 from avis.evaluation.diagnosis.analysis import Analysis, VideoFindings
 from avis.evaluation.report.charts import timeline_bar
-from avis.files import read_json
+from avis.formats.aviseg import frame_file, split_folder
 from avis.formats.tracks import GroundTruthTrack, MaskTrack, PredictedTrack, Video, VideoId
-from avis.structures import Track, VideoPrediction
-from avis.visualization.drawing import Color, track_color
+from avis.media.pictures import read_picture
+from avis.visualization.drawing import Color, matched_colors
 from avis.visualization.overlay import draw_frame
 
 FRAMES_A_VIDEO = 4
@@ -67,7 +67,7 @@ class Gallery:
         predictions: Mapping[VideoId, Sequence[PredictedTrack]],
         json_file: str | Path | None,
     ) -> None:
-        """Look up where the frames are.
+        """Keep what is shown.
 
         Args:
             analysis: of the predictions.
@@ -76,20 +76,13 @@ class Gallery:
         """
         self.analysis, self.predictions = analysis, predictions
         self.class_names = list(analysis.truth.categories.values())
-        self._indices = {category_id: index for index, category_id in enumerate(analysis.truth.categories)}
-        self._files: dict[VideoId, list[Path]] = {}
-        if json_file is not None:
-            folder = Path(json_file).with_suffix("") / "JPEGImages"
-            self._files = {
-                video["id"]: [folder / name for name in video["file_names"]]
-                for video in read_json(json_file)["videos"]
-            }
+        self._split = None if json_file is None else split_folder(json_file)
 
     def show(self, video_id: VideoId) -> GalleryVideo:
         """Draw a video.
 
         Raises:
-            ValueError: a frame is not of the video's size, or is no picture.
+            ValueError: a frame is not of the video's size, or is no picture (`MediaError`).
         """
         video, findings = self.analysis.truth.videos[video_id], self.analysis.findings[video_id]
         true = list(enumerate(self.analysis.truth.tracks[video_id]))
@@ -97,9 +90,9 @@ class Gallery:
         threshold = self.analysis.score_threshold
         predicted = [item for item in enumerate(self.predictions[video_id]) if item[1].score > threshold]
         predicted.sort(key=lambda item: item[1].score, reverse=True)
-        colors = _colors([index for index, _ in true], [index for index, _ in predicted], findings.found)
+        colors = matched_colors(len(true), len(predicted), _positions(true, predicted, findings.found))
         return GalleryVideo(
-            name=video.folder,
+            name=video.name,
             length=video.length,
             num_sources=findings.num_sources,
             quality=findings.quality,
@@ -115,13 +108,15 @@ class Gallery:
         colors: tuple[list[Color], list[Color]],
     ) -> list[GalleryFrame]:
         chosen = np.linspace(0, video.length - 1, min(video.length, FRAMES_A_VIDEO)).round().astype(int)
-        files = self._files.get(video.id, [])
-        if not files or not all(files[t].is_file() for t in chosen):
+        if self._split is None:
             return []
-        truth, prediction = self._drawable(video, true), self._drawable(video, predicted)
+        files = {t: frame_file(self._split, video.file_names[t]) for t in chosen.tolist()}
+        if not all(file.is_file() for file in files.values()):
+            return []
+        truth, prediction = (self.analysis.truth.to_prediction(video, tracks) for tracks in (true, predicted))
         frames = []
-        for t in chosen.tolist():
-            image = _read_fitting(files[t], video)
+        for t, file in files.items():
+            image = _read_fitting(file, video)
             pictures = [
                 draw_frame(
                     image, tracks, t, self.class_names, colors=own_colors, show_scores=scores, min_height=0
@@ -135,18 +130,11 @@ class Gallery:
             frames.append(GalleryFrame(t, *map(data_uri, pictures), *names))
         return frames
 
-    def _drawable(self, video: Video, tracks: Sequence[MaskTrack]) -> VideoPrediction:
-        converted = [
-            Track(getattr(track, "score", 1.0), self._indices[track.category_id], track.masks)
-            for track in tracks
-        ]
-        return VideoPrediction(video.id, video.height, video.width, video.length, converted)
-
     def _sounding_names(self, tracks: Sequence[MaskTrack], t: int) -> str:
         return ", ".join(self._name(track) for track in tracks if track.areas[t]) or "nothing sounds"
 
     def _name(self, track: MaskTrack) -> str:
-        return self.class_names[self._indices[track.category_id]]
+        return self.analysis.truth.categories[track.category_id]
 
     def _tracks(
         self,
@@ -192,30 +180,22 @@ def data_uri(picture: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def _colors(
-    true: Sequence[int], predicted: Sequence[int], found: Mapping[int, int]
-) -> tuple[list[Color], list[Color]]:
-    """Colours of ground truth and predictions: that of the track which a prediction has found, or its own."""
-    positions = {index: position for position, index in enumerate(true)}
-    false = [index for index in predicted if index not in found]
-    positions_of_false = {index: len(true) + position for position, index in enumerate(false)}
-    return [track_color(position) for position in range(len(true))], [
-        track_color(positions[found[index]] if index in found else positions_of_false[index])
-        for index in predicted
-    ]
+def _positions(
+    true: Sequence[tuple[int, GroundTruthTrack]],
+    predicted: Sequence[tuple[int, PredictedTrack]],
+    found: Mapping[int, int],
+) -> dict[int, int]:
+    """What is found, by the places of the tracks among those that are shown."""
+    places = {index: place for place, (index, _) in enumerate(true)}
+    return {place: places[found[index]] for place, (index, _) in enumerate(predicted) if index in found}
 
 
 def _read_fitting(path: Path, video: Video) -> np.ndarray:
     """Read a frame, RGB uint8, as large as its box allows."""
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
-    if image.size != (video.width, video.height):
-        raise ValueError(
-            f"{path} is {image.height}×{image.width}, the video has {video.height}×{video.width}"
-        )
-    scale = min(PICTURE_WIDTH / image.width, PICTURE_HEIGHT / image.height)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+    picture = read_picture(path)
+    height, width, _ = picture.shape
+    if (height, width) != (video.height, video.width):
+        raise ValueError(f"{path} is {height}×{width}, the video has {video.height}×{video.width}")
+    scale = min(PICTURE_WIDTH / width, PICTURE_HEIGHT / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from avis.evaluation.diagnosis.analysis import Analysis
-from avis.evaluation.diagnosis.breakdown import METRICS, Part
+from avis.evaluation.diagnosis.breakdown import METRICS, Subset
 from avis.evaluation.metrics.average_precision import ALL, RECALLS, PrecisionRecall
 from avis.evaluation.metrics.hota import FIELDS as HOTA_FIELDS
 from avis.evaluation.report.charts import (
@@ -54,7 +54,7 @@ def write_report(
     folder: str | Path,
     analysis: Analysis,
     metrics: Mapping[str, float],
-    breakdown: Mapping[str, Sequence[Part]],
+    breakdown: Mapping[str, Sequence[Subset]],
     gallery: Gallery,
     *,
     num_videos: int = 12,
@@ -103,7 +103,7 @@ def choose_videos(analysis: Analysis, number: int) -> tuple[list[VideoId], list[
 def render_report(
     analysis: Analysis,
     metrics: Mapping[str, float],
-    breakdown: Mapping[str, Sequence[Part]],
+    breakdown: Mapping[str, Sequence[Subset]],
     worst: Sequence[GalleryVideo],
     best: Sequence[GalleryVideo],
     subtitle: str,
@@ -135,7 +135,7 @@ def render_report(
         confusion=_confusion(analysis),
         breakdown=breakdown,
         metric_names=METRICS,
-        errors=analysis.errors,
+        mistakes=analysis.mistakes,
         worst=worst,
         best=best,
     )
@@ -196,7 +196,7 @@ def _curves_chart(curves: Mapping[str, PrecisionRecall], analysis: Analysis) -> 
 
 
 def _small_charts(
-    curves: Mapping[str, PrecisionRecall], analysis: Analysis, parts: Sequence[Part]
+    curves: Mapping[str, PrecisionRecall], analysis: Analysis, parts: Sequence[Subset]
 ) -> list[tuple[str, float, Markup]]:
     """Name, AP and chart of the categories with ground truth, the worst first."""
     parts = [part for part in parts if part.num_tracks]
