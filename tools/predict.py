@@ -14,7 +14,7 @@ from tqdm import tqdm
 from avis.command_line import exit_on_bad_input
 from avis.config import load_cfg
 from avis.files import write_json
-from avis.inference import VideoPredictor, VideoSource, get_categories, make_report, open_video
+from avis.inference import VideoPredictor, VideoSource, get_categories, open_video, prediction_to_json
 from avis.visualization import write_overlay_video
 
 EPILOG = """\
@@ -99,7 +99,7 @@ def predict(predictor: VideoPredictor, video: VideoSource, categories: list[dict
     frames = progress(video.frames(), desc="drawing", total=prediction.length)
     class_names = [category["name"] for category in categories]
     write_overlay_video(output, frames, prediction, class_names, video.fps, video.audio_file)
-    write_json(output.with_suffix(".json"), make_report(prediction, video.fps, categories))
+    write_json(output.with_suffix(".json"), prediction_to_json(prediction, video.fps, categories))
     logger.info("%d frames, %d tracks: %s", prediction.length, len(prediction.tracks), output)
 
 

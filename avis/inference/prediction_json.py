@@ -1,4 +1,4 @@
-"""What a prediction says, with names and seconds, for people and other programs to read."""
+"""A prediction as JSON, with names and seconds, for people and other programs to read."""
 
 import logging
 
@@ -33,7 +33,7 @@ def get_categories(cfg: CfgNode) -> list[dict]:
     return [{"id": index + 1, "name": name} for index, name in enumerate(names)]
 
 
-def make_report(prediction: VideoPrediction, fps: float, categories: list[dict]) -> dict:
+def prediction_to_json(prediction: VideoPrediction, fps: float, categories: list[dict]) -> dict:
     """A JSON-ready description of a prediction.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from avis.synthetic.appearance import Sprite, make_sprite
 from avis.synthetic.options import SynthOptions
-from avis.synthetic.scene import Path, Scene
+from avis.synthetic.scene import Scene, Trajectory
 
 # An object of which less is in view counts as out of view.
 VISIBLE_FRACTION = 0.05
@@ -34,7 +34,7 @@ def render(
         masks = np.zeros((len(sprites), *picture.shape[:2]), bool)
         for index, (thing, sprite) in enumerate(zip(scene.objects, sprites, strict=True)):
             drawing = sprite.picture(thing.cue[frame] * options.cue_strength)
-            covered, opacity = _lay(picture, drawing, thing.path, frame)
+            covered, opacity = _lay(picture, drawing, thing.trajectory, frame)
             masks[index][covered] = opacity > 0.5
             masks[:index] &= ~masks[index]
         shift = tuple(rng.integers(0, picture.shape[:2]))
@@ -44,13 +44,13 @@ def render(
 
 
 def _lay(
-    picture: NDArray[np.float32], drawing: NDArray[np.float32], path: Path, frame: int
+    picture: NDArray[np.float32], drawing: NDArray[np.float32], trajectory: Trajectory, frame: int
 ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
     """Lay an object over a picture, in place; the region that it reaches and its opacity there."""
     height, width = drawing.shape[:2]
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix = cv2.getRotationMatrix2D(tuple(middle), path.tilt[frame], path.scale[frame])
-    matrix[:, 2] += path.centre[frame] - middle
+    matrix = cv2.getRotationMatrix2D(tuple(middle), trajectory.tilt[frame], trajectory.scale[frame])
+    matrix[:, 2] += trajectory.centre[frame] - middle
     corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
     limits = np.array(picture.shape[1::-1])
     low = np.clip(np.floor(corners.min(axis=1)).astype(int) - 1, 0, limits)

@@ -21,7 +21,7 @@ QUIETEST, LOUDEST = 0.75, 1.0
 
 
 @dataclass(frozen=True)
-class Path:
+class Trajectory:
     """Where an object is in each frame: centre (T, 2) as x, y in pixels, tilt (T,) in degrees, scale (T,)."""
 
     centre: NDArray[np.float64]
@@ -39,13 +39,13 @@ class SceneObject:
     category: str
     diameter: float
     variation: Variation
-    path: Path
+    trajectory: Trajectory
     cue: NDArray[np.float64]
     sounds: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Sound:
+class HeardClass:
     """What a class makes heard, in view or not: `level` (T,) is its loudness, 0 in silent frames."""
 
     category: str
@@ -58,7 +58,7 @@ class Scene:
 
     num_frames: int
     objects: tuple[SceneObject, ...]
-    sounds: tuple[Sound, ...]
+    sounds: tuple[HeardClass, ...]
 
     @property
     def scenario(self) -> str:
@@ -77,9 +77,11 @@ def plan_scene(options: SynthOptions, rng: Generator) -> Scene:
         cues, sounding, level = _draw_activity(len(members), role, num_frames, options, rng)
         for index, cue, sounds_in in zip(members, cues, sounding, strict=True):
             objects[index] = replace(objects[index], cue=cue, sounds=sounds_in)
-        sounds.append(Sound(category, level))
+        sounds.append(HeardClass(category, level))
     if absent is not None:
-        sounds.append(Sound(absent, _draw_level(_draw_intervals(num_frames, options, rng), num_frames, rng)))
+        sounds.append(
+            HeardClass(absent, _draw_level(_draw_intervals(num_frames, options, rng), num_frames, rng))
+        )
     heard = tuple(sound for sound in sounds if sound.level.any())
     return Scene(num_frames, tuple(objects[index] for index in rng.permutation(len(objects))), heard)
 
@@ -174,10 +176,10 @@ def _place_objects(
     objects: list[SceneObject] = []
     for category in categories:
         diameter = rng.uniform(*options.object_size) * options.height
-        path = _draw_path(diameter, num_frames, objects, options, rng)
+        trajectory = _draw_trajectory(diameter, num_frames, objects, options, rng)
         silent = np.zeros(num_frames)
         objects.append(
-            SceneObject(category, diameter, _draw_variation(rng), path, cue=silent, sounds=silent > 0)
+            SceneObject(category, diameter, _draw_variation(rng), trajectory, cue=silent, sounds=silent > 0)
         )
     return objects
 
@@ -191,9 +193,9 @@ def _draw_variation(rng: Generator) -> Variation:
     )
 
 
-def _draw_path(
+def _draw_trajectory(
     diameter: float, num_frames: int, others: list[SceneObject], options: SynthOptions, rng: Generator
-) -> Path:
+) -> Trajectory:
     """A path that keeps clear of the other objects as well as it can, or one that does not care."""
     centres = _draw_centres(diameter, num_frames, options, rng)
     chosen = (
@@ -206,7 +208,7 @@ def _draw_path(
     phase = rng.uniform(0, 2 * np.pi, size=2)
     tilt = rng.uniform(-10, 10) + 8 * np.sin(seconds * rng.uniform(0.3, 0.8) + phase[0])
     scale = 1 + 0.08 * np.sin(seconds * rng.uniform(0.3, 0.8) + phase[1])
-    return Path(centre, tilt, scale)
+    return Trajectory(centre, tilt, scale)
 
 
 def _draw_centres(
@@ -228,7 +230,7 @@ def _overlap(centres: NDArray[np.float64], diameter: float, others: list[SceneOb
     """How close each path (P, T, 2) comes to other objects, summed over frames: (P,), 0 if it keeps clear."""
     total = np.zeros(len(centres))
     for other in others:
-        distance = np.linalg.norm(centres - other.path.centre, axis=2)
+        distance = np.linalg.norm(centres - other.trajectory.centre, axis=2)
         touching = 0.6 * (diameter + other.diameter)
         total += np.clip(1 - distance / touching, 0, None).sum(axis=1)
     return total

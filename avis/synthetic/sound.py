@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from avis.synthetic.options import SynthOptions
-from avis.synthetic.scene import Sound
+from avis.synthetic.scene import HeardClass
 
 SAMPLE_RATE = 16000
 # Root mean square of one object's sound at level 1, where full scale is 1.
@@ -78,7 +78,7 @@ TIMBRES: dict[str, Timbre] = {
 
 
 def make_track(
-    sounds: tuple[Sound, ...], num_frames: int, options: SynthOptions, rng: Generator
+    sounds: tuple[HeardClass, ...], num_frames: int, options: SynthOptions, rng: Generator
 ) -> NDArray[np.int16]:
     """Mix the sounds of a video with background noise.
 

@@ -1,4 +1,4 @@
-"""Writing a SynthAVIS data set, in AVISeg's format on disk (avis/data/records.py), over several processes.
+"""Writing a SynthAVIS data set, in AVISeg's format on disk (avis/formats/aviseg.py), over several processes.
 
 Every video is drawn from its own random stream, so that neither order nor number of processes matters. A
 split's JSON is written last: where it exists, the split is complete.
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
-from avis.files import replacing
+from avis.files import read_json, write_json
+from avis.formats.aviseg import frame_file, sound_file
 from avis.synthetic.options import SPLITS, SynthOptions
 from avis.synthetic.pictures import render
 from avis.synthetic.scene import Scene, plan_scene
@@ -74,7 +75,7 @@ def make_synthavis(
     for (split, _), video in zip(jobs, _run(write, jobs, workers, progress), strict=True):
         made[split].append(video)
         if len(made[split]) == getattr(options, split):
-            _write_json(root / f"{split}.json", _dataset(made.pop(split), recipe, split))
+            write_json(root / f"{split}.json", _dataset(made.pop(split), recipe, split))
     logger.info("%s: %d videos written", root, len(jobs))
 
 
@@ -88,7 +89,7 @@ def _claim(root: Path, recipe: dict, overwrite: bool) -> None:
     """Make a folder that of this recipe, or say why it cannot be."""
     recipe_file = root / RECIPE_FILE
     if recipe_file.exists():
-        found = json.loads(recipe_file.read_text())
+        found = read_json(recipe_file)
         if found == recipe:
             return
         if not overwrite:
@@ -103,7 +104,7 @@ def _claim(root: Path, recipe: dict, overwrite: bool) -> None:
             f"{root} holds {', '.join(foreign)}, not made by SynthAVIS: choose another folder"
         )
     root.mkdir(parents=True, exist_ok=True)
-    _write_json(recipe_file, recipe)
+    write_json(recipe_file, recipe)
 
 
 def _differences(found: dict, wanted: dict) -> str:
@@ -146,12 +147,11 @@ def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tup
     name = f"{split}_{index:05d}"
     scene = plan_scene(options, rng)
     track = make_track(scene.sounds, scene.num_frames, options, rng)
-    _write_wav(root / split / "WAVAudios" / f"{name}.wav", track)
-    folder = root / split / "JPEGImages" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    file_names = [f"{name}/{frame:05d}.jpg" for frame in range(scene.num_frames)]
+    _write_wav(sound_file(root / split, name), track)
     visible = []
-    for frame, (picture, masks) in enumerate(render(scene, options, rng)):
-        _write_jpeg(folder / f"{frame:05d}.jpg", picture)
+    for file_name, (picture, masks) in zip(file_names, render(scene, options, rng), strict=True):
+        _write_jpeg(frame_file(root / split, file_name), picture)
         visible.append([_encode(mask) for mask in masks])
     video = {
         "id": index + 1,
@@ -159,7 +159,7 @@ def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tup
         "height": options.height,
         "length": scene.num_frames,
         "scenario": scene.scenario,
-        "file_names": [f"{name}/{frame:05d}.jpg" for frame in range(scene.num_frames)],
+        "file_names": file_names,
     }
     return video, _annotate(scene, visible, options)
 
@@ -208,14 +208,9 @@ def _dataset(made: list[tuple[dict, list[dict]]], recipe: dict, split: str) -> d
     }
 
 
-def _write_json(path: Path, content: dict) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(content))
-
-
 def _write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
     encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded)
 
 

@@ -7,7 +7,7 @@ from pycocotools import mask as mask_utils
 
 from avis.config import get_avis_cfg
 from avis.formats.categories import AVISEG_CATEGORIES
-from avis.inference import get_categories, make_report
+from avis.inference import get_categories, prediction_to_json
 from avis.structures import Track, VideoPrediction
 
 
@@ -17,7 +17,7 @@ def test_sounding_intervals_are_in_seconds_and_masks_survive_json():
     rle = mask_utils.encode(np.asfortranarray(mask))
     prediction = VideoPrediction("clip", 4, 6, 5, [Track(0.75, 1, [rle, rle, None, rle, None])])
     categories = [{"id": 3, "name": "violin"}, {"id": 7, "name": "dog"}]
-    report = json.loads(json.dumps(make_report(prediction, 2.0, categories)))
+    report = json.loads(json.dumps(prediction_to_json(prediction, 2.0, categories)))
     assert report["video"] == {"name": "clip", "width": 6, "height": 4, "fps": 2.0, "num_frames": 5}
     (track,) = report["tracks"]
     assert (track["score"], track["category_id"], track["category"]) == (0.75, 7, "dog")

@@ -11,7 +11,7 @@ from avis.formats.categories import AVISEG_CATEGORIES
 from avis.synthetic import PRESETS
 from avis.synthetic.appearance import Variation, make_sprite
 from avis.synthetic.pictures import render
-from avis.synthetic.scene import Path, Scene, SceneObject, plan_scene
+from avis.synthetic.scene import Scene, SceneObject, Trajectory, plan_scene
 
 OPTIONS = PRESETS["quickstart"]
 PLAIN = Variation(hue_shift=0.0, brightness=1.0, phase=0.0, mirrored=False)
@@ -19,8 +19,8 @@ PLAIN = Variation(hue_shift=0.0, brightness=1.0, phase=0.0, mirrored=False)
 
 def still(category: str, x: float, y: float, cue: float = 0.0, diameter: float = 40.0) -> SceneObject:
     """An object that stays where it is for a frame."""
-    path = Path(np.array([[x, y]]), np.zeros(1), np.ones(1))
-    return SceneObject(category, diameter, PLAIN, path, np.array([cue]), np.array([cue > 0]))
+    trajectory = Trajectory(np.array([[x, y]]), np.zeros(1), np.ones(1))
+    return SceneObject(category, diameter, PLAIN, trajectory, np.array([cue]), np.array([cue > 0]))
 
 
 def draw(*objects: SceneObject) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,7 @@ def test_objects_leave_and_come_back() -> None:
     returns = 0
     for scene in scenes(options, 20):
         for thing in scene.objects:
-            x = thing.path.centre[:, 0]
+            x = thing.trajectory.centre[:, 0]
             outside = (x < -thing.diameter / 2) | (x > options.width + thing.diameter / 2)
             returns += outside[1:-1].any() and not outside[0] and not outside[-1]
     assert returns >= 10

@@ -8,14 +8,14 @@ import pytest
 from avis.audio import log_mel_examples
 from avis.formats.categories import AVISEG_CATEGORIES
 from avis.synthetic import SynthOptions
-from avis.synthetic.scene import Sound
+from avis.synthetic.scene import HeardClass
 from avis.synthetic.sound import make_track
 
 NOISELESS = SynthOptions(sound_noise=0.0)
 
 
 def play(category: str, level: list[float], options: SynthOptions = NOISELESS, seed: int = 0) -> np.ndarray:
-    sound = Sound(category, np.array(level, float))
+    sound = HeardClass(category, np.array(level, float))
     return make_track((sound,), len(level), options, np.random.default_rng(seed))
 
 
@@ -60,6 +60,6 @@ def test_a_track_is_as_long_as_its_frames(fps: float) -> None:
 
 
 def test_four_loud_sounds_are_hardly_clipped() -> None:
-    sounds = tuple(Sound(category, np.ones(5)) for category in ("tuba", "car", "cat", "piano"))
+    sounds = tuple(HeardClass(category, np.ones(5)) for category in ("tuba", "car", "cat", "piano"))
     track = make_track(sounds, 5, SynthOptions(), np.random.default_rng(0))
     assert np.mean(np.abs(track) == 32767) < 1e-3
