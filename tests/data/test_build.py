@@ -230,6 +230,14 @@ def test_features_are_taken_where_all_videos_have_them_and_the_backbone_made_the
         assert choose_audio_source(other, records) == source
 
 
+def test_a_model_none_of_whose_parts_listens_gets_no_audio(cfg, train_json):
+    records = get_dataset_records([str(train_json)])
+    cfg.MODEL.FUSION.NAME = ""
+    assert choose_audio_source(cfg, records) == "waveform"
+    cfg.MODEL.MASK_FORMER.AUDIO_QUERY = False
+    assert choose_audio_source(cfg, records) is None
+
+
 def test_features_cannot_train_an_audio_backbone(cfg, train_json):
     write_features(train_json, 1, 2, 3)
     cfg.INPUT.AUDIO.SOURCE, cfg.MODEL.AUDIO.FREEZE = "features", False

@@ -121,11 +121,20 @@ def test_row_t_of_features_belongs_to_frame_t(featured):
     assert features[:, 7].tolist() == [4, 1]
 
 
+def test_features_of_separated_sources_keep_their_axis(featured):
+    sources = np.arange(LENGTH * 3 * 128, dtype=np.float32).reshape(LENGTH, 3, 128)
+    np.save(featured["audio_features_file"], sources)
+    features = load_features(VideoSound.of(featured), [4, 1], 128)
+    np.testing.assert_array_equal(features, sources[[4, 1]])
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.zeros((LENGTH + 1, 128)), r"shape \(7, 128\), not \(6, 128\)"),
         (np.zeros((LENGTH, 64)), r"shape \(6, 64\), not \(6, 128\)"),
+        (np.zeros((LENGTH, 3, 64)), r"shape \(6, 3, 64\), not \(6, 128\)"),
+        (np.zeros((LENGTH, 2, 3, 128)), r"shape \(6, 2, 3, 128\), not \(6, 128\)"),
         (np.full((LENGTH, 128), np.nan), r"NaN or infinity"),
         (np.array([{"row": 1}]), "no array can be read"),
         (np.zeros((LENGTH, 128), complex), "complex128 in it, not numbers"),

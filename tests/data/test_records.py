@@ -2,10 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
-from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from avis.data import ensure_registered, get_metadata, load_aviseg_json
-from avis.formats.categories import AVISEG_CATEGORIES
+from avis.data import load_aviseg_json
 from tests.small_dataset import LENGTH, edit
 
 
@@ -20,32 +18,6 @@ def test_records_hold_paths_sizes_and_tracks(train_json):
     first, second = record["annotations"]
     assert [first["category_id"], second["category_id"]] == [0, 1]
     assert [mask is None for mask in first["segmentations"]] == [False, True] * 3
-
-
-def test_category_ids_may_have_gaps_and_any_order(train_json):
-    edit(train_json, lambda content: content["categories"].reverse())
-    metadata = get_metadata(str(train_json))
-    assert metadata.thing_classes == ["violin", "dog"]
-    assert metadata.thing_dataset_id_to_contiguous_id == {3: 0, 7: 1}
-    assert metadata.evaluator_type == "avis"
-
-
-def test_a_json_path_is_a_data_set_name(train_json):
-    ensure_registered(str(train_json))
-    ensure_registered(str(train_json))
-    assert len(DatasetCatalog.get(str(train_json))) == 3
-
-
-def test_the_known_splits_are_registered():
-    for name in ("avis_train", "avis_val", "avis_test", "synthavis_train", "synthavis_val", "synthavis_test"):
-        assert name in DatasetCatalog.list()
-    assert Path(MetadataCatalog.get("synthavis_val").json_file).parts[-2:] == ("synthavis", "val.json")
-    assert len(set(AVISEG_CATEGORIES)) == 26
-
-
-def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'avis_trian'.*avis_train"):
-        ensure_registered("avis_trian")
 
 
 def test_a_missing_split_says_where_it_was_looked_for(tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from detectron2.modeling import build_model
 from pycocotools import mask as mask_utils
 
 from avis.data import ClipMapper, get_dataset_records
@@ -57,11 +58,10 @@ def test_the_prediction_depends_on_the_sound(predictor, folder):
     assert not np.allclose(scores(predictor.predict(video)), scores(predictor.predict(silent)), atol=1e-4)
 
 
-def test_a_model_without_audio_takes_videos_as_well(cfg, tmp_path, folder):
-    from detectron2.modeling import build_model
-
+@pytest.mark.parametrize("audio_backbone", ["", "AudioCNN"])
+def test_a_model_that_does_not_listen_takes_videos_as_well(cfg, tmp_path, folder, audio_backbone):
     cfg = cfg.clone()
-    cfg.MODEL.AUDIO.NAME = cfg.MODEL.FUSION.NAME = ""
+    cfg.MODEL.AUDIO.NAME, cfg.MODEL.FUSION.NAME = audio_backbone, ""
     cfg.MODEL.MASK_FORMER.AUDIO_QUERY = False
     cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
     torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)

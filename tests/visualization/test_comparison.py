@@ -18,7 +18,7 @@ from avis.visualization import (
     shown_frames,
 )
 from avis.visualization.drawing import track_color
-from tests.small_dataset import HEIGHT, LENGTH, WIDTH, tracks, write_split
+from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tracks, write_split
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize_predictions.py"
 
@@ -91,3 +91,19 @@ def test_the_tool_draws_the_videos_that_are_named(json_file, tmp_path):
     assert missing.returncode == 2
     assert "there is no video 'clip9'; there are clip1, clip2, clip3, …" in missing.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_videos_of_nested_folders_go_to_nested_folders(tmp_path):
+    json_file = write_split(tmp_path / "data", num_videos=1)
+    split = json_file.with_suffix("")
+    for room in ("JPEGImages", "WAVAudios"):
+        (split / room / "music").mkdir()
+        for entry in (split / room).glob("clip1*"):
+            entry.rename(split / room / "music" / entry.name)
+
+    def nest(content):
+        content["videos"][0]["file_names"] = [f"music/clip1/{t:05d}.png" for t in range(LENGTH)]
+
+    done = run_tool(edit(json_file, nest), tmp_path / "pictures", "--videos", "music/clip1")
+    assert done.returncode == 0, done.stderr
+    assert has_audio_stream(tmp_path / "pictures" / "music" / "clip1.mp4")
