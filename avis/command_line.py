@@ -1,5 +1,6 @@
-"""How command lines end on bad input; imported by tools that do without torch, too."""
+"""What command lines share: options, and how they end on bad input. Needs neither torch nor Detectron2."""
 
+import argparse
 import logging
 import re
 import sys
@@ -29,3 +30,23 @@ def exit_on_bad_input() -> Iterator[None]:
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
         sys.stderr.write(f"error: {message}{hint}\n")
         sys.exit(2)
+
+
+def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
+    """The command line of Detectron2's training tools: --config-file, --resume, …, KEY VALUE pairs."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
+    parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
+    parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
+    parser.add_argument(
+        "--machine-rank", type=int, default=0, help="the rank of this machine (unique per machine)"
+    )
+    parser.add_argument(
+        "--dist-url", default="auto", metavar="URL", help="where the processes meet, default: %(default)s"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    return parser

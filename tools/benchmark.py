@@ -2,25 +2,23 @@
 """Measure speed and memory: of a model, of its parts against their definitions, or of evaluation."""
 
 import argparse
-import resource
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from tabulate import tabulate
-from torch import Tensor
 
 from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
-from avis.benchmark.parts import make_parts
 from avis.benchmark.random_tracks import Scale
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg, use_available_device
-from avis.engine import AVISTrainer
 from avis.synthetic import SynthOptions, make_synthavis
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avis.config import CfgNode
 
 EPILOG = """\
 examples:
@@ -68,6 +66,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def benchmark_model(args: argparse.Namespace) -> None:
+    # here, as torch takes seconds to import, for which --help should not wait
+    import torch
+
+    from avis.benchmark.timing import median_time, peak_memory
+    from avis.config import load_cfg, use_available_device
+    from avis.engine import AVISTrainer
+
     cfg = load_cfg(args.config_file, args.opts)
     use_available_device(cfg)
     cfg.DATALOADER.NUM_WORKERS = 0  # to measure loading itself, not the wait for what others have loaded
@@ -92,7 +97,7 @@ def benchmark_model(args: argparse.Namespace) -> None:
     print(tabulate(rows, headers=("on " + cfg.MODEL.DEVICE, "seconds", "GiB"), floatfmt=".3f"))
 
 
-def make_data(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:
+def make_data(folder: Path, cfg: "CfgNode", args: argparse.Namespace) -> None:
     """Make videos of the wanted size and length, of as many classes as the model has, and test on them."""
     height, width = args.size
     options = SynthOptions(train=4, val=1, test=0, width=width, height=height)
@@ -107,6 +112,11 @@ def make_data(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 def benchmark_parts(args: argparse.Namespace) -> None:
+    import torch
+
+    from avis.benchmark.parts import make_parts
+    from avis.benchmark.timing import median_time
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
     for frames in args.frames:
@@ -120,7 +130,7 @@ def benchmark_parts(args: argparse.Namespace) -> None:
     print(tabulate(rows, headers=headers, floatfmt=("", "d", ".3f", ".3f", ".1f", ".1e")))
 
 
-def run_and_differentiate(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+def run_and_differentiate(function: "Callable[..., Tensor]", inputs: "tuple[Tensor, ...]") -> None:
     output = function(*inputs)
     output.backward(output.detach())
 
@@ -147,33 +157,6 @@ def cost_row(case: str, program: str, cost: Cost, unit: Cost) -> tuple:
     """A program's cost, also in relation to another's."""
     time_ratio, memory_ratio = cost.cpu_seconds / unit.cpu_seconds, cost.peak_mib / unit.peak_mib
     return case, program, cost.seconds, cost.cpu_seconds, time_ratio, cost.peak_mib, memory_ratio
-
-
-def median_time(function: Callable[[], object], repeats: int) -> float:
-    """Seconds that a call takes, work on the GPU included."""
-    function()
-    times = []
-    for _ in range(repeats):
-        synchronize()
-        start = time.perf_counter()
-        function()
-        synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def peak_memory() -> float:
-    """GiB since the last call on a GPU, or of this process since it began."""
-    if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        return peak / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 @exit_on_bad_input()

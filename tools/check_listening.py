@@ -3,14 +3,16 @@
 
 import argparse
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, hears, load_cfg
-from avis.engine import AVISTrainer, load_trained_model, setup
 from avis.evaluation import comparison_table
 from avis.files import write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from avis.config import CfgNode
 
 EPILOG = """\
 example:
@@ -36,7 +38,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def evaluate(cfg: CfgNode, model: nn.Module, sound: str) -> dict[str, float]:
+def evaluate(cfg: "CfgNode", model: "nn.Module", sound: str) -> dict[str, float]:
+    from avis.engine import AVISTrainer
+
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.AUDIO.AT_TEST = sound
@@ -50,6 +54,10 @@ def evaluate(cfg: CfgNode, model: nn.Module, sound: str) -> dict[str, float]:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.config import hears, load_cfg
+    from avis.engine import load_trained_model, setup
+
     args.opts += ["MODEL.WEIGHTS", args.weights]
     # A folder of its own: the training run's config and log stay as they are.
     args.opts += ["OUTPUT_DIR", str(Path(load_cfg(args.config_file, args.opts).OUTPUT_DIR, "listening"))]

@@ -3,13 +3,13 @@
 
 import argparse
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg
-from avis.engine import AVISTrainer
-from avis.weights import SUFFIXES, StateDict, describe, match_weights, read_checkpoint, write_weights
+
+if TYPE_CHECKING:
+    from avis.config import CfgNode
+    from avis.weights import StateDict
 
 EPILOG = """\
 examples:
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("input", metavar="INPUT", help=".pth, .pt, .pkl or .safetensors")
-    parser.add_argument("output", metavar="OUTPUT", type=Path, help=f"ends in {' or '.join(SUFFIXES)}")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="ends in .safetensors or .pth")
     parser.add_argument("--config-file", metavar="FILE", help="the model that the weights are for")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
     args = parser.parse_intermixed_args()
@@ -45,6 +45,8 @@ def parse_args() -> argparse.Namespace:
 
 def check_output(output: Path, input: str) -> None:
     """Refuse an output that cannot be written or is the input, before the work is done."""
+    from avis.weights import SUFFIXES
+
     if output.suffix not in SUFFIXES:
         raise ValueError(f"{output}: OUTPUT must end in {' or '.join(SUFFIXES)}")
     if not output.absolute().parent.is_dir():
@@ -53,16 +55,22 @@ def check_output(output: Path, input: str) -> None:
         raise ValueError(f"{output} is INPUT itself; choose another name")
 
 
-def state_of_model(cfg: CfgNode) -> StateDict:
+def state_of_model(cfg: "CfgNode") -> "StateDict":
     """Names and shapes of a model's tensors, without values."""
+    import torch
+
+    from avis.engine import AVISTrainer
+
     cfg.MODEL.DEVICE = "meta"
     cfg.MODEL.AUDIO.WEIGHTS = ""
     with torch.device("meta"):
         return AVISTrainer.build_model(cfg).state_dict()
 
 
-def fit_to_model(checkpoint: dict, cfg: CfgNode, input: str) -> StateDict:
+def fit_to_model(checkpoint: dict, cfg: "CfgNode", input: str) -> "StateDict":
     """The weights that a model takes, under its names; prints what became of the others."""
+    from avis.weights import match_weights
+
     weights, report = match_weights(state_of_model(cfg), checkpoint)
     if not weights:
         raise ValueError(f"{input}: no weight in it belongs to the model ({report.summary()})")
@@ -72,8 +80,10 @@ def fit_to_model(checkpoint: dict, cfg: CfgNode, input: str) -> StateDict:
     return weights
 
 
-def keep_names(checkpoint: dict, input: str) -> StateDict:
+def keep_names(checkpoint: dict, input: str) -> "StateDict":
     """All weights under their own names; prints what they are, and what else there is."""
+    from avis.weights import describe
+
     left_out = ", ".join(sorted(key for key in checkpoint if key != "model"))
     print(f"{input}: {describe(checkpoint['model'])}" + (f"; left out: {left_out}" if left_out else ""))
     return checkpoint["model"]
@@ -82,6 +92,10 @@ def keep_names(checkpoint: dict, input: str) -> StateDict:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.config import load_cfg
+    from avis.weights import read_checkpoint, write_weights
+
     check_output(args.output, args.input)
     cfg = load_cfg(args.config_file, args.opts) if args.config_file else None
     checkpoint = read_checkpoint(args.input)

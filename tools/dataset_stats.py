@@ -8,7 +8,6 @@ from pathlib import Path
 from tabulate import tabulate
 
 from avis.command_line import exit_on_bad_input
-from avis.data.catalog import json_file_of
 from avis.dataset_tools.statistics import DatasetStatistics, read_statistics
 from avis.dataset_tools.statistics_figures import draw_dependency, draw_overview, draw_videos_by_category
 from avis.files import write_json
@@ -97,7 +96,13 @@ def write_output(folder: Path, statistics: DatasetStatistics) -> str:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
-    statistics = read_statistics([*args.json, *map(json_file_of, args.dataset)])
+    json_files = list(args.json)
+    if args.dataset:
+        # here, as the registered data sets are Detectron2's, which takes seconds to import
+        from avis.data.catalog import json_file_of
+
+        json_files += map(json_file_of, args.dataset)
+    statistics = read_statistics(json_files)
     print(write_output(args.output, statistics))
     print(f"Figures: {args.output}")
 

@@ -7,15 +7,16 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import OutOfMemoryError
 from tqdm import tqdm
 
 from avis.command_line import exit_on_bad_input
-from avis.config import load_cfg
 from avis.files import write_json
-from avis.inference import VideoPredictor, VideoSource, get_categories, open_video, prediction_to_json
 from avis.visualization import write_overlay_video
+
+if TYPE_CHECKING:
+    from avis.inference import VideoPredictor, VideoSource
 
 EPILOG = """\
 examples:
@@ -52,6 +53,12 @@ def parse_args() -> argparse.Namespace:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from torch import OutOfMemoryError
+
+    from avis.config import load_cfg
+    from avis.inference import VideoPredictor, get_categories, open_video
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     overrides = [
         "MODEL.WEIGHTS",
@@ -93,7 +100,9 @@ def _name(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def predict(predictor: VideoPredictor, video: VideoSource, categories: list[dict], output: Path) -> None:
+def predict(predictor: "VideoPredictor", video: "VideoSource", categories: list[dict], output: Path) -> None:
+    from avis.inference import prediction_to_json
+
     decoding = replace(video, frames=lambda: progress(video.frames(), desc="decoding"))
     prediction = predictor.predict(decoding)
     frames = progress(video.frames(), desc="drawing", total=prediction.length)

@@ -5,15 +5,15 @@ import argparse
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from avis.audio import build_audio_backbone
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg, use_available_device
-from avis.data.catalog import json_file_of
-from avis.dataset_tools.audio_features import Summary, prepare_features
-from avis.dataset_tools.sound_files import find_sounds
+
+if TYPE_CHECKING:
+    from avis.config import CfgNode
+    from avis.dataset_tools.audio_features import Summary
 
 EPILOG = """\
 examples:
@@ -67,7 +67,9 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def read_config(args: argparse.Namespace) -> CfgNode:
+def read_config(args: argparse.Namespace) -> "CfgNode":
+    from avis.config import load_cfg, use_available_device
+
     fps = [] if args.fps is None else ["INPUT.FPS", args.fps]
     cfg = load_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
     if not cfg.MODEL.AUDIO.NAME:
@@ -78,7 +80,7 @@ def read_config(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def report(summary: Summary) -> None:
+def report(summary: "Summary") -> None:
     logger.info(
         "%d files written, %d of them of silence; %d kept; %d videos failed",
         summary.written, summary.silent, summary.kept, len(summary.failed),
@@ -90,6 +92,12 @@ def report(summary: Summary) -> None:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.audio import build_audio_backbone
+    from avis.data.catalog import json_file_of
+    from avis.dataset_tools.audio_features import prepare_features
+    from avis.dataset_tools.sound_files import find_sounds
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cfg = read_config(args)
     sounds = find_sounds([*args.json, *map(json_file_of, args.dataset)], args.videos)

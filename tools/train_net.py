@@ -3,9 +3,7 @@
 
 import argparse
 
-from avis.command_line import exit_on_bad_input
-from avis.config import load_cfg
-from avis.engine import AVISTrainer, argument_parser, launch, load_trained_model, setup
+from avis.command_line import exit_on_bad_input, training_parser
 
 EPILOG = """\
 examples:
@@ -25,6 +23,8 @@ the same; --resume takes the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS whe
 @exit_on_bad_input()
 def run(args: argparse.Namespace) -> None:
     """What every process does."""
+    from avis.engine import AVISTrainer, load_trained_model, setup
+
     cfg = setup(args)
     if args.eval_only:
         model = load_trained_model(cfg, last_checkpoint=args.resume)
@@ -37,7 +37,11 @@ def run(args: argparse.Namespace) -> None:
 
 @exit_on_bad_input()
 def main() -> None:
-    args = argument_parser(__doc__, EPILOG).parse_args()
+    args = training_parser(__doc__, EPILOG).parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.config import load_cfg
+    from avis.engine import launch
+
     cfg = load_cfg(args.config_file, args.opts)  # a mistake in the config ends here, before processes start
     launch(
         run,

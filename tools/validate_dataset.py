@@ -11,8 +11,7 @@ import argparse
 import logging
 import sys
 
-from avis.data.catalog import json_file_of
-from avis.dataset_tools.validation import validate_dataset
+from avis.command_line import exit_on_bad_input
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,12 +29,17 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def find_problems(dataset: str, arguments: argparse.Namespace) -> list[str]:
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.data.catalog import json_file_of
+    from avis.dataset_tools.validation import validate_dataset
+
     try:
         return validate_dataset(json_file_of(dataset), arguments.fps, arguments.feature_dim)
     except (ValueError, FileNotFoundError) as error:
         return [str(error)]
 
 
+@exit_on_bad_input()
 def main() -> int:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.ERROR)  # each finding is printed once, as a problem

@@ -10,8 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from avis.command_line import exit_on_bad_input
-from avis.config import load_cfg
-from avis.data import get_dataset_records, get_metadata
 from avis.evaluation import load_ground_truth, load_predictions
 from avis.evaluation.overlap import VideoOverlap, found_tracks
 from avis.files import replacing
@@ -53,6 +51,10 @@ def parse_args() -> argparse.Namespace:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.config import load_cfg
+    from avis.data import get_dataset_records, get_metadata
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cfg = load_cfg(args.config_file, args.opts)
     if args.num_videos < 1:

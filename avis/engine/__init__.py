@@ -3,13 +3,12 @@
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.launch import launch
 from avis.engine.optimizer import build_optimizer
-from avis.engine.startup import argument_parser, setup
+from avis.engine.startup import setup
 from avis.engine.trainer import AVISTrainer, load_trained_model
 
 __all__ = [
     "AVISCheckpointer",
     "AVISTrainer",
-    "argument_parser",
     "build_optimizer",
     "launch",
     "load_trained_model",

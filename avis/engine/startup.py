@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, default_setup
+from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
@@ -23,14 +23,6 @@ QUIET_LOGGERS = {
     "detectron2.checkpoint.c2_model_loading": logging.WARNING,
     "detectron2.data.common": logging.WARNING,
 }
-
-
-def argument_parser(description: str, epilog: str) -> argparse.ArgumentParser:
-    """Detectron2's command line: --config-file, --resume, --eval-only, --num-gpus, …, KEY VALUE pairs."""
-    parser = default_argument_parser(epilog)
-    parser.description = description
-    parser.set_defaults(dist_url="auto")
-    return parser
 
 
 def setup(args: argparse.Namespace) -> CfgNode:

@@ -1,5 +1,7 @@
 """Small data sets and predictions, written by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -49,3 +51,15 @@ def perfect(truth: dict, score: float = 0.5) -> list[dict]:
     """The ground truth as predictions."""
     keys = ("video_id", "category_id", "segmentations")
     return [{"score": score, **{key: track[key] for key in keys}} for track in truth["annotations"]]
+
+
+def changed(**values: object) -> Callable[[dict], dict]:
+    return lambda entry: entry | values
+
+
+def without(key: str) -> Callable[[dict], dict]:
+    return lambda entry: {name: value for name, value in entry.items() if name != key}
+
+
+def with_mask(mask: object) -> Callable[[dict], dict]:
+    return changed(segmentations=[columns(0, 5), mask, None])

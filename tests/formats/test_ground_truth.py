@@ -8,8 +8,19 @@ import numpy as np
 import pytest
 
 from avis.evaluation import evaluate_predictions, load_ground_truth
-from tests.evaluation.builders import HEIGHT, LENGTH, WIDTH, annotation, columns, ground_truth, perfect, rle
-from tests.formats.test_results import changed, with_mask, without
+from tests.evaluation.builders import (
+    HEIGHT,
+    LENGTH,
+    WIDTH,
+    annotation,
+    changed,
+    columns,
+    ground_truth,
+    perfect,
+    rle,
+    with_mask,
+    without,
+)
 
 NOTHING = {
     "null": None,

@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,14 @@ from tests.evaluation.builders import (
     HEIGHT,
     WIDTH,
     annotation,
+    changed,
     columns,
     ground_truth,
     perfect,
     prediction,
     rle,
+    with_mask,
+    without,
 )
 
 FORMS = {
@@ -56,18 +58,6 @@ def test_content_is_left_as_it_is():
     before = copy.deepcopy((truth, predictions))
     evaluate_predictions(truth, predictions)
     assert (truth, predictions) == before
-
-
-def changed(**values: object) -> Callable[[dict], dict]:
-    return lambda entry: entry | values
-
-
-def without(key: str) -> Callable[[dict], dict]:
-    return lambda entry: {name: value for name, value in entry.items() if name != key}
-
-
-def with_mask(mask: object) -> Callable[[dict], dict]:
-    return changed(segmentations=[columns(0, 5), mask, None])
 
 
 BAD_PREDICTIONS = {
