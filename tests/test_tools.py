@@ -1,5 +1,6 @@
 """The command lines: their help comes without a wait for torch, and some tools do without it altogether."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -66,14 +67,12 @@ def test_results_are_scored_without_torch(without_torch: dict[str, str], tmp_pat
     assert "data:image/jpeg" in (tmp_path / "report" / "index.html").read_text()
 
 
+def options(parser: argparse.ArgumentParser) -> dict[str, tuple]:
+    return {a.dest: (a.option_strings, a.default, a.type, a.nargs) for a in parser._actions}
+
+
 def test_training_takes_the_options_of_detectron2():
-    ours, theirs = (
-        {
-            action.dest: (action.option_strings, action.default, action.type, action.nargs)
-            for action in actions
-        }
-        for actions in (training_parser("", "")._actions, default_argument_parser("")._actions)
-    )
+    ours, theirs = options(training_parser("", "")), options(default_argument_parser(""))
     assert ours.pop("dist_url") == (["--dist-url"], "auto", None, None)
     theirs.pop("dist_url")
     assert ours == theirs
