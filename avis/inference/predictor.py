@@ -74,5 +74,5 @@ class VideoPredictor:
         }
         if self._hears:
             sound = VideoSound(video.name, len(images), video.audio_file)
-            inputs["audio"] = load_examples(sound, frame_indices, video.fps)
+            inputs["audio_examples"] = load_examples(sound, frame_indices, video.fps)
         return self.model([inputs])[0]

@@ -25,7 +25,7 @@ def same(clip, other):
         clip["video_id"] == other["video_id"]
         and clip["frame_indices"] == other["frame_indices"]
         and all(torch.equal(a, b) for a, b in zip(clip["image"], other["image"], strict=True))
-        and torch.equal(clip["audio"], other["audio"])
+        and torch.equal(clip["audio_examples"], other["audio_examples"])
         and torch.equal(masks, other_masks)
     )
 
@@ -48,7 +48,7 @@ def test_batches_are_lists_of_clips(cfg):
     (batch,) = batches(cfg, 1)
     assert isinstance(batch, list) and len(batch) == 2
     assert set(batch[0]) == {
-        "image", "audio", "instances", "frame_indices", "file_names", "height", "width", "length", "video_id",
+        "image", "audio_examples", "instances", "frame_indices", "file_names", "height", "width", "length", "video_id",
     }  # fmt: skip
 
 
@@ -141,7 +141,10 @@ def test_whole_videos_come_once_each_in_order(cfg):
 
 def test_sound_at_test_is_what_the_config_says(cfg):
     own, silent, shuffled = (
-        [batch[0]["audio"] for batch in build_test_loader(with_test_sound(cfg, sound), cfg.DATASETS.TEST[0])]
+        [
+            batch[0]["audio_examples"]
+            for batch in build_test_loader(with_test_sound(cfg, sound), cfg.DATASETS.TEST[0])
+        ]
         for sound in ("own", "silent", "shuffled")
     )
     assert all(audio.min() == audio.max() for audio in silent)
@@ -218,7 +221,7 @@ def test_features_are_taken_where_all_videos_have_them_and_the_backbone_made_the
     records = get_dataset_records([str(train_json)])
     assert choose_audio_source(cfg, records) == "features"
     (batch,) = batches(cfg, 1)
-    assert all((clip["audio"] == clip["video_id"]).all() for clip in batch)
+    assert all((clip["audio_features"] == clip["video_id"]).all() for clip in batch)
     for key, value, source in (
         ("MODEL.AUDIO.FREEZE", False, "waveform"),
         ("MODEL.AUDIO.NAME", "AudioCNN", "waveform"),

@@ -48,7 +48,7 @@ def test_clips_follow_the_batch_contract(cfg, records):
     assert clip["frame_indices"] == sorted(set(clip["frame_indices"]))
     assert clip["file_names"] == [records[1]["file_names"][t] for t in clip["frame_indices"]]
     assert clip["image"][0].shape == (3, HEIGHT, WIDTH) and clip["image"][0].dtype == torch.uint8
-    assert clip["audio"].shape == (3, 96, 64)
+    assert clip["audio_examples"].shape == (3, 96, 64)
     assert (clip["height"], clip["width"], clip["length"], clip["video_id"]) == (HEIGHT, WIDTH, LENGTH, 2)
 
 
@@ -59,11 +59,20 @@ def test_whole_videos_come_without_objects(cfg, records):
     assert {tuple(image.shape) for image in video["image"]} == {(3, 24, 32)}
     assert (video["height"], video["width"]) == (HEIGHT, WIDTH)
     waveform, rate = read_waveform(records[0]["audio_file"])
-    torch.testing.assert_close(video["audio"], log_mel_examples(waveform, rate, LENGTH))
+    torch.testing.assert_close(video["audio_examples"], log_mel_examples(waveform, rate, LENGTH))
 
 
 def test_a_model_that_does_not_hear_gets_no_audio(cfg, records):
-    assert "audio" not in ClipMapper(cfg, is_train=True, audio_source=None)(records[0])
+    clip = ClipMapper(cfg, is_train=True, audio_source=None)(records[0])
+    assert not any(key.startswith("audio") for key in clip)
+
+
+def test_features_have_a_key_of_their_own(cfg, records, tmp_path):
+    """Those of separated sources keep their axis: (F, S, A)."""
+    np.save(tmp_path / "features.npy", np.zeros((LENGTH, 2, 128)))
+    record = {**records[0], "audio_features_file": str(tmp_path / "features.npy")}
+    clip = ClipMapper(cfg, is_train=True, audio_source="features")(record)
+    assert clip["audio_features"].shape == (3, 2, 128) and "audio_examples" not in clip
 
 
 def test_shuffled_clips_lose_the_order_of_time(cfg, records):
