@@ -8,9 +8,10 @@ from torch import nn
 
 from avis.command_line import exit_on_bad_input
 from avis.config import CfgNode, load_cfg
-from avis.engine import AVISTrainer, load_trained_model, setup
+from avis.engine import AVISTrainer, setup
 from avis.evaluation import comparison_table
 from avis.files import write_json
+from avis.modeling import load_trained_model
 
 EPILOG = """\
 example:

@@ -8,7 +8,7 @@ import torch
 
 from avis.command_line import exit_on_bad_input
 from avis.config import CfgNode, load_cfg
-from avis.engine import AVISTrainer
+from avis.modeling import build_model
 from avis.weights import SUFFIXES, StateDict, describe, match_weights, read_checkpoint, write_weights
 
 EPILOG = """\
@@ -58,7 +58,7 @@ def state_of_model(cfg: CfgNode) -> StateDict:
     cfg.MODEL.DEVICE = "meta"
     cfg.MODEL.AUDIO.WEIGHTS = ""
     with torch.device("meta"):
-        return AVISTrainer.build_model(cfg).state_dict()
+        return build_model(cfg).state_dict()
 
 
 def fit_to_model(checkpoint: dict, cfg: CfgNode, input: str) -> StateDict:

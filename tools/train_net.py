@@ -5,7 +5,8 @@ import argparse
 
 from avis.command_line import exit_on_bad_input
 from avis.config import load_cfg
-from avis.engine import AVISTrainer, argument_parser, launch, load_trained_model, setup
+from avis.engine import AVISTrainer, argument_parser, launch, setup
+from avis.modeling import load_trained_model
 
 EPILOG = """\
 examples:

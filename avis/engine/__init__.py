@@ -4,7 +4,7 @@ from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.launch import launch
 from avis.engine.optimizer import build_optimizer
 from avis.engine.startup import argument_parser, setup
-from avis.engine.trainer import AVISTrainer, load_trained_model
+from avis.engine.trainer import AVISTrainer
 
 __all__ = [
     "AVISCheckpointer",
@@ -12,6 +12,5 @@ __all__ = [
     "argument_parser",
     "build_optimizer",
     "launch",
-    "load_trained_model",
     "setup",
 ]

@@ -15,8 +15,8 @@ from torch import Tensor
 from avis.config import use_available_device
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import load_examples
-from avis.engine import load_trained_model
 from avis.inference.video_source import VideoSource, open_video
+from avis.modeling import load_trained_model
 from avis.structures import VideoPrediction
 
 
