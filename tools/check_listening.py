@@ -56,7 +56,8 @@ def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import hears, load_cfg
-    from avis.engine import load_trained_model, setup
+    from avis.engine import setup
+    from avis.modeling import load_trained_model
 
     args.opts += ["MODEL.WEIGHTS", args.weights]
     # A folder of its own: the training run's config and log stay as they are.

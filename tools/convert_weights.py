@@ -59,12 +59,12 @@ def state_of_model(cfg: "CfgNode") -> "StateDict":
     """Names and shapes of a model's tensors, without values."""
     import torch
 
-    from avis.engine import AVISTrainer
+    from avis.modeling import build_model
 
     cfg.MODEL.DEVICE = "meta"
     cfg.MODEL.AUDIO.WEIGHTS = ""
     with torch.device("meta"):
-        return AVISTrainer.build_model(cfg).state_dict()
+        return build_model(cfg).state_dict()
 
 
 def fit_to_model(checkpoint: dict, cfg: "CfgNode", input: str) -> "StateDict":

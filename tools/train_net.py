@@ -23,7 +23,8 @@ the same; --resume takes the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS whe
 @exit_on_bad_input()
 def run(args: argparse.Namespace) -> None:
     """What every process does."""
-    from avis.engine import AVISTrainer, load_trained_model, setup
+    from avis.engine import AVISTrainer, setup
+    from avis.modeling import load_trained_model
 
     cfg = setup(args)
     if args.eval_only:

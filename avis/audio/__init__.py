@@ -1,8 +1,8 @@
 """Sound: waveform → log-mel examples → features."""
 
 from avis.audio.audio_cnn import AudioCNN
-from avis.audio.backbone import AudioBackbone
-from avis.audio.build import AUDIO_BACKBONE_REGISTRY, build_audio_backbone
+from avis.audio.backbone import AUDIO_BACKBONE_REGISTRY, AudioBackbone
+from avis.audio.build import build_audio_backbone
 from avis.audio.log_mel import EXAMPLE_SECONDS, SAMPLE_RATE, SILENCE, log_mel_examples
 from avis.audio.precomputed import PrecomputedFeatures
 from avis.audio.vggish import VGGish

@@ -6,9 +6,9 @@ Dimensions: N examples of 96 windows (10 ms each) × 64 mel bands, C output chan
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
-from avis.audio.backbone import AudioBackbone
-from avis.audio.build import AUDIO_BACKBONE_REGISTRY
+from avis.audio.backbone import AUDIO_BACKBONE_REGISTRY, AudioBackbone
 from avis.audio.log_mel import SILENCE
+from avis.registry import Shapes
 
 WIDTHS = (16, 32, 64, 128)
 # About the standard deviation of the log-mel values of sound at ordinary levels.
@@ -20,7 +20,7 @@ class AudioCNN(AudioBackbone):
     """Four strided 3×3 convolutions, the mean over time, and a linear layer over the remaining bands."""
 
     @configurable
-    def __init__(self, output_dim: int = 128):
+    def __init__(self, output_dim: int = 128) -> None:
         super().__init__()
         self.output_dim = output_dim
         self.stages = nn.Sequential(
@@ -30,7 +30,7 @@ class AudioCNN(AudioBackbone):
         self.projection = nn.Linear(WIDTHS[-1] * num_bands, output_dim)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
         """The output channels are MODEL.AUDIO.FEATURE_DIM."""
         return {"output_dim": cfg.MODEL.AUDIO.FEATURE_DIM}
 

@@ -6,8 +6,8 @@ Dimensions: N frames, A audio channels.
 from detectron2.config import CfgNode, configurable
 from torch import Tensor
 
-from avis.audio.backbone import AudioBackbone
-from avis.audio.build import AUDIO_BACKBONE_REGISTRY
+from avis.audio.backbone import AUDIO_BACKBONE_REGISTRY, AudioBackbone
+from avis.registry import Shapes
 
 
 @AUDIO_BACKBONE_REGISTRY.register()
@@ -20,7 +20,7 @@ class PrecomputedFeatures(AudioBackbone):
         self.output_dim = output_dim
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
         """The channels of the features, A, are MODEL.AUDIO.FEATURE_DIM."""
         return {"output_dim": cfg.MODEL.AUDIO.FEATURE_DIM}
 

@@ -8,8 +8,8 @@ and without PCA, as AVISeg's precomputed ones do.
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
-from avis.audio.backbone import AudioBackbone
-from avis.audio.build import AUDIO_BACKBONE_REGISTRY
+from avis.audio.backbone import AUDIO_BACKBONE_REGISTRY, AudioBackbone
+from avis.registry import Shapes
 
 
 @AUDIO_BACKBONE_REGISTRY.register()
@@ -17,7 +17,7 @@ class VGGish(AudioBackbone):
     """Six 3×3 convolutions with four 2×2 poolings, then three linear layers."""
 
     @configurable
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.output_dim = 128
         self.features = nn.Sequential(
@@ -42,7 +42,7 @@ class VGGish(AudioBackbone):
         )
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
         """VGGish has nothing to configure."""
         return {}
 

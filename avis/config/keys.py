@@ -45,7 +45,10 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
     cfg.MODEL.FUSION.NAME = "TPAVI"
-    # The backbone features that are fused with the audio features.
+    # "backbone": the backbone's features are fused, over all frames of the clip or video. "pixel_decoder":
+    # the levels of the pixel decoder's encoder are, frame by frame.
+    cfg.MODEL.FUSION.AT = "backbone"
+    # The features that are fused with the audio features.
     cfg.MODEL.FUSION.IN_FEATURES = ["res3", "res4", "res5"]
 
 
@@ -63,13 +66,18 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.NUM_OBJECT_QUERIES = 100
     # True: a 1x1 convolution per feature level also where the channels already agree.
     mask_former.ENFORCE_INPUT_PROJ = False
-    # True: the mean audio feature, projected, is added to every query.
-    mask_former.AUDIO_QUERY = True
+    # A name in AUDIO_QUERY_REGISTRY: "mean" adds the mean audio feature, projected, to every query; "": none.
+    mask_former.AUDIO_QUERY = "mean"
+    # False: positions tell the place in the frame alone, not the frame.
+    mask_former.TEMPORAL_POSITION = True
     # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
     mask_former.MASK_HEAD = "residual"
     # Frames are padded (bottom, right) to a multiple of this.
     mask_former.SIZE_DIVISIBILITY = 32
 
+    cfg.MODEL.LOSSES = CfgNode()
+    # Names in LOSS_REGISTRY; the losses of all are summed.
+    cfg.MODEL.LOSSES.NAMES = ["prediction"]
     # Losses: every decoder layer supervised; weight of the no-object class; weights of the three losses.
     mask_former.DEEP_SUPERVISION = True
     mask_former.NO_OBJECT_WEIGHT = 0.1

@@ -93,10 +93,10 @@ class ClipMapper:
             record: of a video, as `load_aviseg_json` makes them; it is not changed.
 
         Returns:
-            "image", F uint8 tensors (3, H, W), in evaluation as one; by `audio_source` "audio_examples", float32
-            (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row f of frame
-            f; "frame_indices" and "file_names" of the F frames; "height", "width", "length" and "video_id" of
-            the video; in training "instances", from `load_instances`.
+            "image", F uint8 tensors (3, H, W), in evaluation as one; by `audio_source` "audio_examples",
+            float32 (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row
+            f of frame f; "frame_indices" and "file_names" of the F frames; "height", "width", "length" and
+            "video_id" of the video; in training "instances", from `load_instances`.
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.

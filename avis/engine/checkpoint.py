@@ -11,10 +11,10 @@ from detectron2.utils.file_io import PathManager
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
-from avis.audio.build import PREFIX as AUDIO_PREFIX
+from avis.audio import weights as audio_weights
 from avis.engine.rng import get_rng_state
 from avis.files import replacing
-from avis.weights import LoadReport, apply_weights, load_weights, read_checkpoint
+from avis.weights import apply_weights, load_weights, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +26,11 @@ class AVISCheckpointer(Checkpointer):
         model: the model, plain or wrapped for distributed training.
         save_dir: the folder of the checkpoints; holds ``last_checkpoint``, the name of the newest.
         checkpointables: objects with ``state_dict`` and ``load_state_dict``, saved beside the model.
-
-    Attributes:
-        report: what became of the weights that were loaded last, without resuming; None before.
     """
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.path_manager = PathManager
-        self.report: LoadReport | None = None
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
@@ -80,14 +76,14 @@ class AVISCheckpointer(Checkpointer):
             checkpointables = list(self.checkpointables)
         if checkpointables:
             return self._resume(path, checkpointables)
-        self.report = load_weights(self.model, path)
-        self._note_audio_weights(self.report)
+        audio_weights.note_loaded(self.model, load_weights(self.model, path))
         return {}
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         checkpoint = read_checkpoint(path)
         report = apply_weights(self.model, checkpoint)
-        report.missing = [name for name in report.missing if not name.startswith(self._not_saved())]
+        unsaved = audio_weights.unsaved_prefixes(self.model)
+        report.missing = [name for name in report.missing if not name.startswith(unsaved)]
         if not report.complete():
             raise ValueError(
                 f"cannot resume from {path}: the model differs from the saved one ({report.summary()}). "
@@ -98,24 +94,10 @@ class AVISCheckpointer(Checkpointer):
             if key not in checkpoint:
                 raise ValueError(f"cannot resume from {path}: it holds no {key!r}, only weights")
             self.checkpointables[key].load_state_dict(checkpoint.pop(key))
-        self._note_audio_weights(report)
+        audio_weights.note_loaded(self.model, report)
         logger.info("Resumed from %s", path)
         return checkpoint
 
     def _weights(self) -> dict[str, Tensor]:
-        not_saved = self._not_saved()
-        return {name: v for name, v in self.model.state_dict().items() if not name.startswith(not_saved)}
-
-    def _not_saved(self) -> tuple[str, ...]:
-        """Prefixes of names that checkpoints leave out.
-
-        Random weights of an audio backbone that the model was not trained with, as with precomputed features:
-        saved, they would pass for trained ones.
-        """
-        audio = getattr(self.model, "audio_backbone", None)
-        is_useless = audio is not None and audio.is_random and not audio.was_trained_with
-        return (AUDIO_PREFIX,) if is_useless else ()
-
-    def _note_audio_weights(self, report: LoadReport) -> None:
-        if any(name.startswith(AUDIO_PREFIX) for name in report.loaded):
-            self.model.audio_backbone.has_weights = True
+        unsaved = audio_weights.unsaved_prefixes(self.model)
+        return {name: v for name, v in self.model.state_dict().items() if not name.startswith(unsaved)}

@@ -16,7 +16,6 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
@@ -24,9 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-import avis.modeling  # noqa: F401  registers the models
-from avis.audio.build import PREFIX as AUDIO_PREFIX
-from avis.audio.build import load_weights as load_audio_weights
+from avis.audio.weights import keep_configured_weights, warn_about_useless_weights
 from avis.data import build_test_loader, build_train_loader, get_metadata
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
@@ -34,7 +31,7 @@ from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, bu
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
-from avis.weights import LoadReport
+from avis.modeling import build_model
 
 logger = logging.getLogger(__name__)
 
@@ -89,11 +86,11 @@ class AVISTrainer(TrainerBase):
             resume: True continues where there is a checkpoint.
         """
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
-        _keep_audio_weights(self.cfg, self.checkpointer.model)
+        keep_configured_weights(self.cfg, self.checkpointer.model)
         if "iteration" in checkpoint:
             self.start_iter = checkpoint["iteration"] + 1
             self._rng_states = checkpoint["rng_states"]
-        _warn_about_random_audio(self.checkpointer.model)
+        warn_about_useless_weights(self.checkpointer.model)
 
     def train(self) -> dict:
         """Run the iterations that are left, then evaluate.
@@ -178,13 +175,7 @@ class AVISTrainer(TrainerBase):
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Build the model MODEL.META_ARCHITECTURE, on MODEL.DEVICE."""
-        model = build_model(cfg)
-        logger.debug("Model:\n%s", model)
-        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        total = sum(p.numel() for p in model.parameters())
-        millions = (total / 1e6, trainable / 1e6)
-        logger.info("%s: %.2f M parameters, %.2f M of them trained", type(model).__name__, *millions)
-        return model
+        return build_model(cfg)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -268,60 +259,6 @@ def _identify(
         return ()
     run = fingerprint(cfg, model, get_metadata(dataset_name).json_file) if comm.is_main_process() else ""
     return evaluator.identify(comm.all_gather(run)[0], resume)
-
-
-def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module:
-    """Build the model with the weights of MODEL.WEIGHTS.
-
-    Args:
-        cfg: of the model.
-        last_checkpoint: rather take those of the last checkpoint in OUTPUT_DIR, if there is one.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: there are no weights to load, or the file is damaged or does not hold the whole model.
-    """
-    checkpointer = AVISCheckpointer(AVISTrainer.build_model(cfg), cfg.OUTPUT_DIR)
-    resumes = last_checkpoint and checkpointer.has_checkpoint()
-    if not (resumes or cfg.MODEL.WEIGHTS):
-        found = f", and there is no checkpoint in {cfg.OUTPUT_DIR}" if last_checkpoint else ""
-        raise ValueError(
-            f"MODEL.WEIGHTS is empty{found}; give a weight file, or --resume for the last checkpoint"
-        )
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resumes)
-    _keep_audio_weights(cfg, checkpointer.model)
-    _check_whole(cfg, checkpointer.model, checkpointer.report)
-    return checkpointer.model
-
-
-def _check_whole(cfg: CfgNode, model: nn.Module, report: LoadReport) -> None:
-    """Refuse to predict with a model of which a part still has its initial values."""
-    audio = getattr(model, "audio_backbone", None)
-    if audio is not None and audio.is_random:
-        audio.is_deaf = True
-    given_elsewhere = AUDIO_PREFIX if audio is not None and (audio.is_deaf or audio.has_weights) else ()
-    if all(name.startswith(given_elsewhere) for name in (*report.missing, *report.reinitialized)):
-        return
-    raise ValueError(
-        f"the weights do not fit the model of the config: {report.summary()}. Is this their config, and "
-        f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES} their number of classes?"
-    )
-
-
-def _keep_audio_weights(cfg: CfgNode, model: nn.Module) -> None:
-    """Let MODEL.AUDIO.WEIGHTS win over a checkpoint: frozen weights are what the config says."""
-    if cfg.MODEL.AUDIO.WEIGHTS and cfg.MODEL.AUDIO.FREEZE and getattr(model, "audio_backbone", None):
-        load_audio_weights(model.audio_backbone, cfg.MODEL.AUDIO.WEIGHTS)
-
-
-def _warn_about_random_audio(model: nn.Module) -> None:
-    audio = getattr(model, "audio_backbone", None)
-    if audio is not None and audio.is_random:
-        logger.warning(
-            "%s is frozen and no file has given it weights: it will hear noise, unless the features are "
-            "precomputed. Set MODEL.AUDIO.WEIGHTS, or train it with MODEL.AUDIO.FREEZE False",
-            type(audio).__name__,
-        )
 
 
 def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The runs of an ablation: processes of tools/train_net.py, several at once."""
+"""Running what a plan says: trainings and tests, several at once, interruptible at any time."""
 
 import os
 import subprocess
@@ -59,12 +59,12 @@ class Runner:
 
 
 def run_all(runs: Sequence[Run], jobs: int, ended: Callable[[], None]) -> list[str]:
-    """Run what has not ended yet, what trains first.
+    """Run what has not ended yet; what trains comes first.
 
     Args:
-        runs: all runs of the plan.
+        runs: of a plan.
         jobs: runs at once.
-        ended: called whenever one has ended.
+        ended: is called whenever a run has ended.
 
     Returns:
         What has failed, a sentence each.
@@ -80,7 +80,7 @@ def run_all(runs: Sequence[Run], jobs: int, ended: Callable[[], None]) -> list[s
         ):
             futures = [pool.submit(runner, run) for run in todo]
             try:
-                watch(todo, futures, bar, ended)
+                _watch(todo, futures, bar, ended)
             except BaseException:
                 runner.stop()
                 raise
@@ -88,7 +88,7 @@ def run_all(runs: Sequence[Run], jobs: int, ended: Callable[[], None]) -> list[s
     return failures
 
 
-def watch(runs: Sequence[Run], futures: Sequence[Future], bar: tqdm, ended: Callable[[], None]) -> None:
+def _watch(runs: Sequence[Run], futures: Sequence[Future], bar: tqdm, ended: Callable[[], None]) -> None:
     """Show how far the runs are until they have ended; call `ended` whenever one has."""
     num_ended = 0
     while num_ended < len(futures):

@@ -1,4 +1,4 @@
-"""What an ablation has given: a table, its numbers, and a figure."""
+"""What the runs of a plan gave: as a table, a CSV file and a figure."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ Results = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def table(results: Results) -> str:
-    """The metrics of each variant, mean ± standard deviation over its seeds, as text."""
+    """Lay out mean ± standard deviation of each variant, given the metrics of its runs."""
     rows = [[name, len(runs), *(_cell(runs, column) for column in COLUMNS)] for name, runs in results.items()]
     return tabulate(rows, ["variant", "seeds", *COLUMNS], tablefmt="github", disable_numparse=True)
 
 
 def write_output(folder: Path, runs: Sequence[Run]) -> None:
-    """Write ablation.md, ablation.csv and ablation.png, of the runs that have ended, into a folder."""
+    """Write ablation.md, ablation.csv and ablation.png of the runs that have ended."""
     folder.mkdir(parents=True, exist_ok=True)
     results = collect(runs)
     with replacing(folder / "ablation.md") as unfinished:

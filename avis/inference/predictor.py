@@ -13,8 +13,8 @@ from avis.config import hears, use_available_device
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import VideoSound, load_examples
 from avis.data.preprocessing import prepare_frames
-from avis.engine import load_trained_model
 from avis.inference.video_source import VideoSource, open_video
+from avis.modeling import load_trained_model
 from avis.structures import VideoPrediction
 
 

@@ -3,7 +3,7 @@
 Follows Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709. Without audio, fusion and
 Eq. (1) it is Mask2Former for video (Cheng et al., 2021), with the same parameter names.
 
-Dimensions: B clips, T frames, C channels, A audio channels, H×W images, h×w feature maps.
+Dimensions: B clips, T frames, C channels, S audio sources, A audio channels, H×W images, h×w feature maps.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,14 @@ from torch import Tensor, nn
 
 from avis.audio import build_audio_backbone
 from avis.config import hears
-from avis.modeling.criterion import ClipTargets, VideoSetCriterion
-from avis.modeling.fusion import AV_FUSION_REGISTRY
-from avis.modeling.matcher import VideoHungarianMatcher
-from avis.modeling.postprocess import encode_tracks, resize_masks, select_tracks
-from avis.structures import Track, VideoPrediction
+from avis.modeling.criterion import ClipTargets
+from avis.modeling.feature_store import FrameFeatures
+from avis.modeling.fusion import build_fusion, fuse_levels
+from avis.modeling.losses import Criterion
+from avis.modeling.mask_former_head import MaskFormerHead
+from avis.modeling.whole_video import predict_video
+from avis.structures import VideoPrediction
 
-# Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice.
-_PIXELS_AT_ONCE = 2**20
-# Pixels of all tracks' masks at the video's own size that are held at once.
-_MASK_PIXELS_AT_ONCE = 2**25
 # Log-mel examples that pass the audio backbone at once.
 _EXAMPLES_AT_ONCE = 64
 
@@ -39,14 +37,13 @@ class AVISMaskFormer(nn.Module):
         self,
         *,
         backbone: Backbone,
-        sem_seg_head: nn.Module,
-        criterion: VideoSetCriterion,
+        sem_seg_head: MaskFormerHead,
+        criterion: Criterion,
         audio_backbone: nn.Module | None,
         fusion: nn.ModuleDict,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         size_divisibility: int,
-        deep_supervision: bool,
         topk: int,
         score_threshold: float,
         chunk_size: int,
@@ -62,7 +59,6 @@ class AVISMaskFormer(nn.Module):
             pixel_mean: of the three channels, on the scale 0 … 255.
             pixel_std: of the three channels.
             size_divisibility: images are padded to a multiple of this.
-            deep_supervision: losses after every decoder layer, not only the last.
             topk: tracks kept of a video.
             score_threshold: tracks that do not score higher are dropped.
             chunk_size: frames that are processed at once in evaluation; 0 chooses by their size.
@@ -74,7 +70,6 @@ class AVISMaskFormer(nn.Module):
         self.audio_backbone = audio_backbone
         self.fusion = fusion
         self.size_divisibility = size_divisibility
-        self.deep_supervision = deep_supervision
         self.topk, self.score_threshold, self.chunk_size = topk, score_threshold, chunk_size
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -87,13 +82,12 @@ class AVISMaskFormer(nn.Module):
         return {
             "backbone": backbone,
             "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
-            "criterion": _build_criterion(cfg),
+            "criterion": Criterion(cfg),
             "audio_backbone": build_audio_backbone(cfg) if hears(cfg) else None,
-            "fusion": _build_fusion(cfg, backbone),
+            "fusion": build_fusion(cfg, "backbone", backbone.output_shape()),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "size_divisibility": mask_former.SIZE_DIVISIBILITY,
-            "deep_supervision": mask_former.DEEP_SUPERVISION,
             "topk": mask_former.TEST.TOPK,
             "score_threshold": mask_former.TEST.SCORE_THRESHOLD,
             "chunk_size": mask_former.TEST.CHUNK_SIZE,
@@ -109,141 +103,80 @@ class AVISMaskFormer(nn.Module):
 
         Args:
             batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
-                all; "audio", (T, 96, 64) log-mel examples or (T, A) features, unless the model does not hear;
-                in training "instances", T `Instances` with `gt_masks` and `gt_classes` in the same order; in
-                evaluation "video_id", and "height" and "width" of the original video.
+                all; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
+                "audio_features", (T, A) or (T, S, A); in training "instances", T `Instances` with `gt_masks`,
+                `gt_classes` and `gt_ids` in the same order; in evaluation "video_id", and "height" and
+                "width" of the original video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.
         """
         if self.training:
             return self._losses(batched_inputs)
-        return [self._predict(video) for video in batched_inputs]
+        return [predict_video(self, video) for video in batched_inputs]
+
+    def features(self, frames: Sequence[Tensor], num_clips: int = 1) -> tuple[FrameFeatures, tuple[int, int]]:
+        """Backbone features of the frames of B clips.
+
+        Args:
+            frames: (3, H, W) each, 0 … 255, clip after clip.
+            num_clips: B, all of the same number of frames.
+
+        Returns:
+            (B, T, C_i, h_i, w_i) by name, and the size to which the frames were padded.
+        """
+        images = self._normalise(frames)
+        features = self.backbone(images.tensor)
+        clips = {name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()}
+        return FrameFeatures(clips), tuple(images.tensor.shape[-2:])
+
+    def hear(self, clips: Sequence[dict]) -> Tensor | None:
+        """(B, T, S, A) audio features of B clips; None for a model that does not hear.
+
+        Raises:
+            ValueError: a clip has no audio, or the clips have different kinds of it.
+        """
+        if self.audio_backbone is None:
+            return None
+        if all("audio_features" in clip for clip in clips):
+            features = torch.stack([clip["audio_features"] for clip in clips]).to(self.device)
+            return features if features.dim() == 4 else features.unsqueeze(2)
+        if not all("audio_examples" in clip for clip in clips):
+            keys = [sorted(key for key in clip if key.startswith("audio")) for clip in clips]
+            raise ValueError(
+                "a model that hears needs 'audio_examples' (T, 96, 64) or 'audio_features' (T, A) of every "
+                f"clip of a batch, the same for all; the clips have {keys}"
+            )
+        examples = torch.stack([clip["audio_examples"] for clip in clips]).to(self.device)
+        chunks = examples.flatten(0, 1).split(_EXAMPLES_AT_ONCE)
+        features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
+        return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
+
+    def fuse(self, features: FrameFeatures, audio: Tensor | None) -> FrameFeatures:
+        """(B, T, C_i, h_i, w_i) features in and out; levels that have a fusion hear (B, T, S, A) audio."""
+        return FrameFeatures(fuse_levels(self.fusion, features, audio))
 
     def _losses(self, clips: list[dict]) -> dict[str, Tensor]:
         lengths = {len(clip["image"]) for clip in clips}
         if len(lengths) != 1:
             raise ValueError(f"the clips of a batch must be equally long, not {sorted(lengths)} frames")
-        images = self._normalise([frame for clip in clips for frame in clip["image"]])
-        audio = self._hear([clip.get("audio") for clip in clips])
-        features = self._fuse(self.backbone(images.tensor), lengths.pop(), audio)
-        num_frames = len(clips[0]["image"])
-        outputs, _ = self.sem_seg_head(features, num_frames, audio, chunk_size=len(images))
-        # Final prediction first, then those of the layers from the first on.
-        outputs = [outputs[-1], *outputs[:-1]] if self.deep_supervision else outputs[-1:]
-        targets = [self._targets(clip["instances"], images.tensor.shape[-2:]) for clip in clips]
-        return self.criterion([(o.class_logits, o.mask_logits) for o in outputs], targets)
-
-    def _predict(self, video: dict) -> VideoPrediction:
-        frames = video["image"]
-        chunk_size = self.chunk_size or max(1, _PIXELS_AT_ONCE // frames[0][0].numel())
-        features, padded_size = self._backbone_features(frames, chunk_size)
-        audio = self._hear([video.get("audio")])
-        features = self._fuse(features, len(frames), audio)
-        outputs, mask_features = self.sem_seg_head(features, len(frames), audio, chunk_size)
-        scores, classes, queries = select_tracks(outputs[-1].class_logits[0], self.topk, self.score_threshold)
-        size = (video["height"], video["width"])
-        mask_head, decoded = self.sem_seg_head.predictor.mask_embed, outputs[-1].queries
-        # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
-        frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (max(1, len(queries)) * size[0] * size[1]))
-        chunks = (
-            resize_masks(mask_head(decoded, chunk, queries)[0], padded_size, frames[0].shape[-2:], size)
-            for chunk in mask_features.split(min(chunk_size, frames_at_once), dim=1)
-        )
-        segmentations = encode_tracks(chunks) if len(queries) else []
-        tracks = [
-            Track(score, category, masks)
-            for score, category, masks in zip(scores.tolist(), classes.tolist(), segmentations, strict=True)
-        ]
-        return VideoPrediction(video["video_id"], *size, len(frames), tracks)
-
-    def _backbone_features(
-        self, frames: Sequence[Tensor], chunk_size: int
-    ) -> tuple[dict[str, Tensor], tuple[int, int]]:
-        """(T, C_i, h_i, w_i) features of a video, and the size of its padded frames."""
-        chunks = []
-        for start in range(0, len(frames), chunk_size):
-            images = self._normalise(frames[start : start + chunk_size]).tensor
-            chunks.append(self.backbone(images))
-        features = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-        return features, tuple(images.shape[-2:])
+        frames = [frame for clip in clips for frame in clip["image"]]
+        audio = self.hear(clips)
+        features, padded_size = self.features(frames, len(clips))
+        decoded = self.sem_seg_head(self.fuse(features, audio), audio)
+        targets = [self._targets(clip["instances"], padded_size) for clip in clips]
+        return self.criterion(decoded, targets)
 
     def _normalise(self, frames: Sequence[Tensor]) -> ImageList:
         normalised = [(frame.to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames]
         return ImageList.from_tensors(normalised, self.size_divisibility)
 
-    def _hear(self, audio: Sequence[Tensor]) -> Tensor | None:
-        """(B, T, A) audio features of B clips' log-mel examples, or of the features that they already are."""
-        if self.audio_backbone is None:
-            return None
-        stacked = torch.stack(list(audio)).to(self.device)
-        if stacked.dim() == 3:
-            return stacked
-        examples = stacked.flatten(0, 1).split(_EXAMPLES_AT_ONCE)
-        return torch.cat([self.audio_backbone(chunk) for chunk in examples]).unflatten(0, stacked.shape[:2])
-
-    def _fuse(self, features: dict[str, Tensor], num_frames: int, audio: Tensor | None) -> dict[str, Tensor]:
-        """(B·T, C_i, h_i, w_i) features in and out, those that have a fusion module fused."""
-        return {
-            name: self._fuse_one(self.fusion[name], feature, num_frames, audio)
-            if name in self.fusion
-            else feature
-            for name, feature in features.items()
-        }
-
-    @staticmethod
-    def _fuse_one(fusion: nn.Module, feature: Tensor, num_frames: int, audio: Tensor) -> Tensor:
-        clips = feature.unflatten(0, (-1, num_frames)).transpose(1, 2)
-        return fusion(clips, audio).transpose(1, 2).flatten(0, 1)
-
     def _targets(self, instances: Sequence, padded_size: tuple[int, int]) -> ClipTargets:
         """The tracks that sound in at least one frame of a clip; the others are not to be found in it."""
         masks = torch.stack([frame.gt_masks.tensor for frame in instances], dim=1).to(self.device)
-        classes = instances[0].gt_classes.to(self.device)
+        classes, ids = (x.to(self.device) for x in (instances[0].gt_classes, instances[0].gt_ids))
         sounding = masks.flatten(1).any(dim=1)
         height, width = masks.shape[-2:]
         padded = masks.new_zeros((int(sounding.sum()), masks.shape[1], *padded_size), dtype=torch.float32)
         padded[..., :height, :width] = masks[sounding]
-        return ClipTargets(classes[sounding], padded)
-
-
-def _build_criterion(cfg: CfgNode) -> VideoSetCriterion:
-    mask_former = cfg.MODEL.MASK_FORMER
-    matcher = VideoHungarianMatcher(
-        mask_former.CLASS_WEIGHT,
-        mask_former.MASK_WEIGHT,
-        mask_former.DICE_WEIGHT,
-        mask_former.TRAIN_NUM_POINTS,
-    )
-    return VideoSetCriterion(
-        cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
-        matcher,
-        no_object_weight=mask_former.NO_OBJECT_WEIGHT,
-        weights={
-            "loss_ce": mask_former.CLASS_WEIGHT,
-            "loss_mask": mask_former.MASK_WEIGHT,
-            "loss_dice": mask_former.DICE_WEIGHT,
-        },
-        num_points=mask_former.TRAIN_NUM_POINTS,
-        oversample_ratio=mask_former.OVERSAMPLE_RATIO,
-        importance_sample_ratio=mask_former.IMPORTANCE_SAMPLE_RATIO,
-    )
-
-
-def _build_fusion(cfg: CfgNode, backbone: Backbone) -> nn.ModuleDict:
-    """A fusion module for each of FUSION.IN_FEATURES; none without fusion or without audio."""
-    name = cfg.MODEL.FUSION.NAME
-    if not name or not cfg.MODEL.AUDIO.NAME:
-        return nn.ModuleDict()
-    fusion, shapes = AV_FUSION_REGISTRY.get(name), backbone.output_shape()
-    missing = set(cfg.MODEL.FUSION.IN_FEATURES) - set(shapes)
-    if missing:
-        raise ValueError(
-            f"MODEL.FUSION.IN_FEATURES names {sorted(missing)}, but the backbone gives {sorted(shapes)}"
-        )
-    return nn.ModuleDict(
-        {
-            feature: fusion(shapes[feature].channels, cfg.MODEL.AUDIO.FEATURE_DIM)
-            for feature in cfg.MODEL.FUSION.IN_FEATURES
-        }
-    )
+        return ClipTargets(classes[sounding], padded, ids[sounding])

@@ -1,4 +1,4 @@
-"""Losses of the decoded queries against a clip's ground-truth tracks.
+"""Set prediction losses of decoded queries against a clip's ground-truth tracks.
 
 Follows Cheng et al., "Mask2Former for Video Instance Segmentation", 2021: cross-entropy of the classes, and
 binary cross-entropy and dice of the matched masks at points, after every decoder layer.
@@ -9,10 +9,12 @@ Dimensions: B clips, N queries, M tracks matched in all clips, T frames, K class
 from dataclasses import dataclass
 
 import torch
+from detectron2.config import CfgNode, configurable
 from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avis.modeling.decoder import DecoderOutput
 from avis.modeling.matcher import VideoHungarianMatcher
 from avis.modeling.points import Rand, sample_points, uncertain_points
 
@@ -24,15 +26,26 @@ class ClipTargets:
     Attributes:
         classes: (M,) contiguous class of each track.
         masks: (M, T, H, W) float, padded as the images; zero where a track is silent or out of view.
+        ids: (M,) the tracks' annotation ids.
     """
 
     classes: Tensor
     masks: Tensor
+    ids: Tensor
+
+
+# Of one clip: indices of the matched queries, ascending, and of their tracks.
+Match = tuple[Tensor, Tensor]
 
 
 class VideoSetCriterion(nn.Module):
-    """Set prediction loss over clips, one set of terms per prediction."""
+    """Set prediction loss over clips, one set of terms per prediction.
 
+    Attributes:
+        rand: source of uniform numbers, called as `torch.rand`.
+    """
+
+    @configurable
     def __init__(
         self,
         num_classes: int,
@@ -43,6 +56,7 @@ class VideoSetCriterion(nn.Module):
         num_points: int,
         oversample_ratio: float,
         importance_sample_ratio: float,
+        joint_frames: bool = False,
     ) -> None:
         """Keep what the losses need.
 
@@ -54,94 +68,112 @@ class VideoSetCriterion(nn.Module):
             num_points: P, points per mask and frame.
             oversample_ratio: candidates drawn for each point.
             importance_sample_ratio: share of the points that is chosen by uncertainty.
+            joint_frames: a track's masks of all frames are one mask of T·P points, with one dice (Heo et al.,
+                "VITA", NeurIPS 2022); otherwise the terms of single frames are summed.
         """
         super().__init__()
         self.matcher, self.weights, self.num_points = matcher, weights, num_points
         self.oversample_ratio = oversample_ratio
         self.importance_sample_ratio = importance_sample_ratio
-        class_weights = torch.ones(num_classes + 1)
-        class_weights[-1] = no_object_weight
-        # Persistent, as in Mask2Former, whose checkpoints hold it.
-        self.register_buffer("empty_weight", class_weights)
+        self.joint_frames = joint_frames
+        self.rand: Rand = torch.rand
+        self.register_buffer("class_weights", class_weights(num_classes, no_object_weight), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, joint_frames: bool = False) -> dict:
+        """Arguments of the class from a config."""
+        options = cfg.MODEL.MASK_FORMER
+        weights = (options.CLASS_WEIGHT, options.MASK_WEIGHT, options.DICE_WEIGHT)
+        return {
+            "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+            "matcher": VideoHungarianMatcher(*weights, options.TRAIN_NUM_POINTS),
+            "no_object_weight": options.NO_OBJECT_WEIGHT,
+            "weights": dict(zip(("loss_ce", "loss_mask", "loss_dice"), weights, strict=True)),
+            "num_points": options.TRAIN_NUM_POINTS,
+            "oversample_ratio": options.OVERSAMPLE_RATIO,
+            "importance_sample_ratio": options.IMPORTANCE_SAMPLE_RATIO,
+            "joint_frames": joint_frames,
+        }
 
     def forward(
-        self,
-        predictions: list[tuple[Tensor, Tensor]],
-        targets: list[ClipTargets],
-        rand: Rand = torch.rand,
-    ) -> dict[str, Tensor]:
-        """Weighted losses of every prediction.
+        self, predictions: list[DecoderOutput], targets: list[ClipTargets]
+    ) -> tuple[dict[str, Tensor], list[list[Match]]]:
+        """Match every prediction and weigh its losses.
 
         Args:
-            predictions: class logits (B, N, K+1) and mask logits (B, N, T, h, w), the final ones first; the
-                losses of the i-th further ones have the suffix "_i".
+            predictions: the final one first; the losses of the i-th further ones have the suffix "_i".
             targets: of each of the B clips.
-            rand: source of uniform numbers, called as `torch.rand`.
 
         Returns:
-            "loss_ce", "loss_mask", "loss_dice", and the same with suffix; all connected to the predictions,
-            also where no clip has a track.
+            "loss_ce", "loss_mask", "loss_dice", and the same with suffix; connected to the predictions also
+            where no clip has a track. And for each prediction the match of each clip.
         """
         num_tracks = _mean_over_processes(
-            sum(len(target.classes) for target in targets), predictions[0][0].device
+            sum(len(target.classes) for target in targets), predictions[0].class_logits.device
         )
-        losses = {}
-        for index, (class_logits, mask_logits) in enumerate(predictions):
+        losses, matches = {}, []
+        for index, prediction in enumerate(predictions):
             suffix = f"_{index - 1}" if index else ""
-            terms = self._losses(class_logits, mask_logits, targets, num_tracks, rand)
+            matches.append(self._match(prediction, targets))
+            terms = self._losses(prediction, targets, matches[-1], num_tracks)
             losses |= {name + suffix: value * self.weights[name] for name, value in terms.items()}
-        return losses
+        return losses, matches
+
+    def _match(self, prediction: DecoderOutput, targets: list[ClipTargets]) -> list[Match]:
+        return [
+            self.matcher(logits, masks, target.classes, target.masks, self.rand)
+            for logits, masks, target in zip(
+                prediction.class_logits, prediction.mask_logits, targets, strict=True
+            )
+        ]
 
     def _losses(
-        self,
-        class_logits: Tensor,
-        mask_logits: Tensor,
-        targets: list[ClipTargets],
-        num_tracks: float,
-        rand: Rand,
+        self, prediction: DecoderOutput, targets: list[ClipTargets], matches: list[Match], num_tracks: float
     ) -> dict[str, Tensor]:
-        matches = [
-            self.matcher(logits, masks, target.classes, target.masks, rand)
-            for logits, masks, target in zip(class_logits, mask_logits, targets, strict=True)
-        ]
-        loss_ce = self._class_loss(class_logits, targets, matches)
-        loss_mask, loss_dice = self._mask_losses(mask_logits, targets, matches, num_tracks, rand)
+        loss_ce = self._class_loss(prediction.class_logits, targets, matches)
+        loss_mask, loss_dice = self._mask_losses(prediction.mask_logits, targets, matches, num_tracks)
         return {"loss_ce": loss_ce, "loss_mask": loss_mask, "loss_dice": loss_dice}
 
-    def _class_loss(
-        self, class_logits: Tensor, targets: list[ClipTargets], matches: list[tuple[Tensor, Tensor]]
-    ) -> Tensor:
+    def _class_loss(self, class_logits: Tensor, targets: list[ClipTargets], matches: list[Match]) -> Tensor:
         no_object = class_logits.shape[-1] - 1
         labels = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
         for clip, (target, (queries, tracks)) in enumerate(zip(targets, matches, strict=True)):
             labels[clip, queries] = target.classes[tracks]
-        return F.cross_entropy(class_logits.float().flatten(0, 1), labels.flatten(), self.empty_weight)
+        return F.cross_entropy(class_logits.float().flatten(0, 1), labels.flatten(), self.class_weights)
 
     def _mask_losses(
-        self,
-        mask_logits: Tensor,
-        targets: list[ClipTargets],
-        matches: list[tuple[Tensor, Tensor]],
-        num_tracks: float,
-        rand: Rand,
+        self, mask_logits: Tensor, targets: list[ClipTargets], matches: list[Match], num_tracks: float
     ) -> tuple[Tensor, Tensor]:
-        """Binary cross-entropy and dice of single-frame masks, summed and divided by the number of tracks."""
+        """Binary cross-entropy and dice of the matched masks, summed and divided by the number of tracks."""
         pairs = list(zip(mask_logits, targets, matches, strict=True))
         logits = torch.cat([masks[queries] for masks, _, (queries, _) in pairs]).float()
         truth = torch.cat([target.masks[tracks] for _, target, (_, tracks) in pairs])
-        logits, truth = logits.flatten(0, 1).unsqueeze(1), truth.flatten(0, 1).unsqueeze(1)
         if len(logits) == 0:
             # Connected to the graph, so that all processes reduce the same gradients.
             zero = mask_logits.sum() * 0.0
             return zero, zero
+        sampled, labels = self._sample(logits, truth)
+        loss_mask = F.binary_cross_entropy_with_logits(sampled, labels, reduction="none").mean(1).sum()
+        return loss_mask / num_tracks, _dice_loss(sampled, labels).sum() / num_tracks
+
+    def _sample(self, logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and labels of M tracks (M, T, h, w) at points: (M·T, P), or (M, T·P) of joint frames."""
+        num_tracks = len(logits)
+        logits, truth = logits.flatten(0, 1).unsqueeze(1), truth.flatten(0, 1).unsqueeze(1)
         with torch.no_grad():
             points = uncertain_points(
-                logits, self.num_points, self.oversample_ratio, self.importance_sample_ratio, rand
+                logits, self.num_points, self.oversample_ratio, self.importance_sample_ratio, self.rand
             )
             labels = sample_points(truth.float(), points).squeeze(1)
         sampled = sample_points(logits, points).squeeze(1)
-        loss_mask = F.binary_cross_entropy_with_logits(sampled, labels, reduction="none").mean(1).sum()
-        return loss_mask / num_tracks, _dice_loss(sampled, labels).sum() / num_tracks
+        if self.joint_frames:
+            return sampled.view(num_tracks, -1), labels.view(num_tracks, -1)
+        return sampled, labels
+
+
+def class_weights(num_classes: int, no_object_weight: float) -> Tensor:
+    """(K + 1,) weights of the classes and of no-object, the last one, in the class loss."""
+    return torch.tensor([1.0] * num_classes + [no_object_weight])
 
 
 def _dice_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -66,10 +66,26 @@ class CrossAttentionLayer(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(
-        self, queries: Tensor, query_embed: Tensor, keys: Tensor, values: Tensor, allowed: Tensor
+        self,
+        queries: Tensor,
+        query_embed: Tensor | None,
+        keys: Tensor,
+        values: Tensor,
+        allowed: Tensor | None = None,
     ) -> Tensor:
-        """(B, N, C) queries, (N, C) their embedding, (B, K, C) keys with position and values without it."""
-        attended = self.multihead_attn(queries + query_embed, keys, values, allowed)
+        """Attend from queries to pixels.
+
+        Args:
+            queries: (B, N, C).
+            query_embed: (N, C) or (B, N, C), the queries' position embedding, if they have one.
+            keys: (B, K, C), with the pixels' position.
+            values: (B, K, C), without it.
+            allowed: (B, N, K) bool, True where a query may attend to a key; None: everywhere.
+
+        Returns:
+            (B, N, C).
+        """
+        attended = self.multihead_attn(_positioned(queries, query_embed), keys, values, allowed)
         return self.norm(queries + attended)
 
 
@@ -82,10 +98,12 @@ class SelfAttentionLayer(nn.Module):
         self.self_attn = MultiheadAttention(embed_dim, num_heads)
         self.norm = nn.LayerNorm(embed_dim)
 
-    def forward(self, queries: Tensor, query_embed: Tensor) -> Tensor:
-        """(B, N, C) queries in and out, (N, C) their embedding."""
-        positioned = queries + query_embed
-        return self.norm(queries + self.self_attn(positioned, positioned, queries))
+    def forward(
+        self, queries: Tensor, query_embed: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, C) in and out; embedding and mask (B, N, N) as those of `CrossAttentionLayer.forward`."""
+        positioned = _positioned(queries, query_embed)
+        return self.norm(queries + self.self_attn(positioned, positioned, queries, allowed))
 
 
 class FFNLayer(nn.Module):
@@ -119,3 +137,7 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)
+
+
+def _positioned(queries: Tensor, query_embed: Tensor | None) -> Tensor:
+    return queries if query_embed is None else queries + query_embed

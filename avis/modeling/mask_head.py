@@ -2,7 +2,7 @@
 
 "residual" is Eq. (1) of Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709; "dot" is the dot
 product of Cheng et al., "Masked-attention Mask Transformer", CVPR 2022. A new head is a subclass of
-`MaskHead` and a registered function that builds it, named by MODEL.MASK_FORMER.MASK_HEAD.
+`MaskHead` in MASK_HEAD_REGISTRY, named by MODEL.MASK_FORMER.MASK_HEAD.
 
 Dimensions: B clips, T frames, N queries, C channels, H×W the per-pixel embeddings' size, h×w another.
 """
@@ -10,14 +10,16 @@ Dimensions: B clips, T frames, N queries, C channels, H×W the per-pixel embeddi
 from abc import ABC, abstractmethod
 
 import torch
-from detectron2.utils.registry import Registry
+from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avis.modeling.layers import MLP
+from avis.registry import PartRegistry, Shapes
 
-MASK_HEAD_REGISTRY = Registry("MASK_HEAD")
-MASK_HEAD_REGISTRY.__doc__ = """Mask heads: built as head(hidden_dim, mask_dim, num_queries)."""
+MASK_HEAD_REGISTRY = PartRegistry("MODEL.MASK_FORMER.MASK_HEAD")
+MASK_HEAD_REGISTRY.__doc__ = """Subclasses of MaskHead; shapes: "queries" (channels C, height N) and
+"mask_features"."""
 
 # Frames whose N full masks are held at once where only resized ones are wanted.
 _FRAMES_AT_ONCE = 8
@@ -45,15 +47,22 @@ class MaskHead(nn.Module, ABC):
         return torch.cat([resize_frames(self(queries, chunk), size) for chunk in chunks], dim=2)
 
 
+@MASK_HEAD_REGISTRY.register(name="dot")
 class DotMaskHead(MaskHead, MLP):
     """Dot product of an MLP of the query with each pixel's embedding.
 
     It is an MLP itself, rather than holding one, so that its parameters have Mask2Former's names.
     """
 
+    @configurable
     def __init__(self, hidden_dim: int, mask_dim: int) -> None:
         """Make the MLP."""
         MLP.__init__(self, hidden_dim, hidden_dim, mask_dim, 3)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
+        """Arguments of the class from a config."""
+        return {"hidden_dim": shapes["queries"].channels, "mask_dim": shapes["mask_features"].channels}
 
     def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """See `MaskHead.forward`."""
@@ -67,9 +76,11 @@ class DotMaskHead(MaskHead, MLP):
         return self(queries, resize_frames(mask_features, size))
 
 
+@MASK_HEAD_REGISTRY.register(name="residual")
 class ResidualMaskHead(MaskHead):
     """Eq. (1): M = Linear(Ẑ + MLP(Ẑ·Q)), where all queries' responses at a pixel refine its embedding."""
 
+    @configurable
     def __init__(self, hidden_dim: int, mask_dim: int, num_queries: int) -> None:
         """Make the MLP, N → C, and the linear layer, C → N.
 
@@ -85,6 +96,16 @@ class ResidualMaskHead(MaskHead):
         self.mlp = MLP(num_queries, mask_dim, mask_dim, 2)
         self.linear = nn.Linear(mask_dim, num_queries)
         self._start_as_dot_product()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
+        """Arguments of the class from a config."""
+        queries, mask_features = shapes["queries"], shapes["mask_features"]
+        return {
+            "hidden_dim": queries.channels,
+            "mask_dim": mask_features.channels,
+            "num_queries": queries.height,
+        }
 
     @torch.no_grad()
     def _start_as_dot_product(self) -> None:
@@ -118,18 +139,6 @@ class ResidualMaskHead(MaskHead):
         shift = F.linear(second.bias, weight, bias)
         logits = F.linear(pixels, weight, shift) + F.linear(hidden, weight @ second.weight)
         return logits.movedim(-1, 1)
-
-
-@MASK_HEAD_REGISTRY.register()
-def dot(hidden_dim: int, mask_dim: int, num_queries: int) -> MaskHead:
-    """Mask2Former's head."""
-    return DotMaskHead(hidden_dim, mask_dim)
-
-
-@MASK_HEAD_REGISTRY.register()
-def residual(hidden_dim: int, mask_dim: int, num_queries: int) -> MaskHead:
-    """The head of the AVIS paper."""
-    return ResidualMaskHead(hidden_dim, mask_dim, num_queries)
 
 
 def resize_frames(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,6 +15,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.ms_deform_attn import MSDeformAttn
 from avis.modeling.position_encoding import sine_embedding_2d
 
@@ -37,6 +38,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         dim_feedforward: int,
         norm: str,
         position_in_mask_features: bool = False,
+        fusion: nn.ModuleDict | None = None,
     ) -> None:
         """Make the decoder.
 
@@ -51,8 +53,10 @@ class MSDeformAttnPixelDecoder(nn.Module):
             dim_feedforward: width of its feed-forward layers.
             norm: normalisation of the pyramid's convolutions, as Detectron2's `get_norm` takes it.
             position_in_mask_features: add a sine embedding of the place to the per-pixel embeddings.
+            fusion: modules that fuse levels of the encoder with the audio before it, by feature name.
         """
         super().__init__()
+        self.fusion = fusion if fusion is not None else nn.ModuleDict()
         self.position_in_mask_features = position_in_mask_features
         by_stride = sorted(input_shape.items(), key=lambda item: item[1].stride)
         # From coarse to fine, the order of the levels in every tensor of tokens.
@@ -81,6 +85,10 @@ class MSDeformAttnPixelDecoder(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict:
         """Arguments of the class from a config."""
         head = cfg.MODEL.SEM_SEG_HEAD
+        projected = {
+            name: ShapeSpec(channels=head.CONVS_DIM, stride=input_shape[name].stride)
+            for name in head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES
+        }
         return {
             "input_shape": {name: input_shape[name] for name in head.IN_FEATURES},
             "transformer_in_features": head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES,
@@ -92,32 +100,44 @@ class MSDeformAttnPixelDecoder(nn.Module):
             "dim_feedforward": head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD,
             "norm": head.NORM,
             "position_in_mask_features": head.POSITION_IN_MASK_FEATURES,
+            "fusion": build_fusion(cfg, "pixel_decoder", projected),
         }
 
-    def forward(self, features: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, features: Mapping[str, Tensor], audio: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Decode the features of B images, in float32 also under autocast.
 
         Args:
             features: (B, C_i, h_i, w_i) for every name in `input_shape`.
+            audio: (B, S, A) audio features of each image; needed for fusion only.
 
         Returns:
-            Per-pixel embeddings (B, mask_dim, h, w) at the finest level's size, and the encoder's L feature
-            maps (B, C, h_i, w_i), coarse to fine.
+            Per-pixel embeddings (B, mask_dim, h, w) at the finest level's size, and feature maps
+            (B, C, h_i, w_i), coarse to fine: the encoder's L, then those of the pyramid below, of which the
+            last one is what the embeddings are made of.
         """
         with torch.autocast(self.mask_features.weight.device.type, enabled=False):
-            levels = [
-                projection(features[name].float())
-                for name, projection in zip(self.transformer_in_features, self.input_proj, strict=True)
-            ]
-            levels = self.transformer(levels)
-            finest = levels[-1]
+            levels = self.transformer(self._project(features, audio))
             for index, name in enumerate(self.lateral_in_features, start=1):
                 lateral = getattr(self, f"adapter_{index}")(features[name].float())
                 upsampled = F.interpolate(
-                    finest, size=lateral.shape[-2:], mode="bilinear", align_corners=False
+                    levels[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
                 )
-                finest = getattr(self, f"layer_{index}")(lateral + upsampled)
-            return self._place(self.mask_features(finest)), levels
+                levels.append(getattr(self, f"layer_{index}")(lateral + upsampled))
+            return self._place(self.mask_features(levels[-1])), levels
+
+    def _project(self, features: Mapping[str, Tensor], audio: Tensor | None) -> list[Tensor]:
+        """The encoder's L levels (B, C, h_i, w_i); a fusion sees every image as a clip of its own."""
+        levels = {
+            name: projection(features[name].float())
+            for name, projection in zip(self.transformer_in_features, self.input_proj, strict=True)
+        }
+        if not self.fusion:
+            return list(levels.values())
+        clips = {name: level.unsqueeze(1) for name, level in levels.items()}
+        fused = fuse_levels(self.fusion, clips, audio.float().unsqueeze(1))
+        return [level.squeeze(1) for level in fused.values()]
 
     def _place(self, embeddings: Tensor) -> Tensor:
         """(B, mask_dim, h, w) per-pixel embeddings, with the place if they shall tell it."""

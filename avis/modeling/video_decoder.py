@@ -3,46 +3,38 @@
 Follows Cheng et al., "Mask2Former for Video Instance Segmentation", 2021, and its parameter names, with the
 audio query of Guo et al., "Audio-Visual Instance Segmentation", arXiv 2310.18709.
 
-Dimensions: B clips, T frames, N queries, C channels, K classes, A audio channels, h×w a feature level,
-H×W the per-pixel embeddings.
+Dimensions: B clips, T frames of the video, t frames of a chunk, N queries, E extra tokens, C channels, K
+classes, A audio channels, h×w a feature level, H×W the per-pixel embeddings.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.utils.registry import Registry
+from detectron2.layers import ShapeSpec
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
+from avis.config import hears
+from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery
+from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
+from avis.modeling.feature_store import FrameFeatures, join_frames
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
-from avis.modeling.mask_head import MASK_HEAD_REGISTRY, resize_frames
-from avis.modeling.position_encoding import sine_embedding_3d
+from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
+from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
+from avis.registry import Shapes
 
-TRANSFORMER_DECODER_REGISTRY = Registry("TRANSFORMER_DECODER")
-TRANSFORMER_DECODER_REGISTRY.__doc__ = """Video decoders: built as decoder(cfg, in_channels)."""
-
+# The decoder reads the coarsest levels that there are, in turn.
 _NUM_LEVELS = 3
 
 
-@dataclass
-class DecoderOutput:
-    """What the decoder says of each query after one layer.
-
-    Attributes:
-        class_logits: (B, N, K+1), the last class is no-object.
-        queries: (B, N, C), normalised, as the mask head takes them.
-        mask_logits: (B, N, T, H, W) in training; None in evaluation, which needs the masks of few queries.
-    """
-
-    class_logits: Tensor
-    queries: Tensor
-    mask_logits: Tensor | None
-
-
 @TRANSFORMER_DECODER_REGISTRY.register()
-class VideoMultiScaleMaskedTransformerDecoder(nn.Module):
-    """Masked cross-attention over T·h·w pixels, self-attention and feed-forward, level after level."""
+class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
+    """Masked cross-attention over T·h·w pixels, self-attention and feed-forward, level after level.
+
+    On clips of one frame, without temporal position, it is Mask2Former's decoder of images.
+    """
 
     @configurable
     def __init__(
@@ -51,14 +43,14 @@ class VideoMultiScaleMaskedTransformerDecoder(nn.Module):
         *,
         num_classes: int,
         hidden_dim: int,
-        mask_dim: int,
         num_queries: int,
         num_heads: int,
         dim_feedforward: int,
         num_layers: int,
-        mask_head: str,
+        make_mask_head: Callable[[], MaskHead],
+        make_audio_query: Callable[[], AudioQuery] | None = None,
         enforce_input_proj: bool = False,
-        audio_dim: int | None = None,
+        temporal_position: bool = True,
     ) -> None:
         """Make the decoder.
 
@@ -66,17 +58,18 @@ class VideoMultiScaleMaskedTransformerDecoder(nn.Module):
             in_channels: channels of the feature levels.
             num_classes: K, without no-object.
             hidden_dim: C.
-            mask_dim: channels of the per-pixel embeddings.
             num_queries: N.
             num_heads: attention heads.
             dim_feedforward: width of the feed-forward layers.
             num_layers: decoder layers.
-            mask_head: a name in MASK_HEAD_REGISTRY.
+            make_mask_head: makes the mask head. It is called here, after the layers: a seed shall give the
+                initial weights that it has always given.
+            make_audio_query: makes the audio query, likewise; None: a decoder that does not hear.
             enforce_input_proj: project the levels also where `in_channels` equals C.
-            audio_dim: A; None builds a decoder without audio query.
+            temporal_position: pixels also tell in which frame they are.
         """
         super().__init__()
-        self.num_layers = num_layers
+        self.num_layers, self.temporal_position = num_layers, temporal_position
         layers = range(num_layers)
         self.transformer_cross_attention_layers = nn.ModuleList(
             CrossAttentionLayer(hidden_dim, num_heads) for _ in layers
@@ -93,86 +86,118 @@ class VideoMultiScaleMaskedTransformerDecoder(nn.Module):
             _input_projection(in_channels, hidden_dim, enforce_input_proj) for _ in range(_NUM_LEVELS)
         )
         self.class_embed = nn.Linear(hidden_dim, num_classes + 1)
-        # The mask head, whichever it is, has the name of Mask2Former's.
-        self.mask_embed = MASK_HEAD_REGISTRY.get(mask_head)(hidden_dim, mask_dim, num_queries)
-        self.audio_proj = None if audio_dim is None else nn.Linear(audio_dim, hidden_dim)
+        # The mask head has the name of Mask2Former's and the audio query that of the first, whichever they
+        # are: checkpoints know them by these names.
+        self.mask_embed = make_mask_head()
+        self.audio_proj = make_audio_query() if make_audio_query else None
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, in_channels: int) -> dict:
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
         """Arguments of the class from a config."""
         mask_former = cfg.MODEL.MASK_FORMER
-        hears = cfg.MODEL.AUDIO.NAME and mask_former.AUDIO_QUERY
+        queries = ShapeSpec(channels=mask_former.HIDDEN_DIM, height=mask_former.NUM_OBJECT_QUERIES)
+        shapes = {**shapes, "queries": queries}
+        has_audio_query = hears(cfg) and mask_former.AUDIO_QUERY
         return {
-            "in_channels": in_channels,
+            "in_channels": shapes["levels"].channels,
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
-            "hidden_dim": mask_former.HIDDEN_DIM,
-            "mask_dim": cfg.MODEL.SEM_SEG_HEAD.MASK_DIM,
-            "num_queries": mask_former.NUM_OBJECT_QUERIES,
+            "hidden_dim": queries.channels,
+            "num_queries": queries.height,
             "num_heads": mask_former.NHEADS,
             "dim_feedforward": mask_former.DIM_FEEDFORWARD,
             # DEC_LAYERS counts predictions: one of the learnable queries, then one a layer.
             "num_layers": mask_former.DEC_LAYERS - 1,
-            "mask_head": mask_former.MASK_HEAD,
+            "make_mask_head": partial(MASK_HEAD_REGISTRY.build, mask_former.MASK_HEAD, cfg, shapes),
+            "make_audio_query": partial(AUDIO_QUERY_REGISTRY.build, mask_former.AUDIO_QUERY, cfg, shapes)
+            if has_audio_query
+            else None,
             "enforce_input_proj": mask_former.ENFORCE_INPUT_PROJ,
-            "audio_dim": cfg.MODEL.AUDIO.FEATURE_DIM if hears else None,
+            "temporal_position": mask_former.TEMPORAL_POSITION,
         }
 
-    def forward(
-        self, levels: list[Tensor], mask_features: Tensor, audio: Tensor | None = None
-    ) -> list[DecoderOutput]:
-        """Decode B clips.
+    def see(self, levels: list[Tensor], mask_features: Tensor, audio: Tensor | None = None) -> FrameFeatures:
+        """Keep the per-pixel embeddings, and project the levels; see `VideoDecoder.see`."""
+        projected = {
+            _level_name(index): self._project(index, level)
+            for index, level in enumerate(levels[:_NUM_LEVELS])
+        }
+        return FrameFeatures(mask_features=mask_features, **projected)
 
-        Args:
-            levels: three feature maps (B, T, C', h_i, w_i), coarse to fine.
-            mask_features: (B, T, C', H, W) per-pixel embeddings.
-            audio: (B, T, A) audio features; needed by a decoder with an audio query only.
+    def decide(self, parts: Sequence[FrameFeatures], audio: Tensor | None = None) -> Decoded:
+        """Attend to all frames at once; see `VideoDecoder.decide`.
 
         Returns:
-            num_layers + 1 outputs: of the learnable queries, then after each layer.
+            num_layers + 1 predictions: of the learnable queries, then after each layer.
         """
+        frames = join_frames(parts)
+        mask_features = frames["mask_features"]
+        levels = [frames[_level_name(index)] for index in range(_NUM_LEVELS)]
         sizes = [tuple(level.shape[-2:]) for level in levels]
-        keys_values = [self._keys_and_values(index, level) for index, level in enumerate(levels)]
-        queries = self._initial_queries(levels[0].shape[0], audio)
-        outputs = [self._predict(queries, mask_features)]
+        keys_values = [self._keys_and_values(level) for level in levels]
+        queries, embed = self._initial_queries([values for _, values in keys_values], audio)
+        predictions = [self._predict(queries, mask_features)]
         for index in range(self.num_layers):
             level = index % _NUM_LEVELS
-            allowed = self._attention_mask(outputs[-1], mask_features, sizes[level])
+            allowed = self._attention_mask(predictions[-1], mask_features, sizes[level])
             queries = self.transformer_cross_attention_layers[index](
-                queries, self.query_embed.weight, *keys_values[level], allowed
+                queries, embed, *keys_values[level], allowed
             )
-            queries = self.transformer_self_attention_layers[index](queries, self.query_embed.weight)
+            queries = self.transformer_self_attention_layers[index](queries, embed)
             queries = self.transformer_ffn_layers[index](queries)
-            outputs.append(self._predict(queries, mask_features))
-        return outputs
+            predictions.append(self._predict(queries, mask_features))
+        return Decoded(predictions, mask_features)
 
-    def _initial_queries(self, batch: int, audio: Tensor | None) -> Tensor:
-        queries = self.query_feat.weight.expand(batch, -1, -1)
+    @property
+    def num_extra(self) -> int:
+        """E, extra tokens in front of the queries."""
+        return self.audio_proj.num_extra if self.audio_proj is not None else 0
+
+    def _initial_queries(self, levels: list[Tensor], audio: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries (B, E + N, C) and their embedding (E + N, C), from levels (B, T·h_i·w_i, C)."""
+        queries, embed = self.query_feat.weight.expand(len(levels[0]), -1, -1), self.query_embed.weight
         if self.audio_proj is None:
-            return queries
-        return queries + self.audio_proj(audio.mean(dim=1, keepdim=True))
+            return queries, embed
+        return self.audio_proj(queries, embed, levels, audio.flatten(1, 2))
 
-    def _keys_and_values(self, index: int, level: Tensor) -> tuple[Tensor, Tensor]:
+    def _project(self, index: int, level: Tensor) -> Tensor:
+        """(B, t, C', h, w) to (B, t, C, h, w), with the level's own embedding."""
+        projected = self.input_proj[index](level.flatten(0, 1)).unflatten(0, level.shape[:2])
+        return projected + self.level_embed.weight[index][:, None, None]
+
+    def _keys_and_values(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T·h·w, C) keys, which carry the position, and values, which do not."""
-        batch, length, _, height, width = level.shape
-        projected = self.input_proj[index](level.flatten(0, 1)).unflatten(0, (batch, length))
-        values = projected + self.level_embed.weight[index][:, None, None]
-        position = sine_embedding_3d(values.shape[2], length, height, width, level.device)
-        return tuple(x.permute(0, 1, 3, 4, 2).flatten(1, 3) for x in (values + position, values))
+        _, length, channels, height, width = level.shape
+        if self.temporal_position:
+            position = sine_embedding_3d(channels, length, height, width, level.device)
+        else:
+            position = sine_embedding_2d(channels, height, width, level.device)
+        return tuple(x.permute(0, 1, 3, 4, 2).flatten(1, 3) for x in (level + position, level))
 
     @torch.no_grad()
     def _attention_mask(self, output: DecoderOutput, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, N, T·h·w), True inside each query's own mask, or everywhere if that mask is empty."""
+        """(B, E + N, T·h·w), True inside each query's own mask.
+
+        It is True everywhere for a query whose mask is empty, and for extra tokens.
+        """
         if output.mask_logits is None:
             logits = self.mask_embed.resized(output.queries, mask_features, size)
         else:
             logits = resize_frames(output.mask_logits, size)
         allowed = logits.flatten(2) >= 0
-        return allowed | ~allowed.any(dim=-1, keepdim=True)
+        allowed |= ~allowed.any(dim=-1, keepdim=True)
+        if not self.num_extra:
+            return allowed
+        return torch.cat([allowed.new_ones(len(allowed), self.num_extra, allowed.shape[2]), allowed], dim=1)
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> DecoderOutput:
-        queries = self.decoder_norm(queries)
+        normalised = self.decoder_norm(queries)
+        extra, queries = normalised[:, : self.num_extra], normalised[:, self.num_extra :]
         masks = self.mask_embed(queries, mask_features) if self.training else None
-        return DecoderOutput(self.class_embed(queries), queries, masks)
+        return DecoderOutput(self.class_embed(queries), queries, masks, extra if self.num_extra else None)
+
+
+def _level_name(index: int) -> str:
+    return f"level_{index}"
 
 
 def _input_projection(in_channels: int, hidden_dim: int, enforce: bool) -> nn.Module:

@@ -23,7 +23,9 @@ _CONFIGURED = re.compile(r"\bcriterion\.empty_weight$")
 # Follows from the rest of a model, or is a mere count; some programs save it, others do not.
 _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # What models that do not hear lack or have otherwise.
-_FOR_HEARING = re.compile(r"^(audio_backbone|fusion)\.|\.predictor\.(audio_proj|mask_embed)\.")
+_FOR_HEARING = re.compile(
+    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.fusion\.|\.predictor\.(audio_proj|mask_embed)\."
+)
 _BACKBONES = ("backbone.", "audio_backbone.")
 # What a Swin for detection has beside a classifier's.
 _OUTPUT_NORM = re.compile(r"^backbone\.norm\d\.")

@@ -48,7 +48,8 @@ def test_batches_are_lists_of_clips(cfg):
     (batch,) = batches(cfg, 1)
     assert isinstance(batch, list) and len(batch) == 2
     assert set(batch[0]) == {
-        "image", "audio_examples", "instances", "frame_indices", "file_names", "height", "width", "length", "video_id",
+        "image", "audio_examples", "instances", "frame_indices", "file_names", "height", "width", "length",
+        "video_id",
     }  # fmt: skip
 
 
@@ -140,11 +141,9 @@ def test_whole_videos_come_once_each_in_order(cfg):
 
 
 def test_sound_at_test_is_what_the_config_says(cfg):
+    name = cfg.DATASETS.TEST[0]
     own, silent, shuffled = (
-        [
-            batch[0]["audio_examples"]
-            for batch in build_test_loader(with_test_sound(cfg, sound), cfg.DATASETS.TEST[0])
-        ]
+        [video["audio_examples"] for (video,) in build_test_loader(with_test_sound(cfg, sound), name)]
         for sound in ("own", "silent", "shuffled")
     )
     assert all(audio.min() == audio.max() for audio in silent)

@@ -8,13 +8,14 @@ from detectron2.config import CfgNode
 
 from avis.audio import AudioCNN
 from avis.config import get_avis_cfg
-from avis.engine import AVISTrainer, load_trained_model
+from avis.engine import AVISTrainer
 from avis.inference import VideoPredictor
+from avis.modeling import load_trained_model
 from avis.structures import VideoPrediction
 
 PREFIX = "audio_backbone."
-EXAMPLES = torch.zeros(2, 96, 64)
-FEATURES = torch.zeros(2, 128)
+EXAMPLES = {"audio_examples": torch.zeros(2, 96, 64)}
+FEATURES = {"audio_features": torch.zeros(2, 128)}
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def cfg(tmp_path: Path) -> CfgNode:
     return get_avis_cfg("configs/quickstart.yaml", [*options, "MODEL.MASK_FORMER.DEC_LAYERS", 2])
 
 
-def predict(cfg: CfgNode, audio: torch.Tensor) -> VideoPrediction:
+def predict(cfg: CfgNode, audio: dict[str, torch.Tensor]) -> VideoPrediction:
     image = torch.zeros(2, 3, 32, 64, dtype=torch.uint8)
-    video = {"image": image, "audio": audio, "height": 32, "width": 64, "video_id": 1}
+    video = {"image": image, **audio, "height": 32, "width": 64, "video_id": 1}
     with torch.no_grad():
         (prediction,) = load_trained_model(cfg).eval()([video])
     return prediction
@@ -36,7 +37,7 @@ def save(cfg: CfgNode, has_heard: bool) -> str:
     """Save a model that has, or has not, heard anything through its backbone; the path of the checkpoint."""
     trainer = AVISTrainer(cfg)
     if has_heard:
-        trainer.model.audio_backbone(EXAMPLES)
+        trainer.model.audio_backbone(EXAMPLES["audio_examples"])
     trainer.checkpointer.save("model_0000000", iteration=0)
     return f"{cfg.OUTPUT_DIR}/model_0000000.pth"
 
@@ -79,7 +80,7 @@ def test_a_model_without_hearing_predicts_on_no_video(cfg):
 def test_evaluation_is_no_training(cfg):
     trainer = AVISTrainer(cfg)
     with torch.no_grad():
-        trainer.model.audio_backbone(EXAMPLES)
+        trainer.model.audio_backbone(EXAMPLES["audio_examples"])
     trainer.checkpointer.save("model_0000000", iteration=0)
     assert not names_of_audio(f"{cfg.OUTPUT_DIR}/model_0000000.pth")
 

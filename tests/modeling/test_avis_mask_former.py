@@ -34,11 +34,16 @@ def clip(num_frames: int, height: int = 40, width: int = 50, num_tracks: int = 2
         for track in range(num_tracks):
             masks[track, 10 * track : 10 * track + 10] = track > 0 or t < num_frames - 1
         instances.append(
-            Instances((height, width), gt_masks=BitMasks(masks), gt_classes=torch.arange(num_tracks))
+            Instances(
+                (height, width),
+                gt_masks=BitMasks(masks),
+                gt_classes=torch.arange(num_tracks),
+                gt_ids=torch.arange(num_tracks),
+            )
         )
     return {
         "image": frames,
-        "audio": torch.randn(num_frames, 96, 64),
+        "audio_examples": torch.randn(num_frames, 96, 64),
         "instances": instances,
         "height": 2 * height,
         "width": 2 * width,
@@ -48,12 +53,12 @@ def clip(num_frames: int, height: int = 40, width: int = 50, num_tracks: int = 2
 
 VARIANTS = {
     "full": [],
-    "no audio query": ["MODEL.MASK_FORMER.AUDIO_QUERY", False],
+    "no audio query": ["MODEL.MASK_FORMER.AUDIO_QUERY", ""],
     "no fusion": ["MODEL.FUSION.NAME", ""],
     "fusion on one level": ["MODEL.FUSION.IN_FEATURES", ["res5"]],
     "dot head": ["MODEL.MASK_FORMER.MASK_HEAD", "dot"],
     "vision only": ["MODEL.AUDIO.NAME", ""],
-    "neither query nor fusion": ["MODEL.MASK_FORMER.AUDIO_QUERY", False, "MODEL.FUSION.NAME", ""],
+    "neither query nor fusion": ["MODEL.MASK_FORMER.AUDIO_QUERY", "", "MODEL.FUSION.NAME", ""],
     "last layer only": ["MODEL.MASK_FORMER.DEEP_SUPERVISION", False],
 }
 
@@ -97,7 +102,7 @@ def test_sound_changes_the_prediction_only_of_a_model_that_hears():
         model, video = small_model(*options).eval(), clip(3)
         with torch.no_grad():
             first = model([video])[0].tracks
-            video["audio"] = torch.randn(3, 96, 64)
+            video["audio_examples"] = torch.randn(3, 96, 64)
             second = model([video])[0].tracks
         assert (first != second) == hears
 
@@ -106,7 +111,7 @@ def test_precomputed_features_skip_the_audio_backbone():
     model, video = small_model().eval(), clip(3)
     with torch.no_grad():
         from_examples = model([video])[0]
-        video["audio"] = model.audio_backbone(video["audio"])
+        video["audio_features"] = model.audio_backbone(video.pop("audio_examples"))
         from_features = model([video])[0]
     assert from_examples == from_features
 

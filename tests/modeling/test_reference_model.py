@@ -1,7 +1,6 @@
 """The vision-only model gives the scores, masks, losses and gradients recorded from Mask2Former for VIS."""
 
 import ast
-from functools import partial
 
 import numpy as np
 import pytest
@@ -82,6 +81,7 @@ def _training_batch(arrays: dict, seed: int, size: tuple[int, int]) -> list[dict
                 size,
                 gt_masks=BitMasks(torch.from_numpy(frame_masks & (frame_ids >= 0)[:, None, None])),
                 gt_classes=torch.from_numpy(classes),
+                gt_ids=torch.arange(len(classes)),
             )
             for frame_masks, frame_ids in zip(masks, ids, strict=True)
         ]
@@ -91,7 +91,7 @@ def _training_batch(arrays: dict, seed: int, size: tuple[int, int]) -> list[dict
 
 def _losses(case: str, seed: int, size: tuple[int, int]) -> tuple[dict, dict, torch.nn.Module]:
     arrays, model = recording(case), _model().train()
-    model.criterion.forward = partial(model.criterion.forward, rand=RecordedRand(seed))
+    model.criterion.terms["prediction"].criterion.rand = RecordedRand(seed)
     losses = model(_training_batch(arrays, seed, size))
     sum(losses.values()).backward()
     return arrays, losses, model

@@ -3,6 +3,8 @@
 Tolerances: the references, run in float64, agree with their float32 recordings to about 2e-6 on these sizes.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from detectron2.layers import ShapeSpec
 
 from avis.modeling import (
     TPAVI,
+    DotMaskHead,
     MSDeformAttnPixelDecoder,
     VideoHungarianMatcher,
     VideoMultiScaleMaskedTransformerDecoder,
@@ -61,6 +64,8 @@ def test_pixel_decoder():
     }
     mask_features, levels = decoder(features)
     assert_recorded(mask_features, arrays, "mask_features", atol=1e-5, rtol=1e-4)
+    levels, pyramid = levels[:3], levels[3]
+    assert_recorded(decoder.mask_features(pyramid), arrays, "mask_features", atol=1e-5, rtol=1e-4)
     for index, level in enumerate(levels):
         assert_recorded(level, arrays, f"multi_scale_{index}", atol=1e-5, rtol=1e-4)
 
@@ -85,12 +90,11 @@ def _decoder() -> VideoMultiScaleMaskedTransformerDecoder:
         64,
         num_classes=7,
         hidden_dim=64,
-        mask_dim=64,
         num_queries=20,
         num_heads=8,
         dim_feedforward=128,
         num_layers=4,
-        mask_head="dot",
+        make_mask_head=partial(DotMaskHead, 64, 64),
     )
     fill_parameters(decoder)
     return decoder
@@ -99,7 +103,8 @@ def _decoder() -> VideoMultiScaleMaskedTransformerDecoder:
 def _assert_decoder_recorded(case: str, mask_features: torch.Tensor, levels: list[torch.Tensor]) -> None:
     arrays, decoder = recording(case), _decoder().eval()
     clip = mask_features[None]
-    outputs = decoder([level[None] for level in levels], clip)
+    decoded = decoder.decide([decoder.see([level[None] for level in levels], clip)])
+    outputs = decoded.predictions
     names = [f"aux{index}_" for index in range(len(outputs) - 1)] + [""]
     for name, output in zip(names, outputs, strict=True):
         assert_recorded(output.class_logits, arrays, f"{name}pred_logits", atol=1e-5)
@@ -128,7 +133,7 @@ def test_video_decoder_in_training():
     mask_features = normal(generator, 4, 64, 16, 24).requires_grad_()
     levels = [normal(generator, 4, 64, *size).requires_grad_() for size in [(2, 3), (4, 6), (8, 12)]]
     clips = [tensor.unflatten(0, (2, 2)) for tensor in (mask_features, *levels)]
-    outputs = decoder(clips[1:], clips[0])
+    outputs = decoder.decide([decoder.see(clips[1:], clips[0])]).predictions
     names = [f"aux{index}_" for index in range(len(outputs) - 1)] + [""]
     for name, output in zip(names, outputs, strict=True):
         assert_recorded(output.class_logits, arrays, f"{name}pred_logits", atol=1e-5)
