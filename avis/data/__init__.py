@@ -1,15 +1,13 @@
 """Data: the AVISeg format, media files, clips for training and whole videos for evaluation."""
 
-from avis.data.augmentation import build_augmentations
 from avis.data.build import build_test_loader, build_train_loader, choose_audio_source, get_dataset_records
-from avis.data.catalog import ensure_registered, get_metadata, register_aviseg, register_builtin
+from avis.data.catalog import ensure_registered, get_metadata, register_builtin
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper
 from avis.data.records import load_aviseg_json
 
 __all__ = [
     "ClipMapper",
-    "build_augmentations",
     "build_test_loader",
     "build_train_loader",
     "choose_audio_source",
@@ -17,8 +15,6 @@ __all__ = [
     "get_dataset_records",
     "get_metadata",
     "load_aviseg_json",
-    "register_aviseg",
-    "register_builtin",
     "with_sound",
 ]
 

@@ -6,8 +6,8 @@ metrics need neither.
 
 from typing import TYPE_CHECKING, Any
 
-from avis.evaluation.api import evaluate_detailed, evaluate_predictions
-from avis.evaluation.tables import comparison_table, metrics_table, protocols_table
+from avis.evaluation.api import evaluate_predictions
+from avis.evaluation.tables import comparison_table, metrics_table
 from avis.formats.ground_truth import load_ground_truth
 from avis.formats.results import load_predictions
 
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AVISEvaluator",
     "comparison_table",
-    "evaluate_detailed",
     "evaluate_predictions",
     "load_ground_truth",
     "load_predictions",
     "metrics_table",
-    "protocols_table",
 ]
 
 

@@ -65,7 +65,7 @@ def assert_scored_or_refused(truth: Path, predictions: Path, culprit: Path) -> N
         metrics = evaluate_predictions(truth, predictions)
     except ValueError as error:
         assert str(error).startswith(str(culprit))
-        assert len(str(error)) < 1000
+        assert len(str(error)) < 2000  # five problems at most
     else:
         assert all(value == -1 or -1e-9 <= value <= 100 + 1e-9 for value in metrics.values())
 
