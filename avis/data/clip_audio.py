@@ -116,7 +116,11 @@ def _open_features(sound: VideoSound, feature_dim: int, where: str) -> np.ndarra
     if features.dtype.kind not in "fiu":
         raise ValueError(f"{where}: {features.dtype} in it, not numbers")
     expected = (sound.length, feature_dim)
-    if features.ndim not in (2, 3) or (features.shape[0], features.shape[-1]) != expected:
+    if (
+        features.ndim not in (2, 3)
+        or 0 in features.shape
+        or (features.shape[0], features.shape[-1]) != expected
+    ):
         raise ValueError(f"{where}: shape {features.shape}, not {expected} (frames, MODEL.AUDIO.FEATURE_DIM)")
     return features
 

@@ -133,6 +133,7 @@ def test_features_of_separated_sources_keep_their_axis(featured):
     [
         (np.zeros((LENGTH + 1, 128)), r"shape \(7, 128\), not \(6, 128\)"),
         (np.zeros((LENGTH, 64)), r"shape \(6, 64\), not \(6, 128\)"),
+        (np.zeros((LENGTH, 0, 128)), r"shape \(6, 0, 128\), not \(6, 128\)"),
         (np.zeros((LENGTH, 3, 64)), r"shape \(6, 3, 64\), not \(6, 128\)"),
         (np.zeros((LENGTH, 2, 3, 128)), r"shape \(6, 2, 3, 128\), not \(6, 128\)"),
         (np.full((LENGTH, 128), np.nan), r"NaN or infinity"),
