@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from detectron2.modeling import build_model
 
 from avis.config import get_avis_cfg
 from avis.data import build_test_loader, build_train_loader
+from avis.modeling import build_model
 from tests.small_dataset import LENGTH, write_split
 
 

@@ -7,12 +7,9 @@ import pytest
 from tests.docs.markdown import anchors, links
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = ("", "configs/", "datasets/", "docs/", "tests/", "tests/recorded/*/")
 PAGES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in ROOT.rglob("*.md")
-    if not any(
-        part.startswith(".") or part in ("output", "node_modules") for part in path.parts[len(ROOT.parts) :]
-    )
+    path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in ROOT.glob(f"{folder}*.md")
 )
 
 
