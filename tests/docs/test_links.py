@@ -8,9 +8,7 @@ from tests.docs.markdown import anchors, links
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("", "configs/", "datasets/", "docs/", "tests/", "tests/recorded/*/")
-PAGES = sorted(
-    path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in ROOT.glob(f"{folder}*.md")
-)
+PAGES = sorted(path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in ROOT.glob(f"{folder}*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES)
