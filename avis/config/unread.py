@@ -1,5 +1,6 @@
 """Keys of Detectron2 that nothing of AVIS reads: a value that would do nothing is refused, with a hint."""
 
+import json
 from collections.abc import Iterator, Mapping
 
 from detectron2.config import CfgNode, get_cfg
@@ -72,8 +73,13 @@ def find_unread(cfg: CfgNode, defaults: CfgNode, hints: Mapping[str, str]) -> It
     is_ours = cfg.MODEL.META_ARCHITECTURE == ARCHITECTURE
     values, before = leaves(cfg), leaves(defaults)
     for key, hint in hints.items():
-        if values[key] != before[key] and (is_ours or not key.startswith("MODEL.")):
+        if _differ(values[key], before[key]) and (is_ours or not key.startswith("MODEL.")):
             yield key, f"{key} is {values[key]!r:.60}, but nothing reads it: {hint}"
+
+
+def _differ(value: object, default: object) -> bool:
+    """Whether the values differ in YAML, which makes lists of tuples within tuples."""
+    return json.dumps(value) != json.dumps(default)
 
 
 def _hint(key: str) -> str:
