@@ -61,17 +61,21 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     cfg = get_cfg()
     add_avis_config(cfg)
     _import_modules(cfg, [*_read_files(files, cfg), *overrides])
-    foreign, defaults = Mask2FormerKeys(cfg), cfg.clone()
-    settings = [*_read_files(files, cfg), *overrides]
+    foreign = Mask2FormerKeys(cfg)
+    _apply([*_read_files(files, cfg), *overrides], cfg, foreign)
+    _expand_home(cfg)
+    return cfg
+
+
+def _apply(settings: Sequence[Setting], cfg: CfgNode, foreign: Mask2FormerKeys) -> None:
+    """Merge settings into a config, which has our keys alone afterwards."""
+    defaults, given = cfg.clone(), {setting.key for setting in settings}
     mistakes = [*_merge(settings, cfg)]
-    given = {setting.key for setting in settings}
     wrong = foreign.translate(cfg, given)
     wrong += find_unread(cfg, defaults, unread_keys() | foreign.hints)
     mistakes += [f"{_source(key, settings)}: {explanation}" for key, explanation in wrong]
     _raise_all(mistakes)
     foreign.remove(cfg, given)
-    _expand_home(cfg)
-    return cfg
 
 
 def _read_opts(opts: Sequence) -> list[Setting]:
@@ -103,7 +107,7 @@ def _import_modules(cfg: CfgNode, settings: Sequence[Setting]) -> None:
         return
     source = imports[-1].source
     _raise_all(_merge(imports, cfg))
-    if not all(isinstance(name, str) for name in cfg.IMPORTS):
+    if not (isinstance(cfg.IMPORTS, list) and all(isinstance(name, str) for name in cfg.IMPORTS)):
         raise ConfigError(f"{source}: IMPORTS is a list of names of modules, not {cfg.IMPORTS}")
     try:
         import_modules(cfg.IMPORTS, cfg)

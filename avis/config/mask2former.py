@@ -6,6 +6,7 @@ else refused with a hint. Follows facebookresearch/Mask2Former, mask2former/conf
 
 import logging
 from collections.abc import Collection
+from copy import copy
 
 from detectron2.config import CfgNode
 
@@ -60,7 +61,7 @@ _SWIN_FIXED = {
     "MODEL.SWIN.QK_SCALE": (None, _OTHER_SWIN),
 }
 
-# What MODEL.SWIN says otherwise, with Mask2Former's defaults: Swin-Tiny.
+# What else MODEL.SWIN says, with Mask2Former's defaults: Swin-Tiny.
 _SWIN = {
     "MODEL.SWIN.DEPTHS": [2, 2, 6, 2],
     "MODEL.SWIN.DROP_PATH_RATE": 0.3,
@@ -71,14 +72,14 @@ _SWIN = {
     "MODEL.SWIN.USE_CHECKPOINT": False,
     "MODEL.SWIN.WINDOW_SIZE": 7,
 }
-# (EMBED_DIM, DEPTHS, NUM_HEADS, WINDOW_SIZE) of the Swins that timm has.
-_SWIN_NAMES = {
-    (96, (2, 2, 6, 2), (3, 6, 12, 24), 7): "swin_tiny_patch4_window7_224",
-    (96, (2, 2, 18, 2), (3, 6, 12, 24), 7): "swin_small_patch4_window7_224",
-    (128, (2, 2, 18, 2), (4, 8, 16, 32), 7): "swin_base_patch4_window7_224",
-    (128, (2, 2, 18, 2), (4, 8, 16, 32), 12): "swin_base_patch4_window12_384",
-    (192, (2, 2, 18, 2), (6, 12, 24, 48), 7): "swin_large_patch4_window7_224",
-    (192, (2, 2, 18, 2), (6, 12, 24, 48), 12): "swin_large_patch4_window12_384",
+# The Swins that timm has, with EMBED_DIM, DEPTHS, NUM_HEADS, WINDOW_SIZE.
+_SWIN_SIZES = {
+    "swin_tiny_patch4_window7_224": (96, [2, 2, 6, 2], [3, 6, 12, 24], 7),
+    "swin_small_patch4_window7_224": (96, [2, 2, 18, 2], [3, 6, 12, 24], 7),
+    "swin_base_patch4_window7_224": (128, [2, 2, 18, 2], [4, 8, 16, 32], 7),
+    "swin_base_patch4_window12_384": (128, [2, 2, 18, 2], [4, 8, 16, 32], 12),
+    "swin_large_patch4_window7_224": (192, [2, 2, 18, 2], [6, 12, 24, 48], 7),
+    "swin_large_patch4_window12_384": (192, [2, 2, 18, 2], [6, 12, 24, 48], 12),
 }
 
 
@@ -97,7 +98,7 @@ class Mask2FormerKeys:
         cfg.MODEL.setdefault("SWIN", CfgNode())
         self._keys = [key for key in values if self._is_new(cfg, key)]
         for key in self._keys:
-            set_value(cfg, key, values[key])
+            set_value(cfg, key, copy(values[key]))
         self.hints = {key: hint for key, (_, hint) in fixed.items() if key in self._keys}
 
     def translate(self, cfg: CfgNode, given: Collection[str]) -> list[tuple[str, str]]:
@@ -140,17 +141,17 @@ def _imply(cfg: CfgNode, values: dict[str, object], given: Collection[str]) -> N
 
 def _translate_swin(cfg: CfgNode, given: Collection[str]) -> list[tuple[str, str]]:
     swin = cfg.MODEL.SWIN
-    size = (swin.EMBED_DIM, tuple(swin.DEPTHS), tuple(swin.NUM_HEADS), swin.WINDOW_SIZE)
+    size = (swin.EMBED_DIM, swin.DEPTHS, swin.NUM_HEADS, swin.WINDOW_SIZE)
     cfg.MODEL.BACKBONE.NAME = "build_timm_backbone"
     ours = {
         "MODEL.BACKBONE.FREEZE_AT": 0,  # which its Swin does not read
-        "MODEL.TIMM.NAME": _SWIN_NAMES.get(size, ""),
+        "MODEL.TIMM.NAME": next((name for name, known in _SWIN_SIZES.items() if known == size), ""),
         "MODEL.TIMM.OUT_FEATURES": swin.OUT_FEATURES,
         "MODEL.TIMM.DROP_PATH_RATE": swin.DROP_PATH_RATE,
         "MODEL.TIMM.GRAD_CHECKPOINTING": swin.USE_CHECKPOINT,
     }
     _imply(cfg, ours, given)
-    if size in _SWIN_NAMES or cfg.MODEL.TIMM.NAME:
+    if cfg.MODEL.TIMM.NAME:
         return []
     sizes = "EMBED_DIM {}, DEPTHS {}, NUM_HEADS {}, WINDOW_SIZE {}".format(*size)
     return [("MODEL.BACKBONE.NAME", f"timm has no Swin with MODEL.SWIN.{sizes}: {_OTHER_SWIN}")]

@@ -151,7 +151,11 @@ def test_a_module_that_fails_is_named_with_its_error(
 
 @pytest.mark.parametrize(
     ("value", "problem"),
-    [("my_fusion", "IMPORTS cannot be my_fusion: its type is list"), ([3], "IMPORTS is a list of names")],
+    [
+        ("my_fusion", "IMPORTS cannot be my_fusion: its type is list"),
+        ([3], "IMPORTS is a list of names"),
+        (None, "IMPORTS is"),
+    ],
 )
 def test_what_is_no_list_of_names_is_refused(value: object, problem: str):
     with pytest.raises(ConfigError, match=f"^command line: {problem}"):

@@ -1,6 +1,7 @@
 """Configs of Mask2Former for video, as it publishes them (facebookresearch/Mask2Former)."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -207,13 +208,15 @@ def test_swins_defaults_are_mask2formers():
     cfg = get_avis_cfg(opts=pairs(SWIN_TINY))
     assert (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT) == ("build_timm_backbone", 0)
     assert (cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.DROP_PATH_RATE) == ("swin_tiny_patch4_window7_224", 0.3)
+    cfg.MODEL.TIMM.OUT_FEATURES.pop()
+    assert len(get_avis_cfg(opts=pairs(SWIN_TINY)).MODEL.TIMM.OUT_FEATURES) == 4
 
 
-def test_a_swin_that_timm_lacks_is_refused_unless_timms_model_is_named():
-    opts = pairs(SWIN_TINY | {"MODEL.SWIN.WINDOW_SIZE": 9})
-    with pytest.raises(
-        ConfigError, match=r"^command line: timm has no Swin .*WINDOW_SIZE 9: set MODEL\.BACKB"
-    ):
+@pytest.mark.parametrize(("key", "value"), [("WINDOW_SIZE", 9), ("DEPTHS", [[2]]), ("NUM_HEADS", None)])
+def test_a_swin_that_timm_lacks_is_refused_unless_timms_model_is_named(key: str, value: object):
+    opts = pairs(SWIN_TINY | {f"MODEL.SWIN.{key}": value})
+    message = rf"^command line: timm has no Swin .*{key} {re.escape(str(value))}.*: set MODEL\.BACKBONE\.NAME"
+    with pytest.raises(ConfigError, match=message):
         get_avis_cfg(opts=opts)
     name = "swin_tiny_patch4_window7_224"
     assert name == get_avis_cfg(opts=[*opts, "MODEL.TIMM.NAME", name]).MODEL.TIMM.NAME
