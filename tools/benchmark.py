@@ -18,7 +18,7 @@ from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
 from avis.benchmark.parts import make_parts
 from avis.benchmark.random_tracks import Scale
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg, use_available_device
+from avis.config import CfgNode, get_avis_cfg, use_available_device
 from avis.engine import AVISTrainer
 from avis.synthetic import SynthOptions, make_synthavis
 
@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def benchmark_model(args: argparse.Namespace) -> None:
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = get_avis_cfg(args.config_file, args.opts)
     use_available_device(cfg)
     cfg.DATALOADER.NUM_WORKERS = 0  # to measure loading itself, not the wait for what others have loaded
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg
+from avis.config import CfgNode, get_avis_cfg
 from avis.engine import AVISTrainer, setup
 from avis.evaluation import comparison_table
 from avis.files import write_json
@@ -53,7 +53,7 @@ def main() -> None:
     args = parse_args()
     args.opts += ["MODEL.WEIGHTS", args.weights]
     # A folder of its own: the training run's config and log stay as they are.
-    args.opts += ["OUTPUT_DIR", str(Path(load_cfg(args.config_file, args.opts).OUTPUT_DIR, "listening"))]
+    args.opts += ["OUTPUT_DIR", str(Path(get_avis_cfg(args.config_file, args.opts).OUTPUT_DIR, "listening"))]
     args.eval_only = True
     cfg = setup(args)
     if len(cfg.DATASETS.TEST) != 1:

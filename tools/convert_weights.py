@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg
+from avis.config import CfgNode, get_avis_cfg
 from avis.modeling import build_model
 from avis.weights import SUFFIXES, StateDict, describe, match_weights, read_checkpoint, write_weights
 
@@ -83,7 +83,7 @@ def keep_names(checkpoint: dict, input: str) -> StateDict:
 def main() -> None:
     args = parse_args()
     check_output(args.output, args.input)
-    cfg = load_cfg(args.config_file, args.opts) if args.config_file else None
+    cfg = get_avis_cfg(args.config_file, args.opts) if args.config_file else None
     checkpoint = read_checkpoint(args.input)
     weights = fit_to_model(checkpoint, cfg, args.input) if cfg else keep_names(checkpoint, args.input)
     write_weights(args.output, weights, source=Path(args.input).name)

@@ -12,7 +12,7 @@ from torch import OutOfMemoryError
 from tqdm import tqdm
 
 from avis.command_line import exit_on_bad_input
-from avis.config import load_cfg
+from avis.config import get_avis_cfg
 from avis.files import write_json
 from avis.inference import VideoPredictor, VideoSource, get_categories, make_report, open_video
 from avis.visualization import write_overlay_video
@@ -59,7 +59,7 @@ def main() -> None:
         "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD",
         args.score_threshold,
     ]
-    cfg = load_cfg(args.config_file, [*overrides, *args.opts])
+    cfg = get_avis_cfg(args.config_file, [*overrides, *args.opts])
     fps = args.fps if args.fps is not None else cfg.INPUT.FPS
     if fps <= 0:
         raise ValueError(f"--fps must be positive, got {fps}")

@@ -10,7 +10,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from avis.audio import build_audio_backbone
 from avis.command_line import exit_on_bad_input
-from avis.config import CfgNode, load_cfg, use_available_device
+from avis.config import CfgNode, get_avis_cfg, use_available_device
 from avis.data.catalog import json_file_of
 from avis.dataset_tools.audio_features import Summary, prepare_features
 from avis.dataset_tools.sound_files import find_sounds
@@ -69,7 +69,7 @@ def parse_args() -> argparse.Namespace:
 
 def read_config(args: argparse.Namespace) -> CfgNode:
     fps = [] if args.fps is None else ["INPUT.FPS", args.fps]
-    cfg = load_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
+    cfg = get_avis_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
     if not cfg.MODEL.AUDIO.NAME:
         raise ValueError(f"{args.config_file}: MODEL.AUDIO.NAME is empty, so there is nothing to prepare")
     if cfg.INPUT.FPS <= 0:

@@ -4,7 +4,7 @@
 import argparse
 
 from avis.command_line import exit_on_bad_input
-from avis.config import load_cfg
+from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer, argument_parser, launch, setup
 from avis.modeling import load_trained_model
 
@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> None:
 @exit_on_bad_input()
 def main() -> None:
     args = argument_parser(__doc__, EPILOG).parse_args()
-    cfg = load_cfg(args.config_file, args.opts)  # a mistake in the config ends here, before processes start
+    cfg = get_avis_cfg(
+        args.config_file, args.opts
+    )  # a mistake in the config ends here, before processes start
     launch(
         run,
         args.num_gpus,

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from avis.command_line import exit_on_bad_input
-from avis.config import load_cfg
+from avis.config import get_avis_cfg
 from avis.data import get_dataset_records, get_metadata
 from avis.evaluation import load_ground_truth, load_predictions
 from avis.files import replacing
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = get_avis_cfg(args.config_file, args.opts)
     if args.num_videos < 1:
         raise ValueError(f"--num-videos must be positive, got {args.num_videos}")
     dataset = args.dataset or next(iter(cfg.DATASETS.TEST), None)
