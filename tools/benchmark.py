@@ -70,10 +70,10 @@ def benchmark_model(args: argparse.Namespace) -> None:
     import torch
 
     from avis.benchmark.timing import median_time, peak_memory
-    from avis.config import load_cfg, use_available_device
+    from avis.config import get_avis_cfg, use_available_device
     from avis.engine import AVISTrainer
 
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = get_avis_cfg(args.config_file, args.opts)
     use_available_device(cfg)
     cfg.DATALOADER.NUM_WORKERS = 0  # to measure loading itself, not the wait for what others have loaded
     with tempfile.TemporaryDirectory() as folder:

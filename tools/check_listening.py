@@ -55,13 +55,13 @@ def evaluate(cfg: "CfgNode", model: "nn.Module", sound: str) -> dict[str, float]
 def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
-    from avis.config import hears, load_cfg
+    from avis.config import get_avis_cfg, hears
     from avis.engine import setup
     from avis.modeling import load_trained_model
 
     args.opts += ["MODEL.WEIGHTS", args.weights]
     # A folder of its own: the training run's config and log stay as they are.
-    args.opts += ["OUTPUT_DIR", str(Path(load_cfg(args.config_file, args.opts).OUTPUT_DIR, "listening"))]
+    args.opts += ["OUTPUT_DIR", str(Path(get_avis_cfg(args.config_file, args.opts).OUTPUT_DIR, "listening"))]
     args.eval_only = True
     cfg = setup(args)
     if len(cfg.DATASETS.TEST) != 1:

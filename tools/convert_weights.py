@@ -93,11 +93,11 @@ def keep_names(checkpoint: dict, input: str) -> "StateDict":
 def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
-    from avis.config import load_cfg
+    from avis.config import get_avis_cfg
     from avis.weights import read_checkpoint, write_weights
 
     check_output(args.output, args.input)
-    cfg = load_cfg(args.config_file, args.opts) if args.config_file else None
+    cfg = get_avis_cfg(args.config_file, args.opts) if args.config_file else None
     checkpoint = read_checkpoint(args.input)
     weights = fit_to_model(checkpoint, cfg, args.input) if cfg else keep_names(checkpoint, args.input)
     write_weights(args.output, weights, source=Path(args.input).name)

@@ -56,7 +56,7 @@ def main() -> None:
     # here, as torch takes seconds to import, for which --help should not wait
     from torch import OutOfMemoryError
 
-    from avis.config import load_cfg
+    from avis.config import get_avis_cfg
     from avis.inference import VideoPredictor, get_categories, open_video
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -66,7 +66,7 @@ def main() -> None:
         "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD",
         args.score_threshold,
     ]
-    cfg = load_cfg(args.config_file, [*overrides, *args.opts])
+    cfg = get_avis_cfg(args.config_file, [*overrides, *args.opts])
     fps = args.fps if args.fps is not None else cfg.INPUT.FPS
     if fps <= 0:
         raise ValueError(f"--fps must be positive, got {fps}")

@@ -68,10 +68,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_config(args: argparse.Namespace) -> "CfgNode":
-    from avis.config import load_cfg, use_available_device
+    from avis.config import get_avis_cfg, use_available_device
 
     fps = [] if args.fps is None else ["INPUT.FPS", args.fps]
-    cfg = load_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
+    cfg = get_avis_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
     if not cfg.MODEL.AUDIO.NAME:
         raise ValueError(f"{args.config_file}: MODEL.AUDIO.NAME is empty, so there is nothing to prepare")
     if cfg.INPUT.FPS <= 0:

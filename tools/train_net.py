@@ -40,10 +40,11 @@ def run(args: argparse.Namespace) -> None:
 def main() -> None:
     args = training_parser(__doc__, EPILOG).parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
-    from avis.config import load_cfg
+    from avis.config import get_avis_cfg
     from avis.engine import launch
 
-    cfg = load_cfg(args.config_file, args.opts)  # a mistake in the config ends here, before processes start
+    # a mistake in the config ends here, before processes start
+    cfg = get_avis_cfg(args.config_file, args.opts)
     launch(
         run,
         args.num_gpus,

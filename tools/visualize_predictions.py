@@ -52,11 +52,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
-    from avis.config import load_cfg
+    from avis.config import get_avis_cfg
     from avis.data import get_dataset_records, get_metadata
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = get_avis_cfg(args.config_file, args.opts)
     if args.num_videos < 1:
         raise ValueError(f"--num-videos must be positive, got {args.num_videos}")
     dataset = args.dataset or next(iter(cfg.DATASETS.TEST), None)

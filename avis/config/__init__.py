@@ -2,8 +2,10 @@
 
 from detectron2.config import CfgNode
 
+from avis.config.device import use_available_device
+from avis.config.errors import ConfigError
 from avis.config.keys import add_avis_config, hears
-from avis.config.loading import ConfigError, get_avis_cfg, load_cfg, use_available_device
+from avis.config.loading import get_avis_cfg
 
 __all__ = [
     "CfgNode",
@@ -11,6 +13,5 @@ __all__ = [
     "add_avis_config",
     "get_avis_cfg",
     "hears",
-    "load_cfg",
     "use_available_device",
 ]

@@ -8,6 +8,8 @@ from detectron2.config import CfgNode
 
 def add_avis_config(cfg: CfgNode) -> None:
     """Add the AVIS keys to a Detectron2 config, in place."""
+    # Modules of yours to import first, such as ["my_package.my_fusion"]: they register parts and add keys.
+    cfg.IMPORTS = []
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
@@ -45,11 +47,10 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
     cfg.MODEL.FUSION.NAME = "TPAVI"
-    # "backbone": the backbone's features are fused, over all frames of the clip or video. "pixel_decoder":
-    # the levels of the pixel decoder's encoder are, frame by frame.
-    cfg.MODEL.FUSION.AT = "backbone"
     # The features that are fused with the audio features.
     cfg.MODEL.FUSION.IN_FEATURES = ["res3", "res4", "res5"]
+    # "backbone": features of all frames are fused; "pixel_decoder": frame by frame, before its encoder.
+    cfg.MODEL.FUSION.AT = "backbone"
 
 
 def _add_mask_former_config(cfg: CfgNode) -> None:
@@ -67,16 +68,17 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     # True: a 1x1 convolution per feature level also where the channels already agree.
     mask_former.ENFORCE_INPUT_PROJ = False
     # A name in AUDIO_QUERY_REGISTRY: "mean" adds the mean audio feature, projected, to every query; "": none.
+    # True and False are still read, as "mean" and "".
     mask_former.AUDIO_QUERY = "mean"
-    # False: positions tell the place in the frame alone, not the frame.
-    mask_former.TEMPORAL_POSITION = True
     # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
     mask_former.MASK_HEAD = "residual"
+    # False: positions tell the place in the frame alone, not the frame.
+    mask_former.TEMPORAL_POSITION = True
     # Frames are padded (bottom, right) to a multiple of this.
     mask_former.SIZE_DIVISIBILITY = 32
 
     cfg.MODEL.LOSSES = CfgNode()
-    # Names in LOSS_REGISTRY; the losses of all are summed.
+    # Names in LOSS_REGISTRY, summed in this order.
     cfg.MODEL.LOSSES.NAMES = ["prediction"]
     # Losses: every decoder layer supervised; weight of the no-object class; weights of the three losses.
     mask_former.DEEP_SUPERVISION = True

@@ -1,95 +1,175 @@
-"""Reading configs: files, overrides, and mistakes in them explained."""
+"""Reading configs: files, overrides, and all mistakes in them explained."""
 
 import difflib
-import logging
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-import yaml
 from detectron2.config import CfgNode, get_cfg
 
+from avis.config.errors import ConfigError, one_line
+from avis.config.imports import import_modules
 from avis.config.keys import add_avis_config
-
-logger = logging.getLogger(__name__)
+from avis.config.mask2former import Mask2FormerKeys
+from avis.config.tree import nested, walk
+from avis.config.unread import find_unread, unread_keys
+from avis.config.yaml_files import read_yaml_files
 
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: (\S+?)'?$")
 WRONG_TYPE = re.compile(
     r"Type mismatch \(<class '(?:.+\.)?(\w+)'> vs\. <class '.+?'>\).* vs\. (.*)\) for config key: (\S+)",
     re.DOTALL,
 )
-# What yacs, fvcore and PyYAML raise on a mistake in a config.
-CONFIG_MISTAKES = (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError)
+# What yacs and fvcore raise on a value that does not fit.
+CONFIG_MISTAKES = (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+# What a key once was, as text, and what it is now.
+RENAMED_VALUES = {"MODEL.MASK_FORMER.AUDIO_QUERY": {"True": "mean", "False": ""}}
 
 
-class ConfigError(ValueError):
-    """A mistake in a config file or in the overrides of a command line."""
+@dataclass(frozen=True)
+class Setting:
+    """One key that a file or the command line sets.
+
+    Attributes:
+        source: the file, or "command line".
+        key: with its sections, dotted.
+        value: as it is written.
+    """
+
+    source: str
+    key: str
+    value: object
 
 
 def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> CfgNode:
-    """Build a config: the defaults, then `config_file` (YAML), then `opts` (KEY VALUE KEY VALUE …).
+    """Build a config: the defaults, then a file, then overrides.
+
+    Args:
+        config_file: YAML, of ours or of Mask2Former for video; None or "" leaves the defaults.
+        opts: KEY, VALUE, KEY, VALUE, …
+
+    Returns:
+        The config, not frozen.
 
     Raises:
-        KeyError: a key in the file does not exist.
-        AssertionError: a key in `opts` does not exist, or `opts` are not pairs.
-        FileNotFoundError: there is no such config file.
+        ConfigError: mistakes in file and overrides, one a line, each with what to do.
     """
+    files = read_yaml_files(config_file) if config_file else []
+    overrides = _read_opts(opts)
     cfg = get_cfg()
     add_avis_config(cfg)
-    if config_file is not None:
-        if not Path(config_file).is_file():
-            raise FileNotFoundError(f"config file not found: {config_file}")
-        # A config is data: YAML tags that would run code are refused.
-        cfg.merge_from_file(str(config_file), allow_unsafe=False)
-    cfg.merge_from_list(list(opts))
+    _import_modules(cfg, [*_read_files(files, cfg), *overrides])
+    foreign = Mask2FormerKeys(cfg)
+    _apply([*_read_files(files, cfg), *overrides], cfg, foreign)
+    _expand_home(cfg)
     return cfg
 
 
-def load_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
-    """Read a config file ("": the defaults) and KEY VALUE overrides.
+def _apply(settings: Sequence[Setting], cfg: CfgNode, foreign: Mask2FormerKeys) -> None:
+    """Merge settings into a config, which has our keys alone afterwards."""
+    defaults, given = cfg.clone(), {setting.key for setting in settings}
+    mistakes = [*_merge(settings, cfg)]
+    wrong = foreign.translate(cfg, given)
+    wrong += find_unread(cfg, defaults, unread_keys() | foreign.hints)
+    mistakes += [f"{_source(key, settings)}: {explanation}" for key, explanation in wrong]
+    _raise_all(mistakes)
+    foreign.remove(cfg, given)
 
-    Raises:
-        ConfigError: no such file, an unknown key (with the likeliest right one), or a value of a wrong type.
-    """
-    source = config_file
+
+def _read_opts(opts: Sequence) -> list[Setting]:
+    if len(opts) % 2:
+        raise ConfigError(f"command line: KEY VALUE pairs have an odd length: {' '.join(map(str, opts))}")
+    return [
+        Setting("command line", str(key), value) for key, value in zip(opts[::2], opts[1::2], strict=True)
+    ]
+
+
+def _read_files(files: Iterable[tuple[str, dict]], cfg: CfgNode) -> list[Setting]:
+    return [Setting(path, *pair) for path, content in files for pair in _flatten(content, cfg)]
+
+
+def _flatten(content: dict, cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (key, value); what is below an unknown key stays one value."""
+    for name, value in content.items():
+        known = cfg.get(name)
+        if isinstance(value, dict) and isinstance(known, CfgNode):
+            yield from _flatten(value, known, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _import_modules(cfg: CfgNode, settings: Sequence[Setting]) -> None:
+    """Import the last IMPORTS that is set, because the modules may add keys that other settings need."""
+    imports = [setting for setting in settings if setting.key == "IMPORTS"]
+    if not imports:
+        return
+    source = imports[-1].source
+    _raise_all(_merge(imports, cfg))
+    if not (isinstance(cfg.IMPORTS, list) and all(isinstance(name, str) for name in cfg.IMPORTS)):
+        raise ConfigError(f"{source}: IMPORTS is a list of names of modules, not {cfg.IMPORTS}")
     try:
-        cfg = get_avis_cfg(config_file or None)
-        source = "command line"
-        cfg.merge_from_list(list(opts))
-    except CONFIG_MISTAKES as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from error
-    return cfg
+        import_modules(cfg.IMPORTS, cfg)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error.__cause__
 
 
-def use_available_device(cfg: CfgNode) -> None:
-    """Set MODEL.DEVICE to the CPU on a machine without CUDA."""
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
-        logger.info("No CUDA device: running on the CPU")
-        cfg.MODEL.DEVICE = "cpu"
+def _merge(settings: Iterable[Setting], cfg: CfgNode) -> Iterator[str]:
+    """Merge settings in their order, and yield what is wrong with them."""
+    for setting in settings:
+        value = RENAMED_VALUES.get(setting.key, {}).get(str(setting.value), setting.value)
+        try:
+            cfg.merge_from_other_cfg(CfgNode(nested(setting.key, value)))
+        except CONFIG_MISTAKES as error:
+            yield f"{setting.source}: {_explain(error, setting, cfg)}"
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, setting: Setting, cfg: CfgNode) -> str:
     text = str(error)
     if match := UNKNOWN_KEY.search(text):
-        return _explain_unknown_key(match[1])
+        # A command line names the whole key, a value that is a section the key within.
+        return _explain_unknown_key(max(setting.key, match[1], key=len), cfg)
     if match := WRONG_TYPE.search(text):
         wanted, value, key = match.groups()
-        return f"{key} cannot be {value}: its type is {wanted}"
-    return text
+        return f"{key} cannot be {one_line(value)}: its type is {wanted}"
+    if isinstance(error, RecursionError):
+        return f"{setting.key} is nested too deep"
+    return f"{setting.key}: {one_line(text)}"
 
 
-def _explain_unknown_key(key: str) -> str:
+def _explain_unknown_key(key: str, cfg: CfgNode) -> str:
     message = f"there is no config key {key!r}"
     if key.startswith("-"):
         return f"{message}; options come before the KEY VALUE pairs"
-    known = {name.upper(): name for name in _flat_keys(get_avis_cfg())}
+    known = {name.upper(): name for name, _ in walk(cfg)}
     close = difflib.get_close_matches(key.upper(), known, n=1)
     return f"{message}; did you mean {known[close[0]]!r}?" if close else message
 
 
-def _flat_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
-    for key, value in cfg.items():
-        yield prefix + key
-        if isinstance(value, CfgNode):
-            yield from _flat_keys(value, f"{prefix}{key}.")
+def _source(key: str, settings: Sequence[Setting]) -> str:
+    """Who has set a key last, by itself or with its section."""
+    return next(s.source for s in reversed(settings) if f"{key}.".startswith(f"{s.key}."))
+
+
+def _raise_all(mistakes: Iterable[str]) -> None:
+    if lines := dict.fromkeys(mistakes):
+        raise ConfigError("\n".join(lines))
+
+
+def _expand_home(cfg: CfgNode) -> None:
+    for section, name in (
+        (cfg, "OUTPUT_DIR"),
+        (cfg.MODEL, "WEIGHTS"),
+        (cfg.MODEL.AUDIO, "WEIGHTS"),
+        (cfg.DATASETS, "TRAIN"),
+        (cfg.DATASETS, "TEST"),
+    ):
+        section[name] = _expanded(section[name])
+
+
+def _expanded(value: object) -> object:
+    """A path or paths with "~" replaced by the home folder; anything else stays as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    return os.path.expanduser(value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from avis.config import load_cfg, use_available_device
+from avis.config import get_avis_cfg, use_available_device
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ConfigError: the config has a mistake.
     """
-    cfg = load_cfg(args.config_file, args.opts)
+    # The log gets a copy of the file from default_setup, which does not know "~".
+    args.config_file = os.path.expanduser(args.config_file)
+    cfg = get_avis_cfg(args.config_file, args.opts)
     _quieten_libraries()
     with _console_level(cfg.OUTPUT_DIR, logging.WARNING):
         default_setup(cfg, args)

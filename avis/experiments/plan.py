@@ -8,7 +8,7 @@ A plan is a YAML file; its paths are relative to it:
     SEEDS: [1, 2, 3]
     VARIANTS:
       full model: []
-      no audio query: [MODEL.MASK_FORMER.AUDIO_QUERY, False]
+      no audio query: [MODEL.MASK_FORMER.AUDIO_QUERY, ""]
       silence at test:
         WEIGHTS_OF: full model               # nothing is trained
         OPTS: [INPUT.AUDIO.AT_TEST, silent]
@@ -29,7 +29,8 @@ from pathlib import Path
 
 import yaml
 
-from avis.config import CfgNode, load_cfg
+from avis.config import CfgNode, get_avis_cfg
+from avis.config.yaml_files import read_yaml
 from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
@@ -107,7 +108,7 @@ class Run:
     @cached_property
     def cfg(self) -> CfgNode:
         """The config of the run."""
-        return load_cfg(str(self.config_file), self.opts)
+        return get_avis_cfg(self.config_file, self.opts)
 
     def check(self) -> None:
         """Make sure that what is in the folder is of this run.
@@ -150,11 +151,8 @@ def read_plan(path: str | Path) -> Plan:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no plan {path}")
-    try:
-        content = CfgNode.load_yaml_with_base(str(path))
-    except (yaml.YAMLError, TypeError, AssertionError) as error:
-        raise ValueError(f"{path} is not the YAML of a plan: {error}") from error
-    if not isinstance(content, dict) or not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
+    content = read_yaml(path)
+    if not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
         raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS, OPTS")
     config_file = path.parent / str(content["CONFIG"])
     if not config_file.is_file():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from avis.config import load_cfg
+from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,6 @@ def test_four_videos_are_learnt_by_heart(synthavis_root: Path, tmp_path: Path):
     pairs = [str(item) for pair in overrides.items() for item in pair]
     torch.manual_seed(0)
     np.random.seed(0)
-    trainer = AVISTrainer(load_cfg(str(ROOT / "configs" / "quickstart.yaml"), pairs))
+    trainer = AVISTrainer(get_avis_cfg(str(ROOT / "configs" / "quickstart.yaml"), pairs))
     metrics = trainer.train()["avis"]
     assert metrics["AP"] >= 90
