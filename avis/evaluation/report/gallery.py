@@ -107,9 +107,9 @@ class Gallery:
         predicted: Sequence[PredictedTrack],
         colors: tuple[list[Color], list[Color]],
     ) -> list[GalleryFrame]:
-        chosen = np.linspace(0, video.length - 1, min(video.length, FRAMES_A_VIDEO)).round().astype(int)
         if self._split is None:
             return []
+        chosen = np.linspace(0, video.length - 1, min(video.length, FRAMES_A_VIDEO)).round().astype(int)
         files = {t: frame_file(self._split, video.file_names[t]) for t in chosen.tolist()}
         if not all(file.is_file() for file in files.values()):
             return []
