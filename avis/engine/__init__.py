@@ -2,14 +2,12 @@
 
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.launch import launch
-from avis.engine.optimizer import build_optimizer
 from avis.engine.startup import setup
 from avis.engine.trainer import AVISTrainer
 
 __all__ = [
     "AVISCheckpointer",
     "AVISTrainer",
-    "build_optimizer",
     "launch",
     "setup",
 ]

@@ -1,22 +1,15 @@
 """The model and its parts. Importing this package registers them all."""
 
+from avis.modeling import avis_mask_former, backbones  # noqa: F401  they register their parts
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
-from avis.modeling.avis_mask_former import AVISMaskFormer
-from avis.modeling.backbones import (
-    SwinTransformer,
-    TimmBackbone,
-    build_resnet10_backbone,
-    build_timm_backbone,
-)
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
 from avis.modeling.feature_store import FeatureStore, FrameFeatures, join_frames
 from avis.modeling.fusion import AV_FUSION_REGISTRY, TPAVI
-from avis.modeling.losses import LOSS_REGISTRY, Criterion, Loss, PredictionLoss
-from avis.modeling.mask_former_head import MaskFormerHead
+from avis.modeling.losses import LOSS_REGISTRY, Loss
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, DotMaskHead, MaskHead, ResidualMaskHead
 from avis.modeling.matcher import VideoHungarianMatcher
-from avis.modeling.ms_deform_attn import MSDeformAttn, ms_deform_attn
+from avis.modeling.ms_deform_attn import ms_deform_attn
 from avis.modeling.pixel_decoder import MSDeformAttnPixelDecoder
 from avis.modeling.trained_model import build_model, load_trained_model
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
@@ -28,32 +21,23 @@ __all__ = [
     "MASK_HEAD_REGISTRY",
     "TPAVI",
     "TRANSFORMER_DECODER_REGISTRY",
-    "AVISMaskFormer",
     "AudioQuery",
     "ClipTargets",
-    "Criterion",
     "Decoded",
     "DecoderOutput",
     "DotMaskHead",
     "FeatureStore",
     "FrameFeatures",
     "Loss",
-    "MSDeformAttn",
     "MSDeformAttnPixelDecoder",
-    "MaskFormerHead",
     "MaskHead",
     "MeanAudioQuery",
-    "PredictionLoss",
     "ResidualMaskHead",
-    "SwinTransformer",
-    "TimmBackbone",
     "VideoDecoder",
     "VideoHungarianMatcher",
     "VideoMultiScaleMaskedTransformerDecoder",
     "VideoSetCriterion",
     "build_model",
-    "build_resnet10_backbone",
-    "build_timm_backbone",
     "join_frames",
     "load_trained_model",
     "ms_deform_attn",
