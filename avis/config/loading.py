@@ -24,6 +24,8 @@ WRONG_TYPE = re.compile(
 )
 # What yacs and fvcore raise on a value that does not fit.
 CONFIG_MISTAKES = (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+# Keys that are looked at for one that was meant.
+_CANDIDATES = 10
 # What a key once was, as text, and what it is now.
 RENAMED_VALUES = {"MODEL.MASK_FORMER.AUDIO_QUERY": {"True": "mean", "False": ""}}
 
@@ -142,9 +144,15 @@ def _explain_unknown_key(key: str, cfg: CfgNode) -> str:
     message = f"there is no config key {key!r}"
     if key.startswith("-"):
         return f"{message}; options come before the KEY VALUE pairs"
-    known = {name.upper(): name for name, _ in walk(cfg)}
-    close = difflib.get_close_matches(key.upper(), known, n=1)
-    return f"{message}; did you mean {known[close[0]]!r}?" if close else message
+    # A section is no answer for a key within it, nor another key of the same section.
+    known = {name.upper(): name for name, _ in walk(cfg) if name.count(".") == key.count(".")}
+    close = difflib.get_close_matches(key.upper(), known, n=_CANDIDATES)
+    best = next((known[name] for name in close if _ends_alike(name, key.upper())), None)
+    return f"{message}; did you mean {best!r}?" if best else message
+
+
+def _ends_alike(name: str, other: str) -> bool:
+    return bool(difflib.get_close_matches(name.rpartition(".")[2], [other.rpartition(".")[2]]))
 
 
 def _source(key: str, settings: Sequence[Setting]) -> str:

@@ -9,11 +9,10 @@ from collections.abc import Collection
 from copy import copy
 
 from detectron2.config import CfgNode
+from detectron2.utils.logger import log_first_n
 
 from avis.config.tree import delete, has, set_value
 from avis.config.unread import ARCHITECTURE
-
-logger = logging.getLogger(__name__)
 
 # Its VideoMaskFormer is our model without sound.
 _VISION_ONLY = {
@@ -121,13 +120,15 @@ class Mask2FormerKeys:
         return []
 
     def remove(self, cfg: CfgNode, given: Collection[str]) -> None:
-        """Take the keys out of the config again; those given go to the debug log."""
+        """Take the keys out of the config again; those given are named in a warning."""
         for key in self._keys:
             delete(cfg, key)
         if self._has_swin:
             del cfg.MODEL["SWIN"]
         if dropped := sorted({*given} & {*self._keys}):
-            logger.debug("These keys of Mask2Former change nothing here: %s", ", ".join(dropped))
+            # Once, although every process of a run reads the config twice.
+            message = f"These keys of Mask2Former change nothing here: {', '.join(dropped)}"
+            log_first_n(logging.WARNING, message, key="message")
 
     def _is_new(self, cfg: CfgNode, key: str) -> bool:
         return self._has_swin if key.startswith("MODEL.SWIN.") else not has(cfg, key)

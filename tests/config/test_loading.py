@@ -48,6 +48,7 @@ def test_unknown_key_in_a_file_is_named_with_the_file(tmp_path: Path):
     ("opts", "message"),
     [
         (["XYZZY", "1"], r"there is no config key 'XYZZY'$"),
+        (["MODEL.XX", "1"], r"there is no config key 'MODEL\.XX'$"),
         (["--num-gpus", "2"], r"'--num-gpus'; options come before the KEY VALUE pairs"),
         (["SOLVER.MAX_ITER"], r"odd length"),
         (["SOLVER.MAX_ITER", "many"], r"SOLVER\.MAX_ITER cannot be many: its type is int"),

@@ -270,7 +270,7 @@ WITHOUT_EFFECT = {
 
 def test_values_that_nothing_ever_read_are_dropped(files: Path, caplog: pytest.LogCaptureFixture):
     plain = get_avis_cfg(files / "r50.yaml")
-    with caplog.at_level(logging.DEBUG, "avis.config"):
+    with caplog.at_level(logging.WARNING, "avis.config"):
         cfg = get_avis_cfg(files / "r50.yaml", pairs(WITHOUT_EFFECT | UNSUPPORTED_SWIN))
     assert cfg == plain
     assert all(key in caplog.text for key in WITHOUT_EFFECT)
