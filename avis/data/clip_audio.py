@@ -35,12 +35,14 @@ class VideoSound:
         length: frames of the video that the sound belongs to, T.
         audio_file: a sound or video file; None for a silent video.
         features_file: the .npy file of its features; None where there is none.
+        audio_track: of the audio file's tracks, counted from 0; None for the first that is not silent.
     """
 
     video: VideoId
     length: int
     audio_file: str | None = None
     features_file: str | PathLike | None = None
+    audio_track: int | None = None
 
     @classmethod
     def of(cls, record: dict) -> "VideoSound":

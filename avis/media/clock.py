@@ -15,22 +15,26 @@ class SteadyClock:
     All streams share one clock. A picture that is held while the sound goes on is therefore no jump.
 
     Attributes:
-        breaks: the times, in seconds, at which the recorder's clock broke.
+        breaks: the seconds after the beginning at which the recorder's clock broke.
     """
 
-    def __init__(self, limit: Fraction):
-        """Take a step of more than `limit` seconds, in which no stream has anything, for a jump."""
+    def __init__(self, limit: Fraction, leader: int | None = None):
+        """Take a step of more than `limit` seconds, in which no stream has anything, for a jump.
+
+        Where the streams end apart before a break, they go on from the end of stream `leader`.
+        """
         self.breaks: list[Fraction] = []
-        self._limit = limit
+        self._limit, self._leader = limit, leader
         self._newest = Fraction(0)
+        self._begin: Fraction | None = None
         self._shifts: dict[int, Fraction] = {}
         self._times: dict[int, Fraction] = {}
-        self._ends: dict[int, Fraction] = {}
+        self._durations: dict[int, Fraction] = {}
 
     @property
     def end(self) -> Fraction:
         """The end of what has come so far, in seconds."""
-        return max(self._ends.values(), default=Fraction(0))
+        return max(map(self._end, self._times), default=Fraction(0))
 
     def shift(self, stream: int, time: Fraction, duration: Fraction) -> Fraction:
         """What to add to the time of a stream's next packet.
@@ -38,21 +42,33 @@ class SteadyClock:
         Args:
             stream: index of the stream.
             time: the packet's, in seconds; a stream's packets come in the order of their times.
-            duration: of the packet, in seconds.
+            duration: of the packet, in seconds; one beyond the limit is that of the packet before.
         """
-        shift = self._fitting_shift(stream, time)
-        self._shifts[stream] = shift
-        self._times[stream] = time + shift
-        self._ends[stream] = time + shift + duration
-        return shift
-
-    def _fitting_shift(self, stream: int, time: Fraction) -> Fraction:
-        """The stream's shift, or that of a stream which has passed the same break before, or a new one."""
+        self._begin = time if self._begin is None else self._begin
         if stream not in self._shifts:
-            return self._newest
-        for shift in (self._shifts[stream], self._newest):
-            if self._times[stream] - _JITTER <= time + shift <= self.end + self._limit:
-                return shift
-        self.breaks.append(self._ends[stream])
-        self._newest = self._ends[stream] - time
-        return self._newest
+            self._shifts[stream] = self._newest
+        elif not self._goes_on(stream, time + self._shifts[stream]):
+            self._shifts[stream] = self._newest = self._shift_after_break(stream, time)
+        elif stream != self._leader and abs(self._newest - self._shifts[stream]) <= _JITTER:
+            self._shifts[stream] = self._newest
+        self._times[stream] = time + self._shifts[stream]
+        if duration <= self._limit or stream not in self._durations:
+            self._durations[stream] = min(duration, self._limit)
+        return self._shifts[stream]
+
+    def _end(self, stream: int) -> Fraction:
+        return self._times[stream] + self._durations[stream]
+
+    def _goes_on(self, stream: int, time: Fraction) -> bool:
+        return self._times[stream] - _JITTER <= time <= self.end + self._limit
+
+    def _shift_after_break(self, stream: int, time: Fraction) -> Fraction:
+        """The shift of a stream that has passed the same break before, or a new one."""
+        end = self._end(stream)
+        end = end if self.end - end <= _JITTER else self.end
+        exact = end - time
+        if self._goes_on(stream, time + self._newest):
+            near = abs(self._newest - exact) <= _JITTER
+            return exact if stream == self._leader and near else self._newest
+        self.breaks.append(end - self._begin)
+        return exact

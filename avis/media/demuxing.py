@@ -18,7 +18,7 @@ from avis.media.errors import MediaError, warn_once
 # A step of more seconds, in which neither picture nor sound comes, is a jump of the clock (as in FFmpeg).
 _JUMP_SECONDS = Fraction(10)
 # Formats whose headers state how long they last; what FFmpeg says of others is an estimate.
-_FORMATS_WITH_LENGTH = {"mov", "matroska", "avi", "flv", "asf"}
+_FORMATS_WITH_LENGTH = {"mov", "matroska", "flv", "asf"}
 # The last packet may lack its duration, or end a little before what the header says.
 _MISSING_SECONDS = Fraction(1, 2)
 
@@ -50,6 +50,11 @@ def video_streams(container: av.container.InputContainer) -> list[av.VideoStream
     return [stream for stream in container.streams.video if not stream.disposition & cover]
 
 
+def frame_duration(stream: av.VideoStream) -> Fraction:
+    """Seconds that a frame of unknown duration is shown."""
+    return 1 / (stream.average_rate or stream.base_rate or Fraction(25))
+
+
 def may_restart(container: av.container.InputContainer) -> bool:
     """Whether the format lets the clock and the coding change midway, as MPEG-TS does."""
     return bool(container.format.flags & av.format.Flags.ts_discont.value)
@@ -62,7 +67,8 @@ def steady_packets(container: av.container.InputContainer, path: str | Path) -> 
     """
     pictures = video_streams(container)
     slowest = max((2 / stream.base_rate for stream in pictures if stream.base_rate), default=0)
-    clock = SteadyClock(limit=max(_JUMP_SECONDS, slowest))
+    leader = pictures[0].index if pictures else None
+    clock = SteadyClock(max(_JUMP_SECONDS, slowest), leader)
     for packet in container.demux([*pictures, *container.streams.audio]):
         if packet.dts is not None:
             _shift(packet, clock)
@@ -112,8 +118,7 @@ def _shift(packet: av.Packet, clock: SteadyClock) -> None:
 def _duration(packet: av.Packet) -> Fraction:
     if packet.duration:
         return packet.duration * packet.time_base
-    rate = packet.stream.average_rate if packet.stream.type == "video" else None
-    return 1 / rate if rate else Fraction(0)
+    return frame_duration(packet.stream) if packet.stream.type == "video" else Fraction(0)
 
 
 def _warn_if_cut(container: av.container.InputContainer, end: Fraction, path: str | Path) -> None:
@@ -123,8 +128,6 @@ def _warn_if_cut(container: av.container.InputContainer, end: Fraction, path: st
     announced = Fraction(container.duration, av.time_base)
     present = max(end - Fraction(container.start_time or 0, av.time_base), Fraction(0))
     # Decoding times end before presentation times, by up to the few frames that wait for others.
-    waiting = max(
-        (2 / stream.average_rate for stream in video_streams(container) if stream.average_rate), default=0
-    )
+    waiting = max((2 * frame_duration(stream) for stream in video_streams(container)), default=0)
     if announced - present > _MISSING_SECONDS + waiting:
         warn_once(f"{path}: cut off: {float(present):.1f} of {float(announced):.1f} s could be read")

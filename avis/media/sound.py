@@ -19,7 +19,7 @@ from avis.media.wav import WavSamples, find_samples
 
 # Sound decoded ahead of the wanted start: compressed codecs need a block before they give the true signal.
 _PREROLL_SECONDS = 0.2
-# A longer hole in the sound is silence; shorter ones are rounded times.
+# A longer hole in the sound is silence, and a longer overlap left out; shorter ones are rounded times.
 _HOLE_SECONDS = 0.1
 # Root mean square of a block, of full scale 1, above which a track is not silent (-60 dB).
 _AUDIBLE = 1e-3
@@ -106,14 +106,16 @@ def sound_blocks(
     first, reached = round(start * rate), None
     for frame in _resampled(decoded_frames(container, stream, path), rate, layout):
         block = frame.to_ndarray()
-        begin = reached if frame.time is None and reached is not None else round((frame.time or 0) * rate)
+        begin = reached if frame.time is None else round(frame.time * rate)
         if reached is None:
+            begin = begin or 0
             reached = min(begin, first)
             hole = begin - reached
         else:
-            hole = begin - reached if begin - reached > _HOLE_SECONDS * rate else 0
-        block = np.pad(block, ((0, 0), (hole, 0)))
-        yield block[:, max(first - reached, 0) :]
+            hole = begin - reached if abs(begin - reached) > _HOLE_SECONDS * rate else 0
+        block = np.pad(block, ((0, 0), (max(hole, 0), 0)))[:, max(-hole, 0) :]
+        if reached + block.shape[1] > first:
+            yield block[:, max(first - reached, 0) :]
         reached += block.shape[1]
 
 

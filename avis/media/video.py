@@ -13,7 +13,7 @@ import av
 import numpy as np
 from PIL import Image, ImageOps
 
-from avis.media.demuxing import decoded_frames, open_media, video_streams
+from avis.media.demuxing import decoded_frames, frame_duration, open_media, video_streams
 from avis.media.errors import MediaError, warn_once
 from avis.media.sound import find_track, has_audio_stream, read_waveform
 from avis.media.writing import write_video
@@ -65,6 +65,7 @@ class _Screen:
         self._path = path
         self._pixel_aspect = pixel_aspect or Fraction(1)  # 0: unknown
         self._size: tuple[int, int] | None = None
+        self._changes = False
 
     def show(self, frame: av.VideoFrame, time: Fraction) -> np.ndarray:
         """The picture of a frame, RGB uint8 (H, W, 3); `time` is for the warning."""
@@ -76,12 +77,18 @@ class _Screen:
         self._size = self._size or size
         if size == self._size:
             return np.ascontiguousarray(picture)
+        self._warn(size, time)
+        return np.asarray(ImageOps.pad(Image.fromarray(picture), self._size)).copy()
+
+    def _warn(self, size: tuple[int, int], time: Fraction) -> None:
+        if self._changes:
+            return
+        self._changes = True
         before, after = (f"{height}×{width}" for width, height in (self._size, size))
         warn_once(
             f"{self._path}: the frames change their size from {before} to {after} at {float(time):.1f} s; "
             f"all are fitted into {before}"
         )
-        return np.asarray(ImageOps.pad(Image.fromarray(picture), self._size)).copy()
 
 
 def _video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
@@ -113,4 +120,4 @@ def _timed_frames(
 def _duration(frame: av.VideoFrame, stream: av.VideoStream) -> Fraction:
     if frame.duration:
         return frame.duration * frame.time_base
-    return 1 / (stream.average_rate or Fraction(25))
+    return frame_duration(stream)

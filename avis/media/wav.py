@@ -68,17 +68,19 @@ def find_samples(path: str | Path) -> WavSamples | None:
         ValueError: it is a WAV without samples.
     """
     with open(path, "rb") as file:
-        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
+        name, whole = _next_chunk(file)
+        if name != b"RIFF" or file.read(4) != b"WAVE":
             return None
         form, size = _find_data(file)
         offset = file.tell()
     present = os.path.getsize(path) - offset
     if size is None:
         raise ValueError(f"{path}: a WAV without samples: it has no 'data' chunk")
-    if size > present:
+    whole -= offset - 8  # what the file's own size says of the samples and what follows them
+    if max(size, whole - whole % 2) > present:
         warn_once(
-            f"{path}: it announces {size} bytes of sound and holds {present}: it is read to its end. It was "
-            "cut off, or its recorder could not know the size"
+            f"{path}: it announces {max(size, whole)} bytes of sound and holds {present}: it is read to its "
+            "end. It was cut off, or its recorder could not know the size"
         )
     # 0: a recorder that could not go back to fill in the size
     return _describe(path, form, offset, min(size or present, present))
