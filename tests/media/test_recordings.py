@@ -1,4 +1,4 @@
-"""Real recordings: broken clocks, joined and cut files, odd pixels, several tracks, sound without a decoder."""
+"""Real recordings: broken clocks, joined and cut files, odd pixels, several tracks, unknown sound."""
 
 import io
 import logging
@@ -164,7 +164,7 @@ def add_cover(path, video_codec=None):
         packet = av.Packet(picture.getvalue())
         packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 1)
         output.mux(packet)
-        for index in range(20 if video else 0):
+        for _ in range(20 if video else 0):
             output.mux(video.encode(av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH, 3), 110, np.uint8))))
         output.mux(video.encode(None) if video else [])
         blocks = av.AudioResampler(format=audio.format, frame_size=audio.frame_size)
