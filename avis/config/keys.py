@@ -94,7 +94,7 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST = CfgNode()
     # Tracks kept per video, the best of all (query, class) pairs.
     mask_former.TEST.TOPK = 10
-    # Only tracks that score higher are kept.
+    # Predicted videos have the tracks that score more, and HOTA and FSLA are of these. AP ranks all TOPK.
     mask_former.TEST.SCORE_THRESHOLD = 0.5
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0
