@@ -47,8 +47,8 @@ def writable(text: str) -> str:
 def _warn_of_numbers() -> None:
     """Once, however many names there are."""
     logger.warning(
-        "no font has all characters of the labels: their numbers are drawn instead, such as U+732B. Install a "
-        "font that has them (Debian: apt-get install fonts-noto-cjk), or name its file in %s",
+        "no font has all characters of the labels: their numbers are drawn instead, such as U+732B. Install "
+        "a font that has them (Debian: apt-get install fonts-noto-cjk), or name its file in %s",
         VARIABLE,
     )
 
