@@ -1,4 +1,4 @@
-"""The masks of annotations, for training, metrics and statistics alike: which of them are none is decided here.
+"""The masks of annotations, for training, metrics and statistics alike, and which of them are none.
 
 Dimensions: N tracks of a video, T frames.
 """

@@ -31,8 +31,7 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
         videos=videos,
         categories=annotations.categories,
         tracks={
-            video_id: list(map(_track, annotations.entries[video_id], masks[video_id]))
-            for video_id in videos
+            video_id: list(map(_track, annotations.entries[video_id], masks[video_id])) for video_id in videos
         },
     )
 

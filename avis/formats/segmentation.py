@@ -1,8 +1,10 @@
 """Masks of single frames as data sets write them: compressed RLE, uncompressed RLE or polygons.
 
 Follows the COCO annotation format (Lin et al., "Microsoft COCO", 2014): runs go down the columns and start
-with background; a polygon is [x0, y0, x1, y1, …], and a mask is the union of a list of them. A mask without a
-pixel is no mask: an RLE of background or of nothing, a line, a box where a polygon belongs, a polygon outside.
+with background; a polygon is [x0, y0, x1, y1, …], and a mask is the union of a list of them.
+
+A mask without a pixel is no mask: an RLE of background or of nothing, a line, a box in place of polygons, a
+polygon outside the picture.
 """
 
 from typing import Any

@@ -23,6 +23,7 @@ class Video:
     Attributes:
         file_names: of the T frames, ``<video>/<frame>``.
         scenario: as the annotations have it, which may be anything; None: they have none.
+        start: second of its sound at which frame 0 is; None: not said, so 0.
     """
 
     id: VideoId
@@ -30,6 +31,7 @@ class Video:
     width: int
     file_names: Sequence[str]
     scenario: Any = None
+    start: float | None = None
 
     @property
     def length(self) -> int:
