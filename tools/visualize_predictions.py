@@ -122,7 +122,8 @@ def write_overlay(
     path = output / f"{name}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = read_pictures(record["file_names"])
-    write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"])
+    sound = record["audio_file"], record["sound_start"]
+    write_overlay_video(path, frames, prediction, class_names, fps, *sound)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

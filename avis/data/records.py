@@ -19,7 +19,7 @@ from avis.formats.aviseg import (
     split_folder,
 )
 from avis.formats.masks import MeasuredMasks
-from avis.formats.tracks import Video, class_indices
+from avis.formats.tracks import Video, class_indices, videos_without_start
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
 
     Returns:
         One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
-        "audio_file" and "audio_features_file" (None where there is none), and "annotations", each with "id",
-        "category_id" (contiguous, 0 … K-1 in the order of the ids), "iscrowd", "segmentations" (T RLEs, None
+        "audio_file" and "audio_features_file" (None where there is none), "sound_start" (second of the sound
+        at which frame 0 is), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1 in the order of the ids), "iscrowd", "segmentations" (T RLEs, None
         where the object is silent), and "areas" and "bboxes" (T, or None where the file has none).
 
     Raises:
@@ -54,12 +54,15 @@ def make_records(annotations: Annotations, split: Path) -> list[dict]:
     for video in annotations.videos:
         pairs = zip(annotations.entries[video.id], all_masks[video.id], strict=True)
         entries = [_annotation(entry, masks, indices) for entry, masks in pairs]
-        records.append(_record(video, split.absolute(), entries))
+        records.append({**video_record(video, split), "annotations": entries})
     _warn_about_silence(records, annotations.source, split)
+    _warn_about_shared_sound(annotations)
     return records
 
 
-def _record(video: Video, split: Path, annotations: list[dict]) -> dict:
+def video_record(video: Video, split: Path) -> dict:
+    """The record of a video but for its annotations; `split` is the folder of its files."""
+    split = split.absolute()
     return {
         "video_id": video.id,
         "height": video.height,
@@ -67,8 +70,8 @@ def _record(video: Video, split: Path, annotations: list[dict]) -> dict:
         "length": video.length,
         "file_names": [str(frame_file(split, file_name)) for file_name in video.file_names],
         "audio_file": _existing(sound_file(split, video.name)),
-        "audio_features_file": _existing(features_file(split, video.name)),
-        "annotations": annotations,
+        "audio_features_file": None if video.start else _existing(features_file(split, video.name)),
+        "sound_start": float(video.start or 0),
     }
 
 
@@ -85,6 +88,17 @@ def _annotation(entry: dict, masks: MeasuredMasks, indices: dict[int, int]) -> d
 
 def _existing(path: Path) -> str | None:
     return str(path) if path.is_file() else None
+
+
+def _warn_about_shared_sound(annotations: Annotations) -> None:
+    folders = videos_without_start(annotations.videos)
+    if folders:
+        folder, videos = next(iter(folders.items()))
+        logger.warning(
+            '%s: %d folders belong to several videos that do not all say where they "start" in its sound, and '
+            "hear it from its begin on; the first is %r, of the videos %s",
+            annotations.source, len(folders), folder, ", ".join(repr(video.id) for video in videos),
+        )  # fmt: skip
 
 
 def _warn_about_silence(records: Sequence[dict], source: str, split: Path) -> None:

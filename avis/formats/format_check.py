@@ -101,8 +101,8 @@ def _file_name_problems(video: dict) -> Iterator[str]:
 
 
 def _start_problems(video: dict) -> Iterator[str]:
-    start = video.get("start", 0)
-    if not is_finite_number(start) or start < 0:
+    start = video.get("start")
+    if start is not None and (not is_finite_number(start) or start < 0):
         yield f"start is {start!r:.40}, not the second of its sound at which the video begins"
 
 

@@ -108,6 +108,18 @@ def class_indices(categories: Iterable[int]) -> dict[int, int]:
     return {category_id: index for index, category_id in enumerate(categories)}
 
 
+def videos_without_start(videos: Iterable[Video]) -> dict[str, list[Video]]:
+    """The videos that share a folder, and so its sound, where one does not say when it starts; by its name."""
+    by_folder: dict[str, list[Video]] = {}
+    for video in videos:
+        by_folder.setdefault(video.name, []).append(video)
+    return {
+        name: sharing
+        for name, sharing in by_folder.items()
+        if len(sharing) > 1 and any(video.start is None for video in sharing)
+    }
+
+
 def mean_area(areas: Sequence[float | None]) -> float:
     """Mean over the frames that have an area; 0 if none has."""
     present = [area for area in areas if area]

@@ -104,7 +104,11 @@ def read_waveform(
 
 
 def write_video(
-    path: str | Path, frames: Iterable[np.ndarray], fps: float, audio_from: str | Path | None = None
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    audio_from: str | Path | None = None,
+    audio_start: float = 0.0,
 ) -> None:
     """Write frames as an H.264 video, with the sound of another file.
 
@@ -115,8 +119,8 @@ def write_video(
         path: the file to write: .mp4, .mov or .mkv.
         frames: RGB uint8 (H, W, 3), all of one size.
         fps: frames per second.
-        audio_from: a file whose sound accompanies the frames from time 0; None, or a file without sound:
-            a silent video.
+        audio_from: a file whose sound accompanies the frames; None, or a file without sound: a silent video.
+        audio_start: second of that sound at which frame 0 is.
 
     Raises:
         MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
@@ -134,7 +138,7 @@ def write_video(
             replacing(path) as unfinished,
             av.open(os.path.abspath(audio_from)) if has_sound else nullcontext() as source,
         ):
-            _encode(unfinished, frames, fps, source)
+            _encode(unfinished, frames, fps, source, audio_start)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
@@ -239,13 +243,17 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
 
 
 def _encode(
-    path: Path, frames: Iterator[np.ndarray], fps: float, source: av.container.InputContainer | None
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    source: av.container.InputContainer | None,
+    audio_start: float,
 ) -> None:
     first = next(frames)
     with av.open(path, "w") as output:
         rate = Fraction(fps).limit_denominator(100_000)
         video = _add_video_stream(output, first.shape, rate)
-        packets = _sound_packets(source, output) if source else iter(())
+        packets = _sound_packets(source, output, audio_start) if source else iter(())
         pending = next(packets, None)
         for index, image in enumerate(chain([first], frames)):
             output.mux(video.encode(_to_video_frame(image, index, rate)))
@@ -273,17 +281,21 @@ def _to_video_frame(image: np.ndarray, index: int, rate: Fraction) -> av.VideoFr
 
 
 def _sound_packets(
-    source: av.container.InputContainer, output: av.container.OutputContainer
+    source: av.container.InputContainer, output: av.container.OutputContainer, start: float
 ) -> Iterator[av.Packet]:
-    """The packets of a file's sound, for a new stream of `output`, on a clock that starts at 0."""
+    """The packets of a file's sound from second `start` on, for a new stream of `output`, on a clock from 0.
+
+    What the encoder puts ahead of a sound stays where nothing is cut off.
+    """
     stream = source.streams.audio[0]
     copied = stream.codec_context.name.removesuffix("float") in _COPIED_CODECS
     packets = _copied_packets(stream, output) if copied else _encoded_packets(stream, output)
-    origin = _origin(source, stream)
+    origin = _origin(source, stream) + Fraction(start)
     for packet in packets:
         shift = round(origin / packet.time_base)
         packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-        yield packet
+        if packet.pts >= 0 or not start:
+            yield packet
 
 
 def _copied_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
