@@ -34,8 +34,9 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
     Returns:
         One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
         "audio_file" and "audio_features_file" (None where there is none), "sound_start" (second of the sound
-        at which frame 0 is), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1 in the order of the ids), "iscrowd", "segmentations" (T RLEs, None
-        where the object is silent), and "areas" and "bboxes" (T, or None where the file has none).
+        at which frame 0 is), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1 in the
+        order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and "areas"
+        and "bboxes" (T, or None where the file has none).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -95,7 +96,7 @@ def _warn_about_shared_sound(annotations: Annotations) -> None:
     if folders:
         folder, videos = next(iter(folders.items()))
         logger.warning(
-            '%s: %d folders belong to several videos that do not all say where they "start" in its sound, and '
+            '%s: %d folders are of several videos that do not all say where they "start" in its sound, and '
             "hear it from its begin on; the first is %r, of the videos %s",
             annotations.source, len(folders), folder, ", ".join(repr(video.id) for video in videos),
         )  # fmt: skip

@@ -109,7 +109,7 @@ def class_indices(categories: Iterable[int]) -> dict[int, int]:
 
 
 def videos_without_start(videos: Iterable[Video]) -> dict[str, list[Video]]:
-    """The videos that share a folder, and so its sound, where one does not say when it starts; by its name."""
+    """The videos that share a folder, and so its sound, where one does not say when it starts, by folder."""
     by_folder: dict[str, list[Video]] = {}
     for video in videos:
         by_folder.setdefault(video.name, []).append(video)
