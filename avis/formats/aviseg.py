@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from avis.files import JsonSource, read_source
-from avis.formats.foreign import foreign_text
+from avis.formats.foreign import foreign_format, foreign_text
 from avis.formats.format_check import format_problems
 from avis.formats.tracks import Video, VideoId
 
@@ -54,8 +54,8 @@ def read_annotations(source: JsonSource) -> Annotations:
     """
     name, content = parse_annotations(source)
     if problems := list(islice(format_problems(content), _PROBLEMS_SHOWN + 1)):
-        is_file = isinstance(source, str | PathLike)
-        raise ValueError(f"{name}: {_list(problems)}" + (_how_to_list_all(name) if is_file else ""))
+        has_file = isinstance(source, str | PathLike) and not foreign_format(content)
+        raise ValueError(f"{name}: {_list(problems)}" + (_how_to_list_all(name) if has_file else ""))
     entries: dict[VideoId, list[dict]] = {video["id"]: [] for video in content["videos"]}
     for annotation in content.get("annotations") or []:
         entries[annotation["video_id"]].append(annotation)
