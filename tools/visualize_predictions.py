@@ -124,7 +124,8 @@ def write_overlay(
     path = output / f"{name}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = read_pictures(record["file_names"])
-    write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"])
+    sound = {"audio_from": record["audio_file"], "audio_start": record["sound_start"]}
+    write_overlay_video(path, frames, prediction, class_names, fps, **sound)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

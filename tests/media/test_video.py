@@ -214,3 +214,12 @@ def test_unknown_containers_are_refused(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(MediaError, match=r"none/out\.mp4: there is no folder"):
         write_video(tmp_path / "none" / "out.mp4", [np.zeros((8, 8, 3), np.uint8)], 1)
+
+
+def test_sound_that_starts_later_is_cut_to_the_frames(tmp_path):
+    time = np.arange(4 * 16000) / 16000
+    write_wav(tmp_path / "sound.wav", np.where(time < 2, 0, 0.5 * np.sin(2 * np.pi * 440 * time)))
+    write_video(tmp_path / "out.mp4", [np.zeros((8, 8, 3), np.uint8)] * 3, 1, tmp_path / "sound.wav", audio_start=1.5)
+    sound, rate = read_waveform(tmp_path / "out.mp4")
+    begin = np.flatnonzero(np.abs(sound) > 0.1)[0] / rate
+    assert begin == pytest.approx(0.5, abs=0.03)  # a block of AAC has 0.023 s
