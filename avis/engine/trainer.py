@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from avis.audio.weights import keep_configured_weights, warn_about_useless_weights
-from avis.data import build_test_loader, build_train_loader, get_metadata
+from avis.data import build_test_loader, build_train_loader, check_num_classes, get_metadata
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
@@ -32,6 +32,8 @@ from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.modeling import build_model
+from avis.structures import Categories
+from avis.weights import classes_of, set_classes
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +69,18 @@ class AVISTrainer(TrainerBase):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
+        # Before the model is built, which takes longer.
+        classes = check_num_classes(cfg, cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
         model = self.build_model(cfg)
+        set_classes(model, classes)
         # Before the model is wrapped, because wrapping changes the parameters' names.
         self.optimizer = self.build_optimizer(cfg, model)
         self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.step = TrainingStep(self.model, self.optimizer, build_gradient_clipper(cfg), _amp_precision(cfg))
-        self.checkpointer = AVISCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = AVISCheckpointer(
+            self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
+        )
         self._batches: Iterator[list[dict]]
         self._rng_states: list[dict] = []
         self._results: dict = {}
@@ -98,8 +105,8 @@ class AVISTrainer(TrainerBase):
         Returns:
             The results of the last evaluation, as `test` returns them; on the main process.
         """
-        for dataset_name in self.cfg.DATASETS.TEST:
-            self.build_evaluator(self.cfg, dataset_name)  # a missing test set shows now, not after training
+        # A test set that is missing or has other categories shows now, not after training.
+        self._build_evaluators(self.cfg, self.checkpointer.model)
         if self.start_iter < self.max_iter:
             self._batches = iter(self._open_train_loader())
         else:
@@ -221,13 +228,21 @@ class AVISTrainer(TrainerBase):
             model = model.module
             _broadcast_buffers(model)
         results = OrderedDict()
-        for dataset_name in cfg.DATASETS.TEST:
-            evaluator = cls.build_evaluator(cfg, dataset_name)
+        for dataset_name, evaluator in cls._build_evaluators(cfg, model).items():
             skip = _identify(evaluator, cfg, model, dataset_name, resume)
             # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
             loader = cls.build_test_loader(cfg, dataset_name, *([skip] if skip else []))
             results[dataset_name] = inference_on_dataset(model, loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
+
+    @classmethod
+    def _build_evaluators(cls, cfg: CfgNode, model: nn.Module) -> dict[str, DatasetEvaluator]:
+        """The evaluator of each of DATASETS.TEST, ours with the model's classes."""
+        evaluators = {name: cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST}
+        for name, evaluator in evaluators.items():
+            if isinstance(evaluator, AVISEvaluator):
+                evaluator.match_classes(classes_of(model) or _presumed_classes(cfg, name))
+        return evaluators
 
     def _open_train_loader(self) -> DataLoader:
         cfg = self.cfg.clone()
@@ -259,6 +274,12 @@ def _identify(
         return ()
     run = fingerprint(cfg, model, get_metadata(dataset_name).json_file) if comm.is_main_process() else ""
     return evaluator.identify(comm.all_gather(run)[0], resume)
+
+
+def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
+    """What a test set calls the classes of a model that has no names for them."""
+    logger.warning("The weights do not name their classes, which are taken for those of %s", dataset_name)
+    return check_num_classes(cfg, dataset_name)
 
 
 def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
