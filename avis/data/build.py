@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 AUDIO_SOURCES = ("auto", "features", "waveform")
 
 
-def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+def build_train_loader(
+    cfg: CfgNode, start_iteration: int = 0, classes: Categories | None = None
+) -> DataLoader:
     """Build the endless loader of training clips.
 
     The clips of iteration i, their frames and augmentations depend on SEED and i alone: not on the number of
@@ -35,6 +37,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
         cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), SEED, INPUT.*, and of DATALOADER
             NUM_WORKERS and FILTER_EMPTY_ANNOTATIONS.
         start_iteration: iterations already trained.
+        classes: the model's; None: the categories of the first data set.
 
     Returns:
         A loader of lists of clips (see `ClipMapper`), this process's share of a batch.
@@ -47,7 +50,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch_size < 1 or batch_size % world_size:
         raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
-    records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, classes)
     num_objects = sum(len(record["annotations"]) for record in records)
     logger.info("training on %d videos with %d objects", len(records), num_objects)
     check_num_classes(cfg, cfg.DATASETS.TRAIN[0])
@@ -89,25 +92,27 @@ def _num_workers(cfg: CfgNode) -> int:
     return min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
 
 
-def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> list[dict]:
-    """Read the records of data sets, one after the other.
-
-    Class indices are those of the first data set, with whose categories the others' are matched by name.
+def get_dataset_records(
+    names: Sequence[str], filter_empty: bool = False, classes: Categories | None = None
+) -> list[dict]:
+    """Read the records of data sets, one after the other, their categories matched with the classes by name.
 
     Args:
         names: registered names, or paths that end in ".json".
         filter_empty: leave out the videos in which nothing ever sounds.
+        classes: what class indices stand for; None: the categories of the first data set.
 
     Raises:
-        ValueError: a name is unknown, a file malformed, or no video is left; or the first data set lacks
-            categories of another.
+        ValueError: a name is unknown, a file malformed, or no video is left; or the classes lack
+            categories of a data set.
         FileNotFoundError: a data set's annotations do not exist.
     """
     if isinstance(names, str) or not names:
         raise ValueError(f"DATASETS needs a sequence of at least one name, got {names!r}")
     for name in names:
         ensure_registered(name)
-    records = list(itertools.chain.from_iterable(_records_as_in(names[0], name) for name in names))
+    classes = classes or get_categories(names[0])
+    records = list(itertools.chain.from_iterable(_records_of_classes(name, classes) for name in names))
     if filter_empty:
         sounding = [record for record in records if sounding_frames(record)]
         logger.info(
@@ -119,18 +124,17 @@ def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> lis
     return records
 
 
-def _records_as_in(first: str, name: str) -> list[dict]:
-    """The records of a data set with the class indices of the first, by name."""
-    records = DatasetCatalog.get(name)
-    if name == first:
+def _records_of_classes(name: str, classes: Categories) -> list[dict]:
+    """The records of a data set with the indices of `classes`, which are matched by name."""
+    records, own = DatasetCatalog.get(name), get_categories(name)
+    if own.names == classes.names:
         return records
-    own, wanted = get_categories(name), get_categories(first)
-    if missing := own.missing_in(wanted):
+    if missing := own.missing_in(classes):
         raise ValueError(
-            f"categories of {name!r} and {first!r} differ: {missing} are not among {list(wanted.names)}, "
-            "which are the model's classes"
+            f"categories of {name!r} and of the model's classes differ: {', '.join(missing)} is not among "
+            f"{', '.join(classes.names)}"
         )
-    indices = own.indices_in(wanted)
+    indices = own.indices_in(classes)
     return [{**record, "annotations": _renumber(record["annotations"], indices)} for record in records]
 
 

@@ -16,7 +16,7 @@ from avis.audio import weights as audio_weights
 from avis.engine.rng import get_rng_state
 from avis.files import replacing
 from avis.structures import Categories
-from avis.weights import apply_weights, classes_of, load_weights, read_checkpoint
+from avis.weights import apply_weights, classes_of, load_weights, read_checkpoint, set_classes
 from avis.weights.about import categories_of
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class AVISCheckpointer(Checkpointer):
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         checkpoint = read_checkpoint(path)
-        self._check_classes(path, categories_of(checkpoint))
+        self._keep_classes(path, categories_of(checkpoint))
         report = apply_weights(self.model, checkpoint)
         unsaved = audio_weights.unsaved_prefixes(self.model)
         report.missing = [name for name in report.missing if not name.startswith(unsaved)]
@@ -111,15 +111,16 @@ class AVISCheckpointer(Checkpointer):
         logger.info("Resumed from %s", path)
         return checkpoint
 
-    def _check_classes(self, path: str, saved: Categories | None) -> None:
-        """Refuse to go on with other classes, or another order of them, which the optimizer would not follow."""
-        classes = classes_of(self.model)
-        if saved and classes and saved.names != classes.names:
+    def _keep_classes(self, path: str, saved: Categories | None) -> None:
+        """Go on with the classes of the run, in its order, which weights and optimizer follow."""
+        own = classes_of(self.model)
+        if saved and own and set(saved.names) != set(own.names):
             raise ValueError(
                 f"cannot resume from {path}: its categories are {', '.join(saved.names)}, those of "
-                f"DATASETS.TRAIN are {', '.join(classes.names)}. To start anew from its weights, set "
+                f"DATASETS.TRAIN are {', '.join(own.names)}. To start anew from its weights, set "
                 "MODEL.WEIGHTS to it and leave --resume out"
             )
+        set_classes(self.model, saved or own)
 
     def _weights(self) -> dict[str, Tensor]:
         unsaved = audio_weights.unsaved_prefixes(self.model)

@@ -70,9 +70,9 @@ class AVISTrainer(TrainerBase):
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
         # Before the model is built, which takes longer.
-        classes = check_num_classes(cfg, cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
+        self._own_classes = check_num_classes(cfg, cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
         model = self.build_model(cfg)
-        set_classes(model, classes)
+        set_classes(model, self._own_classes)
         # Before the model is wrapped, because wrapping changes the parameters' names.
         self.optimizer = self.build_optimizer(cfg, model)
         self.model = _distribute(model.train())
@@ -195,9 +195,11 @@ class AVISTrainer(TrainerBase):
         return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+    def build_train_loader(
+        cls, cfg: CfgNode, start_iteration: int = 0, classes: Categories | None = None
+    ) -> DataLoader:
         """Build the endless loader of DATASETS.TRAIN, standing at an iteration."""
-        return build_train_loader(cfg, start_iteration=start_iteration)
+        return build_train_loader(cfg, start_iteration, classes)
 
     @classmethod
     def build_test_loader(
@@ -248,7 +250,10 @@ class AVISTrainer(TrainerBase):
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.SEED = self.seed
-        return self.build_train_loader(cfg, start_iteration=self.start_iter)
+        # `classes` only where it is needed, in a run resumed: overriding methods may have the two arguments
+        classes = classes_of(self.checkpointer.model)
+        other = {} if classes == self._own_classes else {"classes": classes}
+        return self.build_train_loader(cfg, start_iteration=self.start_iter, **other)
 
     def _evaluate(self) -> dict:
         with preserved_rng():  # training goes on as if nothing had been evaluated
