@@ -211,7 +211,8 @@ class AVISTrainer(TrainerBase):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """Build the evaluator, which writes to OUTPUT_DIR/inference/<data set>."""
-        return AVISEvaluator(dataset_name, output_dir=str(inference_dir(cfg, dataset_name)))
+        folder, threshold = inference_dir(cfg, dataset_name), cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD
+        return AVISEvaluator(dataset_name, output_dir=str(folder), score_threshold=threshold)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, resume: bool = False) -> dict:
@@ -251,8 +252,8 @@ class AVISTrainer(TrainerBase):
         cfg.defrost()
         cfg.SEED = self.seed
         # `classes` only where it is needed, in a run resumed: overriding methods may have the two arguments
-        classes = classes_of(self.checkpointer.model)
-        other = {} if classes == self._own_classes else {"classes": classes}
+        own, classes = self._own_classes, classes_of(self.checkpointer.model)
+        other = {"classes": classes} if own and classes and classes.names != own.names else {}
         return self.build_train_loader(cfg, start_iteration=self.start_iter, **other)
 
     def _evaluate(self) -> dict:

@@ -15,7 +15,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from avis.data import get_categories, get_metadata
-from avis.evaluation.api import evaluate_tracks
+from avis.evaluation.api import evaluate_tracks, with_thresholds
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
 from avis.files import write_json
@@ -37,7 +37,11 @@ class AVISEvaluator(DatasetEvaluator):
     """
 
     def __init__(
-        self, dataset_name: str, output_dir: str | Path | None = None, distributed: bool = True
+        self,
+        dataset_name: str,
+        output_dir: str | Path | None = None,
+        distributed: bool = True,
+        score_threshold: float = 0.5,
     ) -> None:
         """Look up the data set.
 
@@ -47,6 +51,7 @@ class AVISEvaluator(DatasetEvaluator):
                 process; None: nothing stays.
             distributed: collect the predictions of all processes; False: every process for itself, in a
                 folder of its own.
+            score_threshold: HOTA and FSLA are of the tracks that score more; AP and AR are of all.
 
         Raises:
             FileNotFoundError: the data set's annotations do not exist.
@@ -56,6 +61,7 @@ class AVISEvaluator(DatasetEvaluator):
         self.dataset_name = dataset_name
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.distributed = distributed
+        self.score_threshold = score_threshold
         self._json_file = get_metadata(dataset_name).json_file
         self._category_ids = dict(enumerate(self.categories.ids))
         self._num_left_out = 0
@@ -156,7 +162,9 @@ class AVISEvaluator(DatasetEvaluator):
         if not any(truth.tracks.values()):
             logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
             return {}
-        metrics = evaluate_tracks(truth, load_predictions(results, truth))
+        predictions = load_predictions(results, truth)
+        metrics = evaluate_tracks(truth, predictions, score_threshold=self.score_threshold)
+        metrics = with_thresholds(metrics, score_threshold=self.score_threshold)
         logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, metrics_table(metrics))
         if self.output_dir is not None:
             write_json(self.output_dir / "metrics.json", metrics)
