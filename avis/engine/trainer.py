@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from avis.audio.weights import keep_configured_weights, warn_about_useless_weights
 from avis.data import build_test_loader, build_train_loader, check_num_classes, get_metadata
+from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
@@ -70,7 +71,7 @@ class AVISTrainer(TrainerBase):
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
         # Before the model is built, which takes longer.
-        self._own_classes = check_num_classes(cfg, cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
+        self._own_classes = _training_classes(cfg)
         model = self.build_model(cfg)
         set_classes(model, self._own_classes)
         # Before the model is wrapped, because wrapping changes the parameters' names.
@@ -280,6 +281,14 @@ def _identify(
         return ()
     run = fingerprint(cfg, model, get_metadata(dataset_name).json_file) if comm.is_main_process() else ""
     return evaluator.identify(comm.all_gather(run)[0], resume)
+
+
+def _training_classes(cfg: CfgNode) -> Categories | None:
+    """The categories of the first training set; None where it is not at hand, with which no training starts."""
+    names = cfg.DATASETS.TRAIN
+    if not names or not Path(json_file_of(names[0])).is_file():
+        return None
+    return check_num_classes(cfg, names[0])
 
 
 def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
