@@ -284,7 +284,7 @@ def _identify(
 
 
 def _training_classes(cfg: CfgNode) -> Categories | None:
-    """The categories of the first training set; None where it is not at hand, with which no training starts."""
+    """The categories of the first training set; None where it is not at hand, and so no training starts."""
     names = cfg.DATASETS.TRAIN
     if not names or not Path(json_file_of(names[0])).is_file():
         return None
