@@ -62,7 +62,7 @@ def main() -> None:
     from torch import OutOfMemoryError
 
     from avis.config import get_avis_cfg
-    from avis.inference import VideoPredictor, get_categories, open_video
+    from avis.inference import VideoPredictor, open_video
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     overrides = [
@@ -76,7 +76,8 @@ def main() -> None:
     if fps <= 0:
         raise ValueError(f"--fps must be positive, got {fps}")
     outputs = output_paths(args.input, Path(args.output))
-    predictor, categories = VideoPredictor(cfg), get_categories(cfg)
+    predictor = VideoPredictor(cfg)
+    categories = predictor.categories.to_json()
     Path(args.output).mkdir(parents=True, exist_ok=True)
     failures = 0
     for number, (path, output) in enumerate(zip(args.input, outputs, strict=True), start=1):

@@ -8,10 +8,11 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from avis import __version__
+from avis.weights import classes_of
 
 
 def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
-    """Digest a model's weights, the config of model and input, and a data set's annotations.
+    """Digest a model's weights and classes, the config of model and input, and a data set's annotations.
 
     The frames and sounds themselves are left out: reading them would take as long as predicting.
 
@@ -28,6 +29,7 @@ def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
     sections.defrost()
     sections.MODEL.WEIGHTS = ""
     digest.update(sections.dump().encode())
+    digest.update(repr(classes_of(model)).encode())
     digest.update(Path(annotations).read_bytes())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
