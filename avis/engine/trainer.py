@@ -27,6 +27,7 @@ from avis.audio.weights import keep_configured_weights, warn_about_useless_weigh
 from avis.data import build_test_loader, build_train_loader, get_metadata
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
+from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
@@ -259,11 +260,6 @@ def _identify(
         return ()
     run = fingerprint(cfg, model, get_metadata(dataset_name).json_file) if comm.is_main_process() else ""
     return evaluator.identify(comm.all_gather(run)[0], resume)
-
-
-def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
-    """The folder of a data set's predictions and metrics; for one named by a JSON file, the file's stem."""
-    return Path(cfg.OUTPUT_DIR, "inference", Path(dataset_name).stem)
 
 
 def _amp_precision(cfg: CfgNode) -> torch.dtype | None:

@@ -31,6 +31,7 @@ import yaml
 
 from avis.config import CfgNode, get_avis_cfg
 from avis.config.yaml_files import read_yaml
+from avis.engine.inference_folders import inference_dir
 from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
@@ -111,11 +112,13 @@ class Run:
         return get_avis_cfg(self.config_file, self.opts)
 
     def check(self) -> None:
-        """Make sure that what is in the folder is of this run.
+        """Make sure that what is in the folder is of this run, and that the table can have its metrics.
 
         Raises:
-            ValueError: it was made with other settings, of which one is named.
+            ValueError: it was made with other settings, of which one is named; there is not one test set.
         """
+        if len(self.cfg.DATASETS.TEST) != 1:
+            raise ValueError(f"give one data set to test on, not DATASETS.TEST {self.cfg.DATASETS.TEST}")
         path = self.folder / "config.yaml"
         if not path.exists() or path.read_text() == self.cfg.dump():
             return
@@ -137,8 +140,9 @@ class Run:
     @property
     def metrics(self) -> dict[str, float] | None:
         """The metrics on the test set, None until the run has ended."""
-        files = list(self.folder.glob("inference/*/metrics.json"))
-        return read_json(files[0]) if files else None
+        (test_set,) = self.cfg.DATASETS.TEST
+        path = inference_dir(self.cfg, test_set) / "metrics.json"
+        return read_json(path) if path.exists() else None
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -103,8 +103,22 @@ def read_waveform(
         return _read_mono(container, stream, round((start + origin) * rate), _count(duration, rate)), rate
 
 
+def read_comment(path: str | Path) -> str:
+    """Read the comment of a video file; "" where it has none.
+
+    Raises:
+        MediaError: the file is missing or cannot be read.
+    """
+    with _open(path) as container:
+        return container.metadata.get("comment", "")
+
+
 def write_video(
-    path: str | Path, frames: Iterable[np.ndarray], fps: float, audio_from: str | Path | None = None
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    audio_from: str | Path | None = None,
+    comment: str = "",
 ) -> None:
     """Write frames as an H.264 video, with the sound of another file.
 
@@ -117,6 +131,7 @@ def write_video(
         fps: frames per second.
         audio_from: a file whose sound accompanies the frames from time 0; None, or a file without sound:
             a silent video.
+        comment: a text within the file.
 
     Raises:
         MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
@@ -134,7 +149,7 @@ def write_video(
             replacing(path) as unfinished,
             av.open(os.path.abspath(audio_from)) if has_sound else nullcontext() as source,
         ):
-            _encode(unfinished, frames, fps, source)
+            _encode(unfinished, frames, fps, source, comment)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
@@ -239,10 +254,15 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
 
 
 def _encode(
-    path: Path, frames: Iterator[np.ndarray], fps: float, source: av.container.InputContainer | None
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    source: av.container.InputContainer | None,
+    comment: str,
 ) -> None:
     first = next(frames)
-    with av.open(path, "w") as output:
+    with av.open(os.path.abspath(path), "w") as output:  # FFmpeg takes "a:b" for a protocol
+        output.metadata["comment"] = comment
         rate = Fraction(fps).limit_denominator(100_000)
         video = _add_video_stream(output, first.shape, rate)
         packets = _sound_packets(source, output) if source else iter(())
