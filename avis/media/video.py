@@ -110,7 +110,8 @@ def read_comment(path: str | Path) -> str:
         MediaError: the file is missing or cannot be read.
     """
     with _open(path) as container:
-        return container.metadata.get("comment", "")
+        comments = [text for key, text in container.metadata.items() if key.lower() == "comment"]
+        return comments[0] if comments else ""
 
 
 def write_video(
