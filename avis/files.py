@@ -64,6 +64,11 @@ def fit_name(name: str, suffix: str = "") -> str:
     return f"{kept}~{digest}{suffix}"
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no file has a name that is longer than file systems take."""
+    return len(os.fsencode(path.name)) <= _NAME_BYTES and path.is_file()
+
+
 def read_json(path: str | Path) -> Any:
     """Parse a JSON file.
 

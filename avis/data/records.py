@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from avis.files import is_file
 from avis.formats.aviseg import (
     FEATURES,
     SOUNDS,
@@ -79,7 +80,7 @@ def _annotation(entry: dict, indices: dict[int, int]) -> dict:
 
 
 def _existing(path: Path) -> str | None:
-    return str(path) if path.is_file() else None
+    return str(path) if is_file(path) else None
 
 
 def _warn_about_silence(records: Sequence[dict], source: str, split: Path) -> None:
