@@ -52,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace video files that are no overlays of these videos"
     )
+    parser.add_argument("--raw-frames", action="store_true", help="show the frames as they are, too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args()
 
@@ -84,7 +85,8 @@ def main() -> None:
         draw(record, truth, predictions, args.score_threshold, fps, path)
         for record, path in zip(drawing, paths, strict=True)
     ]
-    write_png(output / "comparison.png", draw_comparison(compared, list(truth.categories.values()), fps))
+    picture = draw_comparison(compared, list(truth.categories.values()), fps, args.raw_frames)
+    write_png(output / "comparison.png", picture)
     logger.info("%d videos and comparison.png written to %s", len(records), output)
 
 

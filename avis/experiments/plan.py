@@ -31,7 +31,6 @@ import yaml
 
 from avis.config import CfgNode, get_avis_cfg
 from avis.config.yaml_files import read_yaml
-from avis.engine.inference_folders import inference_dir
 from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
@@ -140,9 +139,8 @@ class Run:
     @property
     def metrics(self) -> dict[str, float] | None:
         """The metrics on the test set, None until the run has ended."""
-        (test_set,) = self.cfg.DATASETS.TEST
-        path = inference_dir(self.cfg, test_set) / "metrics.json"
-        return read_json(path) if path.exists() else None
+        files = list(self.folder.glob("inference/*/metrics.json"))
+        return read_json(files[0]) if files else None
 
 
 def read_plan(path: str | Path) -> Plan:
