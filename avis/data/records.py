@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from avis.files import is_file
 from avis.formats.annotated_masks import nullify, read_annotated_masks
 from avis.formats.aviseg import (
     FEATURES,
@@ -88,7 +89,7 @@ def _annotation(entry: dict, masks: MeasuredMasks, indices: dict[int, int]) -> d
 
 
 def _existing(path: Path) -> str | None:
-    return str(path) if path.is_file() else None
+    return str(path) if is_file(path) else None
 
 
 def _warn_about_shared_sound(annotations: Annotations) -> None:

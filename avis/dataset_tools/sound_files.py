@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avis.data.clip_audio import VideoSound
+from avis.files import is_file
 from avis.formats.aviseg import SOUNDS, features_file, read_annotations, sound_file, split_folder
 from avis.formats.tracks import Video
 
@@ -54,7 +55,7 @@ def _find_sound(video: Video, split: Path, video_folder: "_VideoFolder | None") 
         audio_file = str(video_folder.find(video.name))
     else:
         wav = sound_file(split, video.name)
-        audio_file = str(wav) if wav.is_file() else None
+        audio_file = str(wav) if is_file(wav) else None
     return VideoSound(video.name, video.length, audio_file, features_file(split, video.name))
 
 

@@ -1,4 +1,4 @@
-"""What predictions depend on, as one short text: only where it is the same can an evaluation be resumed."""
+"""What predictions depend on, as one short text: only where it is the same can a run go on."""
 
 import hashlib
 from pathlib import Path
@@ -24,13 +24,19 @@ def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
     Returns:
         Hexadecimal digits.
     """
+    digest = hashlib.blake2b(fingerprint_model(cfg, model).encode(), digest_size=16)
+    digest.update(Path(annotations).read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint_model(cfg: CfgNode, model: nn.Module) -> str:
+    """Digest a model's weights, and the config of model and input; see `fingerprint`."""
     digest = hashlib.blake2b(__version__.encode(), digest_size=16)
     sections = CfgNode({"MODEL": cfg.MODEL.clone(), "INPUT": cfg.INPUT.clone()})
     sections.defrost()
     sections.MODEL.WEIGHTS = ""
     digest.update(sections.dump().encode())
     digest.update(repr(classes_of(model)).encode())
-    digest.update(Path(annotations).read_bytes())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())

@@ -28,6 +28,7 @@ from avis.data import build_test_loader, build_train_loader, check_num_classes, 
 from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
+from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.training_step import TrainingStep
@@ -295,11 +296,6 @@ def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
     """What a test set calls the classes of a model that has no names for them."""
     logger.warning("The weights do not name their classes, which are taken for those of %s", dataset_name)
     return check_num_classes(cfg, dataset_name)
-
-
-def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
-    """The folder of a data set's predictions and metrics; for one named by a JSON file, the file's stem."""
-    return Path(cfg.OUTPUT_DIR, "inference", Path(dataset_name).stem)
 
 
 def _amp_precision(cfg: CfgNode) -> torch.dtype | None:

@@ -2,6 +2,7 @@
 
 from avis.inference.prediction_json import prediction_to_json
 from avis.inference.predictor import VideoPredictor
+from avis.inference.run_key import run_key
 from avis.inference.video_source import VideoSource, open_video
 
-__all__ = ["VideoPredictor", "VideoSource", "open_video", "prediction_to_json"]
+__all__ = ["VideoPredictor", "VideoSource", "open_video", "prediction_to_json", "run_key"]

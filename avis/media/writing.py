@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from avis.files import replacing
-from avis.media.demuxing import may_restart, steady_packets
+from avis.media.demuxing import may_restart, open_media, steady_packets
 from avis.media.errors import MediaError
 from avis.media.sound import find_track, origin, sound_blocks
 
@@ -36,6 +36,7 @@ def write_video(
     audio_from: str | Path | None = None,
     audio_track: int | None = None,
     audio_start: float = 0.0,
+    comment: str = "",
 ) -> None:
     """Write frames as an H.264 video, with the sound of another file.
 
@@ -50,6 +51,7 @@ def write_video(
         audio_from: a file whose sound accompanies the frames; None, or a file without sound: a silent video.
         audio_track: of several, counted from 0; None for the first that is not silent.
         audio_start: second of that sound at which frame 0 is.
+        comment: a text within the file.
 
     Raises:
         MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
@@ -67,10 +69,22 @@ def write_video(
             replacing(path) as unfinished,
             nullcontext() if track is None else av.open(os.path.abspath(audio_from)) as source,
         ):
-            _encode(unfinished, frames, fps, source and source.streams.audio[track], Fraction(audio_start))
+            stream = source and source.streams.audio[track]
+            _encode(unfinished, frames, fps, stream, Fraction(audio_start), comment)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
+
+
+def read_comment(path: str | Path) -> str:
+    """Read the comment of a video file; "" where it has none.
+
+    Raises:
+        MediaError: the file is missing or cannot be read.
+    """
+    with open_media(path) as container:
+        comments = [text for key, text in container.metadata.items() if key.lower() == "comment"]
+        return comments[0] if comments else ""
 
 
 def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
@@ -86,10 +100,16 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
 
 
 def _encode(
-    path: Path, frames: Iterator[np.ndarray], fps: float, sound: av.AudioStream | None, sound_start: Fraction
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    sound: av.AudioStream | None,
+    sound_start: Fraction,
+    comment: str,
 ) -> None:
     first = next(frames)
-    with av.open(path, "w") as output:
+    with av.open(os.path.abspath(path), "w") as output:  # FFmpeg takes "a:b" for a protocol
+        output.metadata["comment"] = comment
         rate = Fraction(fps).limit_denominator(100_000)
         video = _add_video_stream(output, first.shape, rate)
         packets = _sound_packets(sound, output, sound_start) if sound else iter(())

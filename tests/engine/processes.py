@@ -2,6 +2,8 @@
 
 import logging
 import random
+import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from avis.command_line import exit_on_bad_input
-from avis.engine import setup
+from avis.engine import launch, setup
+from avis.files import replacing
 
 
 def report(output_dir: str) -> None:
@@ -48,3 +51,20 @@ def set_up_and_fail(output_dir: str) -> None:
     report(output_dir)
     comm.synchronize()
     raise ValueError("bad clip 7")
+
+
+@exit_on_bad_input()
+def write_for_ever(output_dir: str) -> None:
+    """Be in the middle of a file."""
+    with replacing(Path(output_dir, f"{comm.get_rank()}.txt")) as unfinished:
+        unfinished.touch()
+        time.sleep(120)
+
+
+@exit_on_bad_input()
+def launch_writers(output_dir: str) -> None:
+    launch(write_for_ever, 2, args=(output_dir,), device="cpu")
+
+
+if __name__ == "__main__":
+    launch_writers(sys.argv[1])
