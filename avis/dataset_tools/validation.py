@@ -60,8 +60,10 @@ def video_problems(record: dict, fps: float, feature_dim: int) -> list[str]:
         *(partial(read_frame, record, index) for index in range(record["length"])),
         *(partial(decode_mask, record, annotation, index) for annotation, index in _masks(record)),
         partial(_check_sound, record, fps),
-        partial(load_features, VideoSound.of(record), range(record["length"]), feature_dim),
     ]
+    if record["audio_features_file"]:
+        sound = VideoSound.of(record)
+        checks.append(partial(load_features, sound, range(record["length"]), feature_dim))
     return [problem for problem in map(_failure, checks) if problem]
 
 
