@@ -13,8 +13,8 @@ from detectron2.config import CfgNode
 
 from avis.audio.provenance import BARE_BACKBONE, Reader, describe
 from avis.config import hears
-from avis.formats.aviseg import FEATURES, SOUNDS
 from avis.formats.audio_features import Provenance, open_features, read_provenance
+from avis.formats.aviseg import FEATURES, SOUNDS
 
 logger = logging.getLogger(__name__)
 

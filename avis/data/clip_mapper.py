@@ -11,8 +11,8 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
-from avis.data.augmentation import build_augmentations
 from avis.data.audio_source import AudioSource
+from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import VideoSound, load_examples, load_features
 from avis.data.preprocessing import prepare_frames
 from avis.formats.audio_features import read_provenance
