@@ -147,7 +147,7 @@ class AudioBackbone(nn.Module, ABC):
 
 
 def digest_weights(weights: Mapping[str, Tensor]) -> str:
-    """Digest a state dict's names, shapes and values, in any order and precision, to 16 hexadecimal digits."""
+    """Digest a state dict's names, shapes and values, whatever their order, to 16 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(weights.items()):
         values = value.detach().cpu()

@@ -146,7 +146,7 @@ def _choose_audio(cfg: CfgNode, used: DataSets, others: Iterable[str]) -> AudioS
     in_silence = cfg.INPUT.AUDIO.AT_TEST == "silent"
     silenced = [name for name in data_sets if in_silence and name not in _training_names(cfg)]
     audio = audio_of_run(cfg, data_sets, silenced)
-    logger.info("the model hears %s: %s", ", ".join(data_sets), audio.kind)
+    logger.info("audio source of %s: %s", ", ".join(data_sets), audio.kind)
     return audio
 
 

@@ -96,9 +96,10 @@ class ClipMapper:
         Returns:
             "image", F uint8 tensors (3, H, W), in evaluation as one; by `audio_source` "audio_examples",
             float32 (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row
-            f of frame f, with "audio_weights", the digest of those that made them, if known, or "audio_silence",
-            S, for silence whose features no file says; "frame_indices" and "file_names" of the F frames;
-            "height", "width", "length" and "video_id" of the video; in training "instances", from `load_instances`.
+            f of frame f, with "audio_weights", the digest of those that made them, if known, or
+            "audio_silence", S, for silence whose features no file says; "frame_indices" and "file_names" of
+            the F frames; "height", "width", "length" and "video_id" of the video; in training "instances",
+            from `load_instances`.
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
