@@ -5,9 +5,8 @@ import pytest
 
 from avis.formats.audio_features import Provenance, open_features, read_provenance, write_features
 
-MADE = Provenance(
-    "AudioCNN", "0123456789abcdef", 1.0, 0.96, 16000, 1, tuple(map(float, np.float32([0.1, -3])))
-)
+SILENCE = (float(np.float32(0.1)), -3.0)
+MADE = Provenance("AudioCNN", "0123456789abcdef", 1.0, 0.96, 16000, 1, SILENCE)
 FEATURES = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 

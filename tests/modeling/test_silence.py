@@ -34,7 +34,8 @@ def cfg(request, json_file, tmp_path):
     return get_avis_cfg(
         request.config.rootpath / "configs" / "quickstart.yaml",
         ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2, "MODEL.MASK_FORMER.DEC_LAYERS", 2,
-         "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", 0.0, "INPUT.MIN_SIZE_TRAIN", (48,), "INPUT.MIN_SIZE_TEST", 0,
+         "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", 0.0,
+         "INPUT.MIN_SIZE_TRAIN", (48,), "INPUT.MIN_SIZE_TEST", 0,
          "SOLVER.IMS_PER_BATCH", 3, "DATASETS.TRAIN", (str(json_file),), "DATASETS.TEST", (str(json_file),),
          "MODEL.AUDIO.FREEZE", True, "MODEL.AUDIO.WEIGHTS", str(tmp_path / "audio.pth")],
     )  # fmt: skip
