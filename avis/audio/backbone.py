@@ -23,11 +23,12 @@ from collections.abc import Mapping
 from enum import Enum
 
 import torch
-from detectron2.utils.logger import log_first_n
 from torch import Tensor, nn
 
 from avis.audio.log_mel import NUM_BANDS, NUM_WINDOWS, SILENCE
 from avis.registry import PartRegistry
+
+logger = logging.getLogger(__name__)
 
 AUDIO_BACKBONE_REGISTRY = PartRegistry("MODEL.AUDIO.NAME")
 AUDIO_BACKBONE_REGISTRY.__doc__ = """Subclasses of AudioBackbone; shapes: "audio_examples"."""
@@ -53,6 +54,7 @@ class AudioBackbone(nn.Module, ABC):
     output_dim: int
     weight_state = WeightState.INITIAL
     _frozen = False
+    _has_warned = False
     _digest: tuple[tuple, str] = ((), "")
 
     def __call__(self, examples: Tensor) -> Tensor:
@@ -74,13 +76,13 @@ class AudioBackbone(nn.Module, ABC):
         """(output_dim,) features of silence; zeros, with a warning, where no weights can tell."""
         if self.can_hear:
             return self(torch.full((1, NUM_WINDOWS, NUM_BANDS), SILENCE, device=device))[0]
-        name = type(self).__name__
-        log_first_n(
-            logging.WARNING,
-            f"how {name} hears silence is not known, as it has no weights: the features of a video without "
-            "sound are zeros, in training as in evaluation",
-            key="message",
-        )
+        if not self._has_warned:
+            logger.warning(
+                "how %s hears silence is not known, as it has no weights: the features of a video without "
+                "sound are zeros, in training as in evaluation",
+                type(self).__name__,
+            )
+            self._has_warned = True
         return torch.zeros(self.output_dim, device=device)
 
     @property
