@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
-from avis.weights import LoadReport, read_checkpoint
+from avis.weights import LoadReport, StateDict, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,7 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or keys or shapes (named) do not fit.
     """
-    weights = read_checkpoint(path)["model"]
-    of_whole_model = {
-        key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
-    }
-    weights = of_whole_model or weights
-    weights = {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
+    weights = read_audio_weights(path)
     problems = _compare(backbone.state_dict(), weights)
     if problems:
         name = type(backbone).__name__
@@ -47,6 +42,21 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
     backbone.load_state_dict(weights)
     backbone.weight_state = WeightState.LOADED
     logger.info("loaded %s from %s", type(backbone).__name__, path)
+
+
+def read_audio_weights(path: str) -> StateDict:
+    """The weights of an audio backbone in a file as `load_audio_weights` takes it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read.
+    """
+    weights = read_checkpoint(path)["model"]
+    of_whole_model = {
+        key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
+    }
+    weights = of_whole_model or weights
+    return {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
 
 
 def keep_configured_weights(cfg: CfgNode, model: nn.Module) -> None:
