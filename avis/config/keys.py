@@ -43,6 +43,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FREEZE = True
     # Channels of the audio features, (T, FEATURE_DIM).
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
+    # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
+    cfg.MODEL.AUDIO.SYNC_BN = False
 
     cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.

@@ -24,7 +24,7 @@ from avis.modeling.mask_former_head import MaskFormerHead
 from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
-# Log-mel examples that pass the audio backbone at once.
+# Log-mel examples that pass at once through an audio backbone that doesn't learn.
 _EXAMPLES_AT_ONCE = 64
 
 
@@ -145,7 +145,9 @@ class AVISMaskFormer(nn.Module):
                 f"clip of a batch, the same for all; the clips have {keys}"
             )
         examples = torch.stack([clip["audio_examples"] for clip in clips]).to(self.device)
-        chunks = examples.flatten(0, 1).split(_EXAMPLES_AT_ONCE)
+        # The batch norms of a backbone that learns take their statistics over the whole batch.
+        at_once = examples[..., 0, 0].numel() if self.audio_backbone.training else _EXAMPLES_AT_ONCE
+        chunks = examples.flatten(0, 1).split(at_once)
         features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
         return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
 
