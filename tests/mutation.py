@@ -1,4 +1,4 @@
-"""Plant small mistakes in the code, one at a time, and say which ones the tests do not notice.
+"""Plant small mistakes in the code, one at a time, and say which of them the tests notice.
 
     python -m tests.mutation avis/modeling/points.py --tests tests/modeling/test_reference_parts.py
 
@@ -23,9 +23,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SWAPS: dict[type, type] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-    ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.USub: ast.UAdd, ast.Not: ast.UAdd,
 }  # fmt: skip
 TIMEOUT_SECONDS = 240
@@ -40,7 +41,7 @@ class Mistake:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.node.lineno}: {ast.unparse(self.node)}  →  {self.text}"
+        return f"{self.file.relative_to(ROOT)}:{self.node.lineno}: {ast.unparse(self.node)}  →  {self.text}"
 
     def write(self, source: str) -> str:
         """The source with the mistake."""
@@ -127,8 +128,9 @@ def main() -> None:
         checkout = Path(folder, "checkout")
         ignored = shutil.ignore_patterns(".*", "__pycache__", "output", "shared")
         shutil.copytree(ROOT, checkout, ignore=ignored)
-        survivors = [mistake for mistake in chosen if not is_noticed(mistake, checkout, args.tests)]
-    print(*survivors, f"{len(chosen) - len(survivors)} of {len(chosen)} noticed", sep="\n")
+        for mistake in chosen:
+            verdict = "noticed " if is_noticed(mistake, checkout, args.tests) else "SURVIVED"
+            print(verdict, mistake, flush=True)
 
 
 if __name__ == "__main__":
