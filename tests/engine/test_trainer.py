@@ -163,6 +163,7 @@ def test_files_of_a_run(tmp_path: Path):
         "loss_square", "loss_absolute", "total_loss", "grad_norm", "lr", "data_time", "time", "eta_seconds"
     }  # fmt: skip
     assert logged["avis/AP"] == 42.0
+    assert "max_mem_mb" not in logged  # that is a GPU's
 
 
 def test_console_shows_losses_and_eta(tmp_path: Path, caplog: pytest.LogCaptureFixture):
