@@ -74,6 +74,6 @@ class VideoPredictor:
             "frame_indices": frame_indices,
         }
         if self._hears:
-            sound = VideoSound(video.name, len(images), video.audio_file)
+            sound = VideoSound(video.name, len(images), video.audio_file, audio_track=video.audio_track)
             inputs["audio_examples"] = load_examples(sound, frame_indices, video.fps)
         return self.model([inputs])[0].above(self.score_threshold)
