@@ -3,11 +3,17 @@
 import argparse
 import logging
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
+
+# Signals that ask a program to end: of job schedulers and `kill`, and of a terminal that is closed.
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # What torch makes of an error in a loader's worker: the traceback there, and at its end the message.
 WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (.*)$", re.DOTALL)
@@ -17,10 +23,12 @@ WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (
 def exit_on_bad_input() -> Iterator[None]:
     """End the program with one line on stderr and exit code 2 on an error about its input.
 
-    Once `avis.engine.startup` has opened the log, the traceback goes there.
+    Once `avis.engine.startup` has opened the log, the traceback goes there. Where the program is ended by
+    SIGTERM or SIGHUP, it first removes what it has half written.
     """
     try:
-        yield
+        with _cleaning_up_when_ended():
+            yield
     except (FloatingPointError, KeyError, OSError, ValueError) as error:
         logger.debug("Ended by this error:", exc_info=True)
         message = error.args[0] if isinstance(error, KeyError) else error
@@ -30,6 +38,32 @@ def exit_on_bad_input() -> Iterator[None]:
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
         sys.stderr.write(f"error: {message}{hint}\n")
         sys.exit(2)
+
+
+@contextmanager
+def _cleaning_up_when_ended() -> Iterator[None]:
+    """Turn signals that end a program into SystemExit, so that `finally` runs; others' handlers stay."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    mine = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    for each in ENDING:  # `timeout` and others send it twice, which would end the cleaning up
+        signal.signal(each, _ignore)
+    sys.exit(128 + number)
+
+
+def _ignore(number: int, _: object) -> None:
+    """Do nothing; unlike SIG_IGN, processes that are started meanwhile do not inherit it."""
 
 
 def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:

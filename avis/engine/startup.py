@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
@@ -14,6 +15,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from avis.config import get_avis_cfg, use_available_device
+from avis.files import remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
     OUTPUT_DIR/log.txt gets everything (environment, config, debug messages), the console what is of interest
     while it runs; OUTPUT_DIR/config.yaml gets the config. The generators are seeded from SEED and the rank.
+    What killed runs have left half written in OUTPUT_DIR is removed.
 
     Args:
         args: with `config_file`, `opts` and `eval_only`.
@@ -47,6 +50,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     _quieten_libraries()
     with _console_level(cfg.OUTPUT_DIR, logging.WARNING):
         default_setup(cfg, args)
+    if comm.is_main_process():
+        for folder in (Path(cfg.OUTPUT_DIR), *Path(cfg.OUTPUT_DIR).glob("inference/*/")):
+            remove_leftovers(folder)
     use_available_device(cfg)
     cfg.freeze()
     return cfg

@@ -2,6 +2,8 @@
 
 import logging
 import random
+import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
-from avis.engine import AVISTrainer, setup
+from avis.engine import AVISTrainer, launch, setup
+from avis.files import replacing
 from tests.modeling.fixed_points import fixed_points
 from tests.modeling.test_avis_mask_former import SMALL, clip
 
@@ -73,3 +76,20 @@ def train_on_two_clips(output_dir: str) -> None:
     metrics = trainer.step(batch[comm.get_rank() :: comm.get_world_size()])
     seen = {"metrics": metrics, "weights": model.state_dict(), "threads": torch.get_num_threads()}
     torch.save(seen, Path(output_dir, f"step{comm.get_rank()}.pt"))
+
+
+@exit_on_bad_input()
+def write_for_ever(output_dir: str) -> None:
+    """Be in the middle of a file."""
+    with replacing(Path(output_dir, f"{comm.get_rank()}.txt")) as unfinished:
+        unfinished.touch()
+        time.sleep(120)
+
+
+@exit_on_bad_input()
+def launch_writers(output_dir: str) -> None:
+    launch(write_for_ever, 2, args=(output_dir,), device="cpu")
+
+
+if __name__ == "__main__":
+    launch_writers(sys.argv[1])

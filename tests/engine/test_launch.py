@@ -1,7 +1,9 @@
 import random
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,18 @@ def test_several_machines_need_an_address():
 def test_more_processes_than_gpus_are_an_error():
     with pytest.raises(ValueError, match=r"--num-gpus 99: this machine has"):
         launch(processes.report, 99)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_program_and_leave_nothing_half_written(tmp_path: Path):
+    program = subprocess.Popen([sys.executable, "-m", "tests.engine.processes", tmp_path])
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(list(tmp_path.iterdir())) == 2
+        program.terminate()
+        assert program.wait(timeout=30) == 128 + signal.SIGTERM
+    finally:
+        program.kill()
+    assert list(tmp_path.iterdir()) == []
