@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from avis.command_line import training_parser
 from avis.config import get_avis_cfg
@@ -21,7 +22,7 @@ from avis.media.video import write_video
 from avis.modeling import build_model
 from tests.docs.examples import ROOT
 from tests.docs.markdown import code_blocks
-from tests.small_dataset import write_split
+from tests.small_dataset import CATEGORIES, write_split
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "configs/README.md", ROOT / "datasets/README.md"]
 CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
@@ -145,6 +146,8 @@ def users_data(tmp_path: Path) -> Path:
     (tmp_path / "configs/avis_R50.yaml").write_text(SMALL_MODEL)
     for folder, name in (("mydata", "train"), ("mydata", "val"), ("datasets", "val")):
         write_split(tmp_path / folder, name, num_videos=1)
+    for frame in tmp_path.glob("mydata/val/JPEGImages/*/*.png"):  # other videos than those of training
+        ImageOps.invert(Image.open(frame)).save(frame)
     results = tmp_path / "output/inference/avis_val/results.json"
     results.parent.mkdir(parents=True)
     results.write_text("[]")
@@ -167,7 +170,8 @@ def test_the_readme_s_prediction_in_python_runs(
     monkeypatch.chdir(users_data)
     blocks = [block for block in code_blocks(ROOT / "README.md") if block.section == "predict"]
     (code,) = (block.text for block in blocks if block.language == "python")
-    torch.save(build_model(get_avis_cfg("configs/avis_R50.yaml")).state_dict(), "output/model_final.pth")
+    model = build_model(get_avis_cfg("configs/avis_R50.yaml"))
+    torch.save({"model": model.state_dict(), "categories": CATEGORIES}, "output/model_final.pth")
     frames = read_pictures(sorted(Path("mydata/val/JPEGImages/clip1").iterdir()))
     write_video("concert.mp4", frames, fps=1)
     exec(compile(code, "README.md", "exec"), {})
