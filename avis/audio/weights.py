@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
-from avis.weights import LoadReport, read_checkpoint
+from avis.weights import LoadReport, read_checkpoint, refuse_other_models
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
         ValueError: the file cannot be read, or keys or shapes (named) do not fit.
     """
     weights = read_checkpoint(path)["model"]
+    # ACVIS's VGGish has the names of any other, but other weights.
+    refuse_other_models(backbone.state_dict(), weights, path)
     of_whole_model = {
         key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
     }

@@ -1,4 +1,4 @@
-"""NumPy arrays and tensors from the parts that a pickle gives: numbers only, and never beyond the bytes there.
+"""NumPy arrays and tensors from the parts that a pickle gives: numbers only, and within the bytes there.
 
 NumPy and PyTorch trust these parts. An array of objects, or one larger than its bytes, reads foreign memory.
 """
@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Kinds of numbers and their sizes in bytes, as NumPy writes them: all that PyTorch has, too.
-_NUMERIC = frozenset(
-    "b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16 ? b h i l q B H I L Q e f d F D".split()  # noqa: SIM905
-)
+# Kinds of numbers with their sizes in bytes, as NumPy writes them: those that PyTorch has, too.
+_NUMERIC = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _BYTE_ORDERS = ("<", ">", "=", "|")
 # A tensor may repeat its storage (stride 0); more values than this are no weights.
 _MAX_VALUES = 2**40
@@ -42,7 +40,11 @@ def array_of(content: object, dtype: object, shape: object, order: object = "C")
     """An array of its own memory in the machine's byte order, with exactly the bytes of `content`."""
     if isinstance(content, str):  # as Python 2 wrote bytes
         content = content.encode("latin1")
-    if not isinstance(content, bytes | bytearray) or not isinstance(dtype, np.dtype) or order not in ("C", "F"):
+    if (
+        not isinstance(content, bytes | bytearray)
+        or not isinstance(dtype, np.dtype)
+        or order not in ("C", "F")
+    ):
         raise DamagedArray("the state of an array is damaged")
     if math.prod(_sizes(shape)) * dtype.itemsize != len(content):
         raise DamagedArray(f"an array of shape {shape} and type {dtype} has {len(content)} bytes")

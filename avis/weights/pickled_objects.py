@@ -1,4 +1,4 @@
-"""What the names in a pickle mean: makers of tensors, arrays of numbers and plain containers, else a stand-in.
+"""What names in a pickle mean: makers of tensors, arrays of numbers and plain containers, else a stand-in.
 
 Nothing that a pickle names is imported or run.
 """
@@ -6,6 +6,7 @@ Nothing that a pickle names is imported or run.
 import builtins
 import collections
 import pickle
+import re
 from collections.abc import Iterable, Mapping
 from types import FunctionType
 
@@ -17,13 +18,11 @@ from avis.weights.arrays import DamagedArray, array_of, numeric_dtype, tensor_of
 # Python 2's names.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 # Modules that weights have nothing to do with. Nothing of them would be run; the refusal is a warning.
-_RUN_CODE = frozenset(
-    (
-        "_pickle _posixsubprocess asyncio bdb cProfile code codeop commands concurrent ctypes doctest ftplib http "
-        "imp importlib marshal multiprocessing nt os pdb pickle pip pkgutil platform popen2 posix profile pty pydoc "
-        "runpy shelve shutil signal site smtplib socket subprocess sys tempfile threading timeit trace urllib "
-        "webbrowser zipimport"
-    ).split()
+_RUN_CODE = re.compile(
+    r"(_pickle|_posixsubprocess|asyncio|bdb|cProfile|code|codeop|commands|concurrent|ctypes|doctest|ftplib|http"
+    r"|imp|importlib|marshal|multiprocessing|nt|os|pdb|pickle|pip|pkgutil|platform|popen2|posix|profile|pty"
+    r"|pydoc|runpy|shelve|shutil|signal|site|smtplib|socket|subprocess|sys|tempfile|threading|timeit|trace"
+    r"|urllib|webbrowser|zipimport)(\.|$)"
 )
 _LOADERS = frozenset({"numpy.load", "torch.load", "torch.hub.load", "torch.jit.load"})
 _PLAIN_KEYS = (str, bytes, int, float, complex, type(None))
@@ -115,7 +114,7 @@ def _could_run_code(module: str, name: str) -> bool:
     if module == "builtins":
         function = getattr(builtins, name, None)
         return callable(function) and not isinstance(function, type)
-    return module.partition(".")[0] in _RUN_CODE or f"{module}.{name}" in _LOADERS
+    return bool(_RUN_CODE.match(module)) or f"{module}.{name}" in _LOADERS
 
 
 def _torch_dtype(name: str) -> torch.dtype | None:

@@ -29,8 +29,8 @@ def read_checkpoint(path: str) -> dict:
     """Read a file of weights or of a whole training state.
 
     Args:
-        path: a file of torch.save, a pickle or .safetensors, whatever its name; local or as iopath resolves it
-            (https://, detectron2://).
+        path: a file of torch.save, a pickle or a file of safetensors, whatever its name; local or as iopath
+            resolves it (https://, detectron2://).
 
     Returns:
         A dict with the weights under "model" and, in a training state, what else was saved. Names lack what
@@ -102,7 +102,9 @@ def _tensor_of(name: object, value: object, path: str) -> Tensor:
     if isinstance(name, str) and _is_tensor(value):
         return torch.as_tensor(value)
     shown = repr(name)[:_SHOWN]
-    raise ValueError(f"{path} is no weight file: {shown} in it is {_what_is(value)}, not a tensor with a name")
+    raise ValueError(
+        f"{path} is no weight file: {shown} in it is {_what_is(value)}, not a tensor with a name"
+    )
 
 
 def _is_tensor(value: object) -> bool:
@@ -118,5 +120,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RefersToCode):
         return " ".join(str(error).split())
     lines = [] if isinstance(error, _SPEAK_OF_BYTES) else str(error).strip().splitlines()
-    told = lines[0] if isinstance(error, NotWeights) else f"{type(error).__name__}: {lines[0]}" if lines else ""
+    told = (
+        lines[0] if isinstance(error, NotWeights) else f"{type(error).__name__}: {lines[0]}" if lines else ""
+    )
     return "it is damaged or of another format" + (f" ({told[:_SHOWN]})" if told else "")

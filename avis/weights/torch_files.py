@@ -1,4 +1,4 @@
-"""Files of torch.save, in both of its formats (a pickle, and the storages of its tensors beside it), and pickles.
+"""Pickles of tensors: those of torch.save in both of its formats, with storages beside them, and plain ones.
 
 PyTorch's own safe reader refuses a file for one object that is no tensor, and a hostile file can crash it.
 """
@@ -70,7 +70,10 @@ class _Records:
         self._archive = archive
         self._folder = folder
         self._tensors: dict[str, Tensor] = {}
-        if f"{folder}{_BYTE_ORDER}" in archive.namelist() and self.read(_BYTE_ORDER) != sys.byteorder.encode():
+        if (
+            f"{folder}{_BYTE_ORDER}" in archive.namelist()
+            and self.read(_BYTE_ORDER) != sys.byteorder.encode()
+        ):
             raise DamagedArray("it was written on a machine of another byte order")
 
     def read(self, name: str) -> bytearray:

@@ -1,8 +1,8 @@
-"""Unpickling weights. A pickle is a program; this runs none of what it names, and has no way to foreign memory.
+"""Unpickling weights. A pickle is a program: nothing it names is run, and it has no way to foreign memory.
 
-Python's own reader, in C, would follow a pickle into NumPy's memory and its own. This one is in Python and checks
-whatever it builds: tensors, arrays of numbers and plain containers. Of every other object (a config, a path, a
-namespace of arguments) a `StandIn` remains, which keeps the name of its class alone.
+Python's own reader, in C, would follow a pickle into NumPy's memory and its own. This one is in Python and
+checks whatever it builds: tensors, arrays of numbers and plain containers. Of every other object (a config, a
+path, a namespace of arguments) a `StandIn` remains, which keeps the name of its class alone.
 """
 
 import pickle
@@ -13,7 +13,15 @@ import numpy as np
 from torch import Tensor
 
 from avis.weights.arrays import with_byte_order
-from avis.weights.pickled_objects import StandIn, UnfinishedArray, make, make_array, meaning_of, plain_key, plain_keys
+from avis.weights.pickled_objects import (
+    StandIn,
+    UnfinishedArray,
+    make,
+    make_array,
+    meaning_of,
+    plain_key,
+    plain_keys,
+)
 
 
 class WeightUnpickler(pickle._Unpickler):
@@ -108,7 +116,8 @@ class WeightUnpickler(pickle._Unpickler):
             self.stack[-1].update(plain_keys(items))
 
     def _load_frozenset(self) -> None:
-        self.append(frozenset(plain_keys(self.pop_mark())))
+        items = self.pop_mark()
+        self.append(frozenset(plain_keys(items)))
 
     def _load_bytearray(self) -> None:
         size = int.from_bytes(self.read(8), "little")
