@@ -112,15 +112,18 @@ def _is_tensor(value: object) -> bool:
 
 
 def _what_is(value: object) -> str:
-    return f"a {value.name[:_SHOWN]}" if isinstance(value, StandIn) else f"a {type(value).__name__}"
+    return f"a {_one_line(value.name)}" if isinstance(value, StandIn) else f"a {type(value).__name__}"
 
 
 def _reason(error: Exception) -> str:
-    """Why a file cannot be read, in one line."""
+    """Why a file cannot be read."""
+    told = "" if isinstance(error, _SPEAK_OF_BYTES) else _one_line(str(error))
     if isinstance(error, RefersToCode):
-        return " ".join(str(error).split())
-    lines = [] if isinstance(error, _SPEAK_OF_BYTES) else str(error).strip().splitlines()
-    told = (
-        lines[0] if isinstance(error, NotWeights) else f"{type(error).__name__}: {lines[0]}" if lines else ""
-    )
-    return "it is damaged or of another format" + (f" ({told[:_SHOWN]})" if told else "")
+        return told
+    if told and not isinstance(error, NotWeights):
+        told = f"{type(error).__name__}: {told}"
+    return "it is damaged or of another format" + (f" ({told})" if told else "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_SHOWN]
