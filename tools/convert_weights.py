@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", metavar="INPUT", help=".pth, .pt, .pkl or .safetensors")
+    parser.add_argument("input", metavar="INPUT", help="a file of torch.save, a pickle or safetensors")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="ends in .safetensors or .pth")
     parser.add_argument("--config-file", metavar="FILE", help="the model that the weights are for")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
