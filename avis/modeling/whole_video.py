@@ -31,7 +31,6 @@ class VideoModel(Protocol):
 
     sem_seg_head: MaskFormerHead
     topk: int
-    score_threshold: float
     chunk_size: int
 
     def features(self, frames: Sequence[Tensor]) -> tuple[FrameFeatures, tuple[int, int]]:
@@ -84,9 +83,7 @@ def _tracks(
 ) -> list[Track]:
     """The best tracks; `sizes` are of the padded frames, the frames, and the video."""
     answer, mask_head = decoded.predictions[-1], model.sem_seg_head.predictor.mask_embed
-    scores, classes, queries = select_tracks(answer.class_logits[0], model.topk, model.score_threshold)
-    if not len(queries):
-        return []
+    scores, classes, queries = select_tracks(answer.class_logits[0], model.topk)
     # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
     height, width = sizes[-1]
     frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (len(queries) * height * width))

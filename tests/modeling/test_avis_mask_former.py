@@ -5,6 +5,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
 
+import avis.modeling  # noqa: F401  (registers the model)
 from avis.config import get_avis_cfg
 from avis.structures import VideoPrediction
 
@@ -16,7 +17,7 @@ SMALL = [
     "MODEL.SEM_SEG_HEAD.MASK_DIM", 32, "MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS", 1,
     "MODEL.MASK_FORMER.HIDDEN_DIM", 32, "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", 6,
     "MODEL.MASK_FORMER.DIM_FEEDFORWARD", 32, "MODEL.MASK_FORMER.DEC_LAYERS", 4,
-    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS", 50, "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", 0.0,
+    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS", 50,
 ]  # fmt: skip
 
 
@@ -105,6 +106,13 @@ def test_sound_changes_the_prediction_only_of_a_model_that_hears():
             video["audio_examples"] = torch.randn(3, 96, 64)
             second = model([video])[0].tracks
         assert (first != second) == hears
+
+
+def test_an_audio_backbone_learns_from_the_statistics_of_its_whole_batch():
+    model = small_model().train()
+    examples = torch.randn(70, 96, 64)
+    heard = model.hear([{"audio_examples": examples}])
+    torch.testing.assert_close(heard[0, :, 0], model.audio_backbone(examples))
 
 
 def test_precomputed_features_skip_the_audio_backbone():
