@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avis.weights import read_checkpoint
+from avis.weights.arrays import DamagedArray, tensor_of
 
 READER = """
 import sys
@@ -151,7 +152,7 @@ HOSTILE = {
     "tensor before its storage": zipped(weights(tensor(storage(2), -1, (1,), (1,))), data__0=b"\0" * 8),
     "tensor of negative stride": zipped(weights(tensor(storage(2), 1, (2,), (-1,))), data__0=b"\0" * 8),
     "tensor of huge stride": zipped(weights(tensor(storage(2), 0, (2,), (2**62,))), data__0=b"\0" * 8),
-    "tensor of a stride that wraps around": zipped(weights(tensor(storage(2), 0, (5,), (2**62,))), data__0=b"\0" * 8),
+    "tensor of wrapping stride": zipped(weights(tensor(storage(2), 0, (5,), (2**62,))), data__0=b"\0" * 8),
     "tensor of huge size": zipped(weights(tensor(storage(2), 0, (2**62, 2**62), (0, 0))), data__0=b"\0" * 8),
     "storage smaller than said": zipped(weights(tensor(storage(999), 0, (999,), (1,))), data__0=b"\0" * 8),
     "storage of a negative size": zipped(weights(tensor(storage(-2), 0, (2,), (1,))), data__0=b"\0" * 8),
@@ -187,6 +188,11 @@ def test_what_hostile_files_are_made_of_is_right_without_the_harm(reader: Reader
     assert reader.read(weights(array(b"(K\x01t", b"f8", b"C\x08" + value))) == "read 7.0\n"
     pickled = weights(tensor(storage(2), 1, (1,), (1,)))
     assert reader.read(zipped(pickled, data__0=struct.pack("<2f", 3, 4))) == "read 4.0\n"
+
+
+def test_a_tensor_beyond_its_storage_is_told_with_both_sizes():
+    with pytest.raises(DamagedArray, match=r"shape \(2, 3\) goes beyond its storage of 5 values"):
+        tensor_of(torch.zeros(5), 0, (2, 3), (3, 1))
 
 
 def test_an_array_of_more_objects_than_there_are(reader: Reader):
