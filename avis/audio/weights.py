@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
-from avis.weights import LoadReport, StateDict, read_checkpoint
+from avis.weights import LoadReport, StateDict, read_checkpoint, refuse_other_models
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,10 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or keys or shapes (named) do not fit.
     """
-    weights = read_audio_weights(path)
+    content = read_checkpoint(path)["model"]
+    # ACVIS's VGGish has the names of any other, but other weights.
+    refuse_other_models(backbone.state_dict(), content, path)
+    weights = _audio_part(content)
     problems = _compare(backbone.state_dict(), weights)
     if problems:
         name = type(backbone).__name__
@@ -51,7 +54,10 @@ def read_audio_weights(path: str) -> StateDict:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read.
     """
-    weights = read_checkpoint(path)["model"]
+    return _audio_part(read_checkpoint(path)["model"])
+
+
+def _audio_part(weights: StateDict) -> StateDict:
     of_whole_model = {
         key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
     }
