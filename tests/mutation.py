@@ -87,16 +87,22 @@ def _wrong(node: ast.AST) -> ast.expr | None:
 
 
 def is_noticed(mistake: Mistake, checkout: Path, tests: list[str]) -> bool:
-    """Run the tests in a copy of the checkout with the mistake; in a process of their own, which may hang."""
+    """Whether tests fail in a copy of the checkout with the mistake."""
     place = checkout / mistake.file.relative_to(ROOT)
     source = place.read_text()
     place.write_text(mistake.write(source))
+    noticed = not passes(checkout, tests)
+    place.write_text(source)
+    return noticed
+
+
+def passes(checkout: Path, tests: list[str]) -> bool:
+    """Run tests in a process of their own, which may hang."""
     child = os.fork()
     if child == 0:
         _run_tests(checkout, tests)
     _, status = os.waitpid(child, 0)
-    place.write_text(source)
-    return os.waitstatus_to_exitcode(status) != 0
+    return os.waitstatus_to_exitcode(status) == 0
 
 
 def _run_tests(checkout: Path, tests: list[str]) -> None:
@@ -128,6 +134,8 @@ def main() -> None:
         checkout = Path(folder, "checkout")
         ignored = shutil.ignore_patterns(".*", "__pycache__", "output", "shared")
         shutil.copytree(ROOT, checkout, ignore=ignored)
+        if not passes(checkout, args.tests):
+            parser.error("the tests fail without any mistake, or take too long")
         for mistake in chosen:
             verdict = "noticed " if is_noticed(mistake, checkout, args.tests) else "SURVIVED"
             print(verdict, mistake, flush=True)

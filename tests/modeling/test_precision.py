@@ -21,8 +21,10 @@ from tests.modeling.test_avis_mask_former import clip, small_model
 CLASSES, QUERIES, TRACKS, FRAMES, SIZE = 3, 6, 2, 2, (8, 12)
 
 
-def autocast() -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+@pytest.fixture(params=[True, False], ids=["autocast", "plain"])
+def bfloat16(request: pytest.FixtureRequest) -> torch.autocast:
+    """Where the inputs are bfloat16: under autocast, which casts by itself in some operations, or in none."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=request.param)
 
 
 def assert_same_float32(found: list[Tensor], expected: list[Tensor]) -> None:
@@ -33,7 +35,7 @@ def assert_same_float32(found: list[Tensor], expected: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize("place", ["backbone", "pixel_decoder"])
-def test_the_pixel_decoder_computes_in_float32(place: str):
+def test_the_pixel_decoder_computes_in_float32(place: str, bfloat16: torch.autocast):
     shapes = {f"res{level}": ShapeSpec(channels=8, stride=2**level) for level in range(2, 6)}
     torch.manual_seed(0)
     decoder = MSDeformAttnPixelDecoder(
@@ -45,7 +47,7 @@ def test_the_pixel_decoder_computes_in_float32(place: str):
     }
     audio = torch.randn(2, 1, 128).bfloat16()
     expected, levels = decoder({name: x.float() for name, x in features.items()}, audio.float())
-    with autocast():
+    with bfloat16:
         found, found_levels = decoder(features, audio)
     assert_same_float32([found, *found_levels], [expected, *levels])
 
@@ -71,7 +73,9 @@ def as_float32(prediction: DecoderOutput) -> DecoderOutput:
     )
 
 
-def test_the_matcher_s_costs_are_float32(prediction: DecoderOutput, target: ClipTargets):
+def test_the_matcher_s_costs_are_float32(
+    prediction: DecoderOutput, target: ClipTargets, bfloat16: torch.autocast
+):
     matcher = VideoHungarianMatcher(2.0, 5.0, 5.0, num_points=200)
 
     def cost(predicted: DecoderOutput) -> Tensor:
@@ -79,13 +83,13 @@ def test_the_matcher_s_costs_are_float32(prediction: DecoderOutput, target: Clip
         return matcher.cost(logits, masks, target.classes, target.masks, fixed_points)
 
     expected = cost(as_float32(prediction))
-    with autocast():
+    with bfloat16:
         assert_same_float32([cost(prediction)], [expected])
 
 
 @pytest.mark.parametrize("joint_frames", [False, True])
 def test_the_criterion_s_losses_are_float32(
-    prediction: DecoderOutput, target: ClipTargets, joint_frames: bool
+    prediction: DecoderOutput, target: ClipTargets, joint_frames: bool, bfloat16: torch.autocast
 ):
     criterion = VideoSetCriterion(
         CLASSES,
@@ -99,7 +103,7 @@ def test_the_criterion_s_losses_are_float32(
     )
     criterion.rand = fixed_points
     expected, _ = criterion([as_float32(prediction)], [target])
-    with autocast():
+    with bfloat16:
         found, _ = criterion([prediction], [target])
     assert_same_float32(list(found.values()), list(expected.values()))
 
