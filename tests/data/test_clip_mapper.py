@@ -151,6 +151,17 @@ def test_colours_change_alike_in_every_frame(cfg, train_json, kind):
         assert deviation[inside].std() < 0.02  # one weight for all pixels, up to rounding to integers
 
 
+def test_brightness_changes_by_a_tenth_at_most(cfg, records):
+    cfg.INPUT.AUGMENTATIONS = ["brightness"]
+    cfg.INPUT.SAMPLING_FRAME_NUM = 1
+    for file_name in records[0]["file_names"]:
+        Image.new("RGB", (WIDTH, HEIGHT), (100, 100, 100)).save(file_name)
+    mapper = training_mapper(cfg)
+    np.random.seed(0)
+    values = [int(mapper(records[0])["image"][0].max()) for _ in range(40)]
+    assert 90 <= min(values) < 93 and 107 < max(values) <= 110
+
+
 def test_objects_keep_class_id_and_order_where_they_are_silent(cfg, records):
     cfg.INPUT.SAMPLING_FRAME_NUM = LENGTH
     clip = training_mapper(cfg)(records[0])

@@ -160,6 +160,15 @@ def test_without_temporal_position_the_order_of_frames_does_not_matter(temporal)
     assert same != temporal
 
 
+def test_levels_of_other_channels_are_projected_pixel_by_pixel():
+    head = partial(DotMaskHead, 16, 16)
+    model = VideoMultiScaleMaskedTransformerDecoder(
+        24, num_classes=3, hidden_dim=16, num_queries=5, num_heads=2, dim_feedforward=16, num_layers=3,
+        make_mask_head=head,
+    )  # fmt: skip
+    assert [tuple(projection.weight.shape) for projection in model.input_proj] == [(16, 24, 1, 1)] * 3
+
+
 class CountingQuery(AudioQuery):
     """Puts one token in front of the queries and leaves them as they are."""
 
