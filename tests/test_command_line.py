@@ -51,7 +51,8 @@ def main():
         try:
             time.sleep(60)
         finally:
-            time.sleep(0.2)  # cleaning up may take its time, and be asked for again
+            time.sleep(0.5)  # cleaning up may take its time, and be asked for again
+            print("cleaned up", flush=True)
 
 main()
 """
@@ -69,6 +70,7 @@ def test_ended_programs_leave_nothing_half_written(tmp_path: Path, number: signa
         if times == 2:
             time.sleep(0.1)
             process.send_signal(number)
+        assert process.stdout.readline() == "cleaned up\n"
         assert process.wait(timeout=20) == 128 + number
     assert list(tmp_path.iterdir()) == []
 
