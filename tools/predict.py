@@ -15,6 +15,7 @@ from tqdm import tqdm
 from avis.command_line import exit_on_bad_input
 from avis.files import fit_name, remove_leftovers, write_json
 from avis.media.origin import Origin, check_replaceable, read_origin
+from avis.structures import VideoPrediction
 from avis.visualization import write_overlay_video
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ examples:
   python tools/predict.py --config-file configs/quickstart.yaml --weights output/quickstart/model_final.pth \\
       --input datasets/synthavis/val/JPEGImages/val_00000 --output predictions
 
-An input is a video file, or a folder of .jpg or .png frames with one .wav in it, or a video's folder in a
-data set, whose sound lies in WAVAudios. For each, OUTPUT receives <name>.mp4 and <name>.json: size, frame
-rate, categories, and tracks with score, category, the intervals in which they sound (seconds) and one RLE
-mask per frame. An input that cannot be read is reported and the others are done; the exit code is then 1.
+An input is a video file, or a folder of pictures with one .wav in it, or a video's folder in a data set,
+whose sound lies in WAVAudios. Numbers in the pictures' names are time: gaps are filled. For each input,
+OUTPUT receives <name>.mp4 and <name>.json: size, frame rate, categories, and tracks with score, category,
+the intervals in which they sound (seconds) and one RLE mask per frame. An input that cannot be read is
+reported and the others are done; the exit code is then 1.
 
 Both files say what made them. An earlier prediction for the same input is made anew, or with --resume kept
 if weights, settings and input are the same. Any other file in its place is refused before the model runs,
@@ -54,6 +56,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--fps", type=float, help="frames per second to look at, default: the config's INPUT.FPS"
     )
+    parser.add_argument(
+        "--audio-track", type=int, metavar="N",
+        help="of several audio tracks, counted from 0, default: the first that is not silent",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="keep predictions that are finished")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that are no predictions for the input"
@@ -70,7 +76,7 @@ def main() -> None:
 
     from avis.config import get_avis_cfg
     from avis.engine.fingerprint import fingerprint_model
-    from avis.inference import VideoPredictor, get_categories
+    from avis.inference import VideoPredictor, open_video
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     overrides = [
@@ -87,15 +93,15 @@ def main() -> None:
     for path, output in zip(args.input, outputs, strict=True):
         for file in (output, output.with_suffix(".json")):
             check_replaceable(file, PROGRAM, os.path.realpath(path), args.overwrite)
-    predictor, categories = VideoPredictor(cfg), get_categories(cfg)
+    predictor = VideoPredictor(cfg)
     model_key = fingerprint_model(cfg, predictor.model)
     open_folder(Path(args.output))
-    run = partial(predict, predictor, model_key, categories, fps, args.resume)
     failures = 0
     for number, (path, output) in enumerate(zip(args.input, outputs, strict=True), start=1):
         logger.info("[%d/%d] %s", number, len(outputs), path)
         try:
-            run(path, output)
+            video = open_video(path, fps, args.audio_track)
+            predict(predictor, model_key, video, path, output, args.resume)
         except (OSError, OutOfMemoryError, ValueError) as error:
             logger.error("%s failed: %s", path, error)
             failures += 1
@@ -145,36 +151,37 @@ def open_folder(folder: Path) -> None:
 def predict(
     predictor: "VideoPredictor",
     model_key: str,
-    categories: list[dict],
-    fps: float,
-    resume: bool,
+    video: "VideoSource",
     path: str,
     output: Path,
+    resume: bool,
 ) -> None:
     """Write what is found in a video; with `resume`, unless that is there already."""
-    from avis.inference import open_video, run_key
+    from avis.inference import prediction_to_json, run_key
 
-    video = open_video(path, fps)
+    categories = predictor.categories.to_json()
     origin = Origin(PROGRAM, os.path.realpath(path), run_key(model_key, path, video, categories))
     if resume and all(read_origin(file) == origin for file in (output, output.with_suffix(".json"))):
         logger.info("finished already: %s", output)
         return
-    write(predictor, video, categories, output, origin)
-
-
-def write(
-    predictor: "VideoPredictor", video: "VideoSource", categories: list[dict], output: Path, origin: Origin
-) -> None:
-    from avis.inference import prediction_to_json
-
-    decoding = replace(video, frames=lambda: progress(video.frames(), desc="decoding"))
-    prediction = predictor.predict(decoding)
-    frames = progress(video.frames(), desc="drawing", total=prediction.length)
-    names = [category["name"] for category in categories]
-    write_overlay_video(output, frames, prediction, names, video.fps, video.audio_file, origin.to_comment())
+    prediction = predictor.predict(replace(video, frames=lambda: progress(video.frames(), desc="decoding")))
+    write_overlay(output, video, prediction, [category["name"] for category in categories], origin)
     content = origin.to_json() | prediction_to_json(prediction, video.fps, categories)
     write_json(output.with_suffix(".json"), content)
     logger.info("%d frames, %d tracks: %s", prediction.length, len(prediction.tracks), output)
+
+
+def write_overlay(
+    output: Path,
+    video: "VideoSource",
+    prediction: VideoPrediction,
+    class_names: list[str],
+    origin: Origin,
+) -> None:
+    frames = progress(video.frames(), desc="drawing", total=prediction.length)
+    sound = {"audio_from": video.audio_file, "audio_track": video.audio_track}
+    comment = origin.to_comment()
+    write_overlay_video(output, frames, prediction, class_names, video.fps, **sound, comment=comment)
 
 
 # A bar on terminals only.

@@ -161,8 +161,9 @@ def write_overlay(
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = read_pictures(record["file_names"])
+    sound = {"audio_from": record["audio_file"], "audio_start": record["sound_start"]}
     comment = Origin(PROGRAM, frames_folder(record)).to_comment()
-    write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"], comment)
+    write_overlay_video(path, frames, prediction, class_names, fps, **sound, comment=comment)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -29,7 +29,7 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
     Raises:
         FileNotFoundError: there are no such annotations, there is no such folder.
         ValueError: annotations are malformed; a split has no sound at all; a video has several video files;
-            videos of the same name differ in length.
+            videos of the same name differ in length; a video starts later than its sound.
     """
     video_folder = None if videos is None else _VideoFolder(Path(videos))
     sounds: dict[Path, VideoSound] = {}
@@ -46,6 +46,11 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
 
 
 def _find_sound(video: Video, split: Path, video_folder: "_VideoFolder | None") -> VideoSound:
+    if video.start:
+        raise ValueError(
+            f"video {video.id!r} starts at {video.start:g} s of the sound of {video.name!r}, and a file of "
+            "features belongs to a whole folder; choose INPUT.AUDIO.SOURCE waveform"
+        )
     if video_folder is not None:
         audio_file = str(video_folder.find(video.name))
     else:
@@ -63,7 +68,7 @@ class _VideoFolder:
         self.folder = folder
         self.files: dict[str, list[Path]] = {}
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in VIDEO_SUFFIXES:
+            if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
                 name = path.relative_to(folder).with_suffix("").as_posix()
                 self.files.setdefault(name, []).append(path)
 

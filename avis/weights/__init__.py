@@ -1,6 +1,14 @@
 """Weight files: reading them safely, naming what they hold as the model does, loading and writing it."""
 
-from avis.weights.loading import LoadReport, apply_weights, load_weights, match_weights
+from avis.weights.about import about
+from avis.weights.loading import (
+    LoadReport,
+    apply_weights,
+    classes_of,
+    load_weights,
+    match_weights,
+    set_classes,
+)
 from avis.weights.names import describe
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.writing import SUFFIXES, write_weights
@@ -9,10 +17,13 @@ __all__ = [
     "SUFFIXES",
     "LoadReport",
     "StateDict",
+    "about",
     "apply_weights",
+    "classes_of",
     "describe",
     "load_weights",
     "match_weights",
     "read_checkpoint",
+    "set_classes",
     "write_weights",
 ]

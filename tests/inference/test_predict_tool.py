@@ -13,8 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from avis.media.video import write_video
+from avis.media.video import read_waveform, write_video
 from tests.inference.conftest import CONFIG, OVERRIDES
+from tests.media.recordings import record, tone
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH
 
 
@@ -207,3 +208,15 @@ def test_an_input_is_no_output_however_it_is_reached(output_paths, tmp_path, way
         (output / "clip.mp4").symlink_to(tmp_path / "in" / "other.mp4")
     with pytest.raises(ValueError, match=r"\.mp4 would be overwritten"):
         output_paths(inputs, output)
+
+
+def test_an_audio_track_is_chosen_and_a_missing_one_reported(predict, tmp_path):
+    record(tmp_path / "tracks.mkv", 2, sounds=(tone(2, amplitude=0), tone(2)))
+    record(tmp_path / "mute.mkv", 2)
+    code, said = predict(
+        tmp_path / "out", tmp_path / "tracks.mkv", tmp_path / "mute.mkv", "--audio-track", "0"
+    )
+    assert code == 1
+    assert "mute.mkv: there is no audio track 0, the file has 0" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tracks.json", "tracks.mp4"]
+    assert np.abs(read_waveform(tmp_path / "out" / "tracks.mp4")[0]).max() < 0.01
