@@ -47,8 +47,8 @@ from avis.files import replacing
 def main():
     with replacing(sys.argv[1]) as unfinished:
         unfinished.write_text("half")
-        print("begun", flush=True)
         try:
+            print("begun", flush=True)
             time.sleep(60)
         finally:
             time.sleep(0.5)  # cleaning up may take its time, and be asked for again

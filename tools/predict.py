@@ -15,7 +15,6 @@ from tqdm import tqdm
 from avis.command_line import exit_on_bad_input
 from avis.files import fit_name, remove_leftovers, write_json
 from avis.media.origin import Origin, check_replaceable, read_origin
-from avis.structures import VideoPrediction
 from avis.visualization import write_overlay_video
 
 if TYPE_CHECKING:
@@ -94,14 +93,13 @@ def main() -> None:
         for file in (output, output.with_suffix(".json")):
             check_replaceable(file, PROGRAM, os.path.realpath(path), args.overwrite)
     predictor = VideoPredictor(cfg)
-    model_key = fingerprint_model(cfg, predictor.model)
+    run = partial(predict, predictor, fingerprint_model(cfg, predictor.model), args.resume)
     open_folder(Path(args.output))
     failures = 0
     for number, (path, output) in enumerate(zip(args.input, outputs, strict=True), start=1):
         logger.info("[%d/%d] %s", number, len(outputs), path)
         try:
-            video = open_video(path, fps, args.audio_track)
-            predict(predictor, model_key, video, path, output, args.resume)
+            run(open_video(path, fps, args.audio_track), path, output)
         except (OSError, OutOfMemoryError, ValueError) as error:
             logger.error("%s failed: %s", path, error)
             failures += 1
@@ -149,39 +147,32 @@ def open_folder(folder: Path) -> None:
 
 
 def predict(
-    predictor: "VideoPredictor",
-    model_key: str,
-    video: "VideoSource",
-    path: str,
-    output: Path,
-    resume: bool,
+    predictor: "VideoPredictor", model_key: str, resume: bool, video: "VideoSource", path: str, output: Path
 ) -> None:
     """Write what is found in a video; with `resume`, unless that is there already."""
-    from avis.inference import prediction_to_json, run_key
+    from avis.inference import run_key
 
-    categories = predictor.categories.to_json()
-    origin = Origin(PROGRAM, os.path.realpath(path), run_key(model_key, path, video, categories))
+    run = run_key(model_key, path, video, predictor.categories.to_json())
+    origin = Origin(PROGRAM, os.path.realpath(path), run)
     if resume and all(read_origin(file) == origin for file in (output, output.with_suffix(".json"))):
         logger.info("finished already: %s", output)
         return
-    prediction = predictor.predict(replace(video, frames=lambda: progress(video.frames(), desc="decoding")))
-    write_overlay(output, video, prediction, [category["name"] for category in categories], origin)
-    content = origin.to_json() | prediction_to_json(prediction, video.fps, categories)
+    write(predictor, video, output, origin)
+
+
+def write(predictor: "VideoPredictor", video: "VideoSource", output: Path, origin: Origin) -> None:
+    from avis.inference import prediction_to_json
+
+    decoding = replace(video, frames=lambda: progress(video.frames(), desc="decoding"))
+    prediction = predictor.predict(decoding)
+    frames = progress(video.frames(), desc="drawing", total=prediction.length)
+    class_names, sound = predictor.categories.names, (video.audio_file, video.audio_track)
+    write_overlay_video(
+        output, frames, prediction, class_names, video.fps, *sound, comment=origin.to_comment()
+    )
+    content = origin.to_json() | prediction_to_json(prediction, video.fps, predictor.categories.to_json())
     write_json(output.with_suffix(".json"), content)
     logger.info("%d frames, %d tracks: %s", prediction.length, len(prediction.tracks), output)
-
-
-def write_overlay(
-    output: Path,
-    video: "VideoSource",
-    prediction: VideoPrediction,
-    class_names: list[str],
-    origin: Origin,
-) -> None:
-    frames = progress(video.frames(), desc="drawing", total=prediction.length)
-    sound = {"audio_from": video.audio_file, "audio_track": video.audio_track}
-    comment = origin.to_comment()
-    write_overlay_video(output, frames, prediction, class_names, video.fps, **sound, comment=comment)
 
 
 # A bar on terminals only.

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from avis.files import read_json
-from avis.media.demuxing import open_media
 from avis.media.errors import MediaError
+from avis.media.video import read_comment
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Origin:
 def read_origin(path: Path) -> Origin | None:
     """What made a .json or a video; None where it does not say so, and is not ours."""
     try:
-        content = read_json(path) if path.suffix == ".json" else json.loads(_comment(path))
+        content = read_json(path) if path.suffix == ".json" else json.loads(read_comment(path))
         return Origin(**content["made_by"])
     except (FileNotFoundError, KeyError, MediaError, TypeError, ValueError):
         return None
@@ -71,9 +71,3 @@ def check_replaceable(path: Path, program: str, input: str, overwrite: bool = Fa
             f"{path} was made of {found.input}, not of {input}: choose another --output, or give --overwrite "
             "to replace it"
         )
-
-
-def _comment(path: Path) -> str:
-    """The comment of a video, "" where it has none."""
-    with open_media(path) as container:
-        return next((text for key, text in container.metadata.items() if key.lower() == "comment"), "")

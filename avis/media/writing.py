@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from avis.files import replacing
-from avis.media.demuxing import may_restart, steady_packets
+from avis.media.demuxing import may_restart, open_media, steady_packets
 from avis.media.errors import MediaError
 from avis.media.sound import find_track, origin, sound_blocks
 
@@ -69,11 +69,22 @@ def write_video(
             replacing(path) as unfinished,
             nullcontext() if track is None else av.open(os.path.abspath(audio_from)) as source,
         ):
-            sound = source and source.streams.audio[track]
-            _encode(unfinished, frames, fps, sound, Fraction(audio_start), comment)
+            stream = source and source.streams.audio[track]
+            _encode(unfinished, frames, fps, stream, Fraction(audio_start), comment)
     except av.FFmpegError as error:
-        using = f" with the sound of {audio_from}" if audio_from else ""
-        raise MediaError(f"{path}: cannot be written{using} ({error.strerror})") from error
+        sound = f" with the sound of {audio_from}" if audio_from else ""
+        raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
+
+
+def read_comment(path: str | Path) -> str:
+    """Read the comment of a video file; "" where it has none.
+
+    Raises:
+        MediaError: the file is missing or cannot be read.
+    """
+    with open_media(path) as container:
+        comments = [text for key, text in container.metadata.items() if key.lower() == "comment"]
+        return comments[0] if comments else ""
 
 
 def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
