@@ -9,7 +9,7 @@ from avis.weights.loading import (
     match_weights,
     set_classes,
 )
-from avis.weights.names import describe
+from avis.weights.names import describe, refuse_other_models
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.writing import SUFFIXES, write_weights
 
@@ -24,6 +24,7 @@ __all__ = [
     "load_weights",
     "match_weights",
     "read_checkpoint",
+    "refuse_other_models",
     "set_classes",
     "write_weights",
 ]
