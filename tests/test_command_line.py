@@ -47,11 +47,12 @@ from avis.files import replacing
 def main():
     with replacing(sys.argv[1]) as unfinished:
         unfinished.write_text("half")
-        print("begun", flush=True)
         try:
+            print("begun", flush=True)
             time.sleep(60)
         finally:
-            time.sleep(0.2)  # cleaning up may take its time, and be asked for again
+            time.sleep(0.5)  # cleaning up may take its time, and be asked for again
+            print("cleaned up", flush=True)
 
 main()
 """
@@ -69,6 +70,7 @@ def test_ended_programs_leave_nothing_half_written(tmp_path: Path, number: signa
         if times == 2:
             time.sleep(0.1)
             process.send_signal(number)
+        assert process.stdout.readline() == "cleaned up\n"
         assert process.wait(timeout=20) == 128 + number
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,7 @@ def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
 
 
 def fingerprint_model(cfg: CfgNode, model: nn.Module) -> str:
-    """Digest a model's weights, and the config of model and input; see `fingerprint`."""
+    """Digest a model's weights and classes, and the config of model and input; see `fingerprint`."""
     digest = hashlib.blake2b(__version__.encode(), digest_size=16)
     sections = CfgNode({"MODEL": cfg.MODEL.clone(), "INPUT": cfg.INPUT.clone()})
     sections.defrost()

@@ -12,7 +12,7 @@ import cv2
 import pytest
 import yaml
 
-from avis.experiments.plan import Plan, Variant, collect, mean_and_deviation, plan_runs, read_plan
+from avis.experiments.plan import Plan, Run, Variant, collect, mean_and_deviation, plan_runs, read_plan
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -144,6 +144,15 @@ def test_runs_of_a_plan():
     )
     assert collect(runs) == {"full model": [], "test: it": []}
     assert runs[0].iteration == 0 and runs[0].metrics is None
+
+
+def test_a_plan_has_one_test_set(tmp_path: Path):
+    """Of several, the table would show any one."""
+    config = ROOT / "configs" / "quickstart.yaml"
+    for names in ("()", "('synthavis_val', 'synthavis_test')"):
+        run = Run(Variant("full"), 1, config, ("DATASETS.TEST", names), tmp_path)
+        with pytest.raises(ValueError, match="give one data set to test on, not DATASETS"):
+            run.check()
 
 
 def test_mean_and_deviation():
