@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from avis.audio import weights as audio_weights
 from avis.engine.rng import get_rng_state
 from avis.files import replacing
-from avis.weights import apply_weights, load_weights, read_checkpoint
+from avis.weights import LAST_CHECKPOINT, apply_weights, load_weights, newest_checkpoint, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,25 @@ class AVISCheckpointer(Checkpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
-        with replacing(Path(self.save_dir, "last_checkpoint")) as unfinished:
+        with replacing(Path(self.save_dir, LAST_CHECKPOINT)) as unfinished:
             unfinished.write_text(last_filename_basename)
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
+        """Load the newest whole checkpoint of `save_dir`, or if there is none the weights of `path`.
+
+        Args:
+            path: as `load` takes it.
+            resume: False loads `path` alone.
+
+        Returns:
+            As `load`.
+
+        Raises:
+            FileNotFoundError: as `newest_checkpoint` and `load`.
+            ValueError: as `newest_checkpoint` and `load`.
+        """
+        newest = newest_checkpoint(self.save_dir) if resume else None
+        return self.load(newest) if newest else self.load(path, checkpointables=[])
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict:
         """Load a checkpoint.

@@ -148,7 +148,8 @@ class AVISTrainer(TrainerBase):
         super().load_state_dict(state_dict)
         self.seed = state_dict["seed"]
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+        if state_dict["grad_scaler"]:  # empty where the run did not scale: this one begins to
+            self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, checkpoints and evaluation; the writing of metrics comes after them."""

@@ -1,18 +1,22 @@
 """Weight files: reading them safely, naming what they hold as the model does, loading and writing it."""
 
+from avis.weights.checkpoints import LAST_CHECKPOINT, checkpoint_files, newest_checkpoint
 from avis.weights.loading import LoadReport, apply_weights, load_weights, match_weights
 from avis.weights.names import describe
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.writing import SUFFIXES, write_weights
 
 __all__ = [
+    "LAST_CHECKPOINT",
     "SUFFIXES",
     "LoadReport",
     "StateDict",
     "apply_weights",
+    "checkpoint_files",
     "describe",
     "load_weights",
     "match_weights",
+    "newest_checkpoint",
     "read_checkpoint",
     "write_weights",
 ]
