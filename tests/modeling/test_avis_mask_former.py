@@ -121,12 +121,29 @@ def test_clips_of_different_lengths_cannot_be_one_batch():
         small_model().train()([clip(2), clip(3)])
 
 
-def test_non_finite_predictions_are_named_before_matching():
-    model = small_model().train()
+PARTS = {"predictor.class_embed.bias", "predictor.decoder_norm.weight", "pixel_decoder.mask_features.bias"}
+
+
+@pytest.mark.parametrize("part", sorted(PARTS | {"predictor.mask_embed.linear.bias"}))
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("training", [True, False])
+def test_predictions_that_are_not_finite_are_an_error(part: str, value: float, training: bool):
+    model = small_model().train(training)
     with torch.no_grad():
-        model.sem_seg_head.predictor.class_embed.bias.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="matching cost is not finite"):
-        model([clip(2)])
+        model.sem_seg_head.get_parameter(part)[0] = value
+        problem = r"^the predictions are not finite" if training else r"^video 7: the .* are not finite"
+        with pytest.raises(FloatingPointError, match=problem):
+            model([clip(2)])
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_no_track_is_no_answer_of_a_broken_model(part: str):
+    model = small_model("MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", 1.0).eval()
+    with torch.no_grad():
+        assert model([clip(2)])[0].tracks == []
+        model.sem_seg_head.get_parameter(part)[0] = float("nan")
+        with pytest.raises(FloatingPointError, match=r"^video 7: the .* are not finite"):
+            model([clip(2)])
 
 
 def test_fusion_on_a_feature_that_the_backbone_lacks_is_refused():
