@@ -4,32 +4,65 @@ import argparse
 import logging
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# What torch makes of an error in a loader's worker: the traceback there, and at its end the message.
-WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (.*)$", re.DOTALL)
+# What torch makes of an error in a loader's worker: the traceback there, whose last frame is where the error
+# was raised, and at its end the message.
+WORKER_ERROR = re.compile(
+    r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"\n]+)", line \d+, in [^\n]+\n'
+    r" +(?P<line>[^\n]*)\n.*?^[\w.]+: (?P<message>.*)$",
+    re.DOTALL | re.MULTILINE,
+)
+# Installed packages whose errors are about what the user gives them: config keys, names of parts.
+ABOUT_INPUT = {"avis", "detectron2", "fvcore", "iopath"}
+STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 
 
 @contextmanager
 def exit_on_bad_input() -> Iterator[None]:
     """End the program with one line on stderr and exit code 2 on an error about its input.
 
+    That is one which this program raises in words of its own, or the system over a file. An error that comes
+    out of an expression, or of a library, is a mistake of the program and keeps its traceback.
+
     Once `avis.engine.startup` has opened the log, the traceback goes there.
     """
     try:
         yield
     except (FloatingPointError, KeyError, OSError, ValueError) as error:
+        file, line, message = _origin(error)
+        if not (isinstance(error, OSError) or _is_about_input(file, line)):
+            raise
         logger.debug("Ended by this error:", exc_info=True)
-        message = error.args[0] if isinstance(error, KeyError) else error
-        if in_worker := WORKER_ERROR.match(str(message)):
-            message = in_worker[1].rstrip()
         log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
         sys.stderr.write(f"error: {message}{hint}\n")
         sys.exit(2)
+
+
+def _origin(error: Exception) -> tuple[str, str, str]:
+    """The file and the first line of the statement that has raised an error, and its message."""
+    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if in_worker := WORKER_ERROR.match(message):
+        return in_worker["file"], in_worker["line"], in_worker["message"].rstrip()
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return frame.filename, frame.line or "", message
+
+
+def _is_about_input(file: str, line: str) -> bool:
+    """Whether code that speaks to users, ours or a user's own part, has raised an error on purpose."""
+    if not line.startswith("raise ") or file.startswith("<"):
+        return False
+    *_, package = re.split(r"(?:site|dist)-packages[/\\]", file)
+    if package != file:
+        return re.split(r"[/\\]", package)[0] in ABOUT_INPUT
+    return not Path(file).is_relative_to(STANDARD_LIBRARY)
 
 
 def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:

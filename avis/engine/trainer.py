@@ -29,6 +29,7 @@ from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
+from avis.engine.startup import TRAINING_METRICS
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.modeling import build_model
@@ -169,7 +170,7 @@ class AVISTrainer(TrainerBase):
         output_dir.mkdir(parents=True, exist_ok=True)
         return [
             CommonMetricPrinter(self.max_iter),
-            JSONWriter(str(output_dir / "training_metrics.json")),
+            JSONWriter(str(output_dir / TRAINING_METRICS)),
             TensorboardXWriter(str(output_dir)),
         ]
 

@@ -1,6 +1,7 @@
 """Ablations: plans, and real runs of a tiny one that is interrupted, goes on and is changed."""
 
 import csv
+import itertools
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import cv2
 import pytest
 import yaml
 
-from avis.experiments.plan import Plan, Variant, collect, mean_and_deviation, plan_runs, read_plan
+from avis.experiments.plan import Plan, Run, Variant, collect, mean_and_deviation, plan_runs, read_plan
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -144,6 +145,44 @@ def test_runs_of_a_plan():
     )
     assert collect(runs) == {"full model": [], "test: it": []}
     assert runs[0].iteration == 0 and runs[0].metrics is None
+
+
+def test_a_run_has_ended_when_its_final_weights_are_tested(tmp_path: Path):
+    keys = ["DATASETS.TEST", "('a.json', 'b.json')"]
+    variants = {name: VARIANTS[name] for name in ("full model", "silence at test")}
+    plan = read_plan(write_plan(tmp_path, OPTS=keys, VARIANTS=variants))
+    trained, tested = plan_runs(plan, tmp_path / "out")
+    clock = itertools.count(1_000_000_000)
+
+    def write(path: Path, content: str = "{}") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        os.utime(path, (next(clock),) * 2)
+
+    def evaluate(run: Run, value: int) -> None:
+        for name in ("a", "b"):
+            assert run.metrics is None
+            write(run.folder / "inference" / name / "metrics.json", f'{{"AP": {value}}}')
+
+    evaluate(trained, 1)  # with TEST.EVAL_PERIOD, while it trains
+    assert trained.metrics is None
+    write(trained.folder / "model_final.pth")
+    evaluate(trained, 2)
+    evaluate(tested, 3)
+    assert (trained.metrics, tested.metrics) == ({"AP": 2}, {"AP": 3})
+    write(trained.folder / "model_final.pth")  # trained again
+    assert trained.metrics is None and tested.metrics is None
+
+
+def test_a_run_of_before_there_was_a_key_goes_on(tmp_path: Path):
+    (run, *_) = plan_runs(read_plan(write_plan(tmp_path)), tmp_path / "out")
+    run.folder.mkdir(parents=True)
+    config = run.folder / "config.yaml"
+    config.write_text(run.cfg.dump().replace("OVERWRITE_OUTPUT: false\n", ""))
+    run.check()
+    config.write_text(config.read_text().replace("SEED: 3", "SEED: 4"))
+    with pytest.raises(ValueError, match="holds a run with SEED 4, not 3"):
+        run.check()
 
 
 def test_mean_and_deviation():
