@@ -1,6 +1,7 @@
 """What command lines share: options, and how they end on bad input. Needs neither torch nor Detectron2."""
 
 import argparse
+import ast
 import logging
 import re
 import sys
@@ -50,7 +51,9 @@ def _origin(error: Exception) -> tuple[str, str, str]:
     """The file and the first line of the statement that has raised an error, and its message."""
     message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     if in_worker := WORKER_ERROR.match(message):
-        return in_worker["file"], in_worker["line"], in_worker["message"].rstrip()
+        message = in_worker["message"].rstrip()
+        message = ast.literal_eval(message) if isinstance(error, KeyError) else message  # shown as its repr
+        return in_worker["file"], in_worker["line"], str(message)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return frame.filename, frame.line or "", message
 
