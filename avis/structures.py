@@ -5,7 +5,7 @@ a dense (tracks, T, H, W) array is never built.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class VideoPrediction:
     width: int
     length: int
     tracks: list[Track] = field(default_factory=list)
+
+    def above(self, score_threshold: float) -> "VideoPrediction":
+        """The same prediction with the tracks alone that score more."""
+        return replace(self, tracks=[track for track in self.tracks if track.score > score_threshold])
 
     def to_results(self, dataset_category_ids: Mapping[int, int]) -> list[dict]:
         """The entries of results.json: one per track, JSON-ready, categories as the data set numbers them.

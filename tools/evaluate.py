@@ -9,7 +9,7 @@ from pathlib import Path
 
 from avis.command_line import exit_on_bad_input
 from avis.evaluation import comparison_table, load_ground_truth, load_predictions, metrics_table
-from avis.evaluation.api import PROTOCOLS, evaluate_detailed
+from avis.evaluation.api import PROTOCOLS, evaluate_detailed, with_thresholds
 from avis.evaluation.diagnosis.analysis import Analysis, analyze
 from avis.evaluation.diagnosis.breakdown import break_down
 from avis.evaluation.diagnosis.tables import breakdown_tables
@@ -47,7 +47,10 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gt", required=True, metavar="GT.json", help="annotations of the data set")
-    parser.add_argument("--predictions", required=True, metavar="RESULTS.json", help="predicted tracks")
+    parser.add_argument(
+        "--predictions", required=True, metavar="RESULTS.json|DIR",
+        help="predicted tracks: a results file, or what tools/predict.py wrote, a file or the whole folder",
+    )  # fmt: skip
     parser.add_argument(
         "--protocol",
         choices=(*PROTOCOLS, "both"),
@@ -57,8 +60,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--min-score", type=float, default=-math.inf, metavar="S",
-        help="leave out predictions that do not score more, as AVISM does with 0.3; HOTA and FSLA count all "
-        "predictions alike, AP and AR only gain by more of them; default: keep all",
+        help="leave out predictions that do not score more, from all metrics, as AVISM does with 0.3; AP and "
+        "AR only gain by more of them; default: keep all",
     )  # fmt: skip
     parser.add_argument("--output", metavar="METRICS.json", help="gets the numbers; by protocol for 'both'")
     parser.add_argument("--avs", action="store_true", help="metrics of audio-visual segmentation as well")
@@ -70,8 +73,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--no-pictures", action="store_true", help="leave frames out of the report")
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S",
-        help="predictions that score more are in the maps of J, mIoU and mF, in the confusion of classes and "
-        "in the report's pictures; default: %(default)s",
+        help="predictions that score more count in HOTA and FSLA of the standard protocol, in the maps of J, "
+        "mIoU and mF, in the confusion of classes and in the report's pictures; default: %(default)s",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -81,6 +84,8 @@ def main() -> None:
     args = parse_args()
     protocols = ["standard", "aviseg"] if args.protocol == "both" else [args.protocol]
     truth = load_ground_truth(args.gt)
+    if not any(truth.tracks.values()):
+        raise ValueError(f"{args.gt} has no annotations, so there is nothing to compare predictions with")
     predictions = load_predictions(args.predictions, truth, args.min_score)
     analysis = None
     if args.breakdown or args.report:
@@ -88,8 +93,10 @@ def main() -> None:
     if analysis and protocols == [analysis.evaluation.protocol.name]:
         evaluations = {args.protocol: analysis.evaluation}
     else:
-        evaluations = evaluate_detailed(truth, predictions, protocols)
+        evaluations = evaluate_detailed(truth, predictions, protocols, args.score_threshold)
     metrics = {name: evaluation.metrics() for name, evaluation in evaluations.items()}
+    if "standard" in metrics:
+        metrics["standard"] = with_thresholds(metrics["standard"], args.min_score, args.score_threshold)
     maps = evaluate_avs(truth, predictions, args.score_threshold) if args.avs or args.report else {}
     if args.output:
         numbers = metrics if args.protocol == "both" else metrics[args.protocol]

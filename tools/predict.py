@@ -25,10 +25,11 @@ examples:
   python tools/predict.py --config-file configs/quickstart.yaml --weights output/quickstart/model_final.pth \\
       --input datasets/synthavis/val/JPEGImages/val_00000 --output predictions
 
-An input is a video file, or a folder of .jpg or .png frames with one .wav in it, or a video's folder in a
-data set, whose sound lies in WAVAudios. For each, OUTPUT receives <name>.mp4 and <name>.json: size, frame
-rate, categories, and tracks with score, category, the intervals in which they sound (seconds) and one RLE
-mask per frame. An input that cannot be read is reported and the others are done; the exit code is then 1.
+An input is a video file, or a folder of pictures with one .wav in it, or a video's folder in a data set,
+whose sound lies in WAVAudios. Numbers in the pictures' names are time: gaps are filled. For each input,
+OUTPUT receives <name>.mp4 and <name>.json: size, frame rate, categories, and tracks with score, category,
+the intervals in which they sound (seconds) and one RLE mask per frame. An input that cannot be read is
+reported and the others are done; the exit code is then 1.
 """
 
 logger = logging.getLogger("avis.tools.predict")
@@ -46,6 +47,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--fps", type=float, help="frames per second to look at, default: the config's INPUT.FPS"
     )
+    parser.add_argument(
+        "--audio-track", type=int, metavar="N",
+        help="of several audio tracks, counted from 0, default: the first that is not silent",
+    )  # fmt: skip
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args()
 
@@ -77,7 +82,7 @@ def main() -> None:
     for number, (path, output) in enumerate(zip(args.input, outputs, strict=True), start=1):
         logger.info("[%d/%d] %s", number, len(outputs), path)
         try:
-            predict(predictor, open_video(path, fps), categories, output)
+            predict(predictor, open_video(path, fps, args.audio_track), categories, output)
         except (OSError, OutOfMemoryError, ValueError) as error:
             logger.error("%s failed: %s", path, error)
             failures += 1
@@ -107,7 +112,8 @@ def predict(predictor: "VideoPredictor", video: "VideoSource", categories: list[
     prediction = predictor.predict(decoding)
     frames = progress(video.frames(), desc="drawing", total=prediction.length)
     class_names = [category["name"] for category in categories]
-    write_overlay_video(output, frames, prediction, class_names, video.fps, video.audio_file)
+    sound = video.audio_file, video.audio_track
+    write_overlay_video(output, frames, prediction, class_names, video.fps, *sound)
     write_json(output.with_suffix(".json"), prediction_to_json(prediction, video.fps, categories))
     logger.info("%d frames, %d tracks: %s", prediction.length, len(prediction.tracks), output)
 

@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
         "--videos", nargs="+", metavar="NAME", help="rather these, by the names of their folders"
     )
     parser.add_argument("--score-threshold", type=float, default=0.5, help="default: %(default)s")
+    parser.add_argument("--raw-frames", action="store_true", help="show the frames as they are, too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args()
 
@@ -72,7 +73,8 @@ def main() -> None:
         draw(record, truth, predictions, args.score_threshold, fps, output)
         for record in tqdm(records, desc="drawing", unit=" videos", disable=None)
     ]
-    write_png(output / "comparison.png", draw_comparison(compared, list(truth.categories.values()), fps))
+    picture = draw_comparison(compared, list(truth.categories.values()), fps, args.raw_frames)
+    write_png(output / "comparison.png", picture)
     logger.info("%d videos and comparison.png written to %s", len(records), output)
 
 

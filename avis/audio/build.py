@@ -2,6 +2,7 @@
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from torch import nn
 
 from avis.audio.backbone import AUDIO_BACKBONE_REGISTRY, AudioBackbone
 from avis.audio.log_mel import NUM_BANDS, NUM_WINDOWS
@@ -30,6 +31,8 @@ def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
         )
     if options.WEIGHTS:
         load_audio_weights(backbone, options.WEIGHTS)
+    if options.SYNC_BN:
+        backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
     if options.FREEZE:
         backbone.freeze()
     return backbone

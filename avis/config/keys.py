@@ -45,6 +45,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FREEZE = True
     # Channels of the audio features, (T, FEATURE_DIM).
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
+    # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
+    cfg.MODEL.AUDIO.SYNC_BN = False
 
     cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
@@ -96,7 +98,7 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST = CfgNode()
     # Tracks kept per video, the best of all (query, class) pairs.
     mask_former.TEST.TOPK = 10
-    # Only tracks that score higher are kept.
+    # Predicted videos have the tracks that score more, and HOTA and FSLA are of these. AP ranks all TOPK.
     mask_former.TEST.SCORE_THRESHOLD = 0.5
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0

@@ -1,11 +1,13 @@
 """The data sets known by name, and any other by the path of its JSON file."""
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
+from detectron2.utils.logger import log_first_n
 
 from avis.data.records import make_records
 from avis.formats.aviseg import read_annotations, split_folder
@@ -19,10 +21,16 @@ BENCH_SIZES = ("tiny", "small", "full")
 def register_builtin() -> None:
     """Register AVISeg's and SynthAVIS's splits below $DETECTRON2_DATASETS, by default ./datasets."""
     for split in SPLITS:
-        register_aviseg(f"avis_{split}", datasets_root() / f"{split}.json")
+        register_aviseg(f"avis_{split}", _aviseg_file(split))
         register_aviseg(f"synthavis_{split}", datasets_root() / "synthavis" / f"{split}.json")
         for size in BENCH_SIZES:
             register_aviseg(f"synthavis_{size}_{split}", bench_root(size) / f"{split}.json")
+
+
+def _aviseg_file(split: str) -> Path:
+    """The annotations of a split of AVISeg; v1 has no val.json, its "val" is test.json."""
+    json_file, test_file = (datasets_root() / f"{name}.json" for name in (split, "test"))
+    return test_file if split == "val" and test_file.is_file() and not json_file.is_file() else json_file
 
 
 def register_aviseg(name: str, json_file: str | Path) -> None:
@@ -64,7 +72,11 @@ def json_file_of(name: str) -> str:
         ValueError: the data set is unknown.
     """
     ensure_registered(name)
-    return MetadataCatalog.get(name).json_file
+    json_file = MetadataCatalog.get(name).json_file
+    if name == "avis_val" and Path(json_file).stem != "val":
+        message = f"avis_val: AVISeg v1 has no val.json, so this is {json_file}; do not choose a model by it"
+        log_first_n(logging.WARNING, message, key="message")
+    return json_file
 
 
 def get_metadata(name: str) -> Metadata:

@@ -35,12 +35,14 @@ class VideoSound:
         length: frames of the video that the sound belongs to, T.
         audio_file: a sound or video file; None for a silent video.
         features_file: the .npy file of its features; None where there is none.
+        audio_track: of the audio file's tracks, counted from 0; None for the first that is not silent.
     """
 
     video: VideoId
     length: int
     audio_file: str | None = None
     features_file: str | PathLike | None = None
+    audio_track: int | None = None
 
     @classmethod
     def of(cls, record: dict) -> "VideoSound":
@@ -76,7 +78,7 @@ def load_examples(sound: VideoSound, frame_indices: Sequence[int], fps: float) -
     # Frames that lie close together are cheaper in one piece.
     read = _read_from_start if 2 * len(rows) > max(rows) else _read_in_pieces
     try:
-        return read(path, rows, fps)
+        return read(sound, rows, fps)
     except ValueError as error:
         culprit = str(error) if isinstance(error, MediaError) else f"{path}: {error}"
         raise ValueError(f"sound of video {sound.video!r}: {culprit}") from error
@@ -159,19 +161,21 @@ def _hear(record: dict, other: dict) -> dict:
     }
 
 
-def _read_from_start(path: str, rows: Sequence[int], fps: float) -> Tensor:
-    last = max(rows)
-    waveform, sample_rate = read_waveform(path, duration=last / fps + EXAMPLE_SECONDS + _MARGIN_SECONDS)
+def _read_from_start(sound: VideoSound, rows: Sequence[int], fps: float) -> Tensor:
+    last, path = max(rows), sound.audio_file
+    seconds = last / fps + EXAMPLE_SECONDS + _MARGIN_SECONDS
+    waveform, sample_rate = read_waveform(path, duration=seconds, track=sound.audio_track)
     if len(waveform) < last / fps * sample_rate:
         _warn_that_sound_ends(path, last, fps)
     return log_mel_examples(waveform, sample_rate, last + 1, fps)[list(rows)]
 
 
-def _read_in_pieces(path: str, rows: Sequence[int], fps: float) -> Tensor:
+def _read_in_pieces(sound: VideoSound, rows: Sequence[int], fps: float) -> Tensor:
     """Each row's sound and the margins around it, put one after the other to be analysed at once."""
-    pieces = []
+    path, pieces = sound.audio_file, []
     for row in rows:
-        piece, sample_rate = read_waveform(path, row / fps - _MARGIN_SECONDS, _PIECE_SECONDS)
+        start = row / fps - _MARGIN_SECONDS
+        piece, sample_rate = read_waveform(path, start, _PIECE_SECONDS, sound.audio_track)
         if len(piece) <= _MARGIN_SECONDS * sample_rate:
             _warn_that_sound_ends(path, row, fps)
         pieces.append(np.pad(piece, (0, round(_PIECE_SECONDS * sample_rate) - len(piece))))

@@ -62,7 +62,7 @@ class _VideoFolder:
         self.folder = folder
         self.files: dict[str, list[Path]] = {}
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in VIDEO_SUFFIXES:
+            if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
                 name = path.relative_to(folder).with_suffix("").as_posix()
                 self.files.setdefault(name, []).append(path)
 

@@ -204,7 +204,8 @@ class AVISTrainer(TrainerBase):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """Build the evaluator, which writes to OUTPUT_DIR/inference/<data set>."""
-        return AVISEvaluator(dataset_name, output_dir=str(inference_dir(cfg, dataset_name)))
+        folder, threshold = inference_dir(cfg, dataset_name), cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD
+        return AVISEvaluator(dataset_name, output_dir=str(folder), score_threshold=threshold)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, resume: bool = False) -> dict:

@@ -28,8 +28,12 @@ def evaluate_predictions(
     predictions: JsonSource,
     protocol: str = "standard",
     min_score: float = -math.inf,
+    score_threshold: float = -math.inf,
 ) -> dict[str, float]:
     """Score predicted tracks by AP, AR, HOTA and FSLA.
+
+    AP and AR rank all predictions. HOTA and FSLA count a prediction whatever its score, so they are of the
+    predictions above the threshold at which a model is used: ours take 0.5 (SCORE_THRESHOLD).
 
     Args:
         ground_truth: path or parsed content of annotations in the AVISeg format.
@@ -38,6 +42,7 @@ def evaluate_predictions(
             evaluation computes, with all its peculiarities; "aviseg-dense" for the same with null frames of
             the predictions as empty masks, to compare with published tables (docs/metrics.md).
         min_score: leave out predictions that do not score more; AVISM does with 0.3.
+        score_threshold: HOTA and FSLA of "standard" leave out predictions that do not score more.
 
     Returns:
         Percentages, -1 where undefined; see `Evaluation.metrics`.
@@ -48,14 +53,18 @@ def evaluate_predictions(
             no such protocol.
     """
     truth = load_ground_truth(ground_truth)
-    return evaluate_tracks(truth, load_predictions(predictions, truth, min_score), protocol)
+    loaded = load_predictions(predictions, truth, min_score)
+    return evaluate_tracks(truth, loaded, protocol, score_threshold)
 
 
 def evaluate_tracks(
-    truth: GroundTruth, predictions: Mapping[VideoId, Sequence[PredictedTrack]], protocol: str = "standard"
+    truth: GroundTruth,
+    predictions: Mapping[VideoId, Sequence[PredictedTrack]],
+    protocol: str = "standard",
+    score_threshold: float = -math.inf,
 ) -> dict[str, float]:
     """Score predicted tracks that are loaded already; see `evaluate_predictions`."""
-    evaluation = evaluate_detailed(truth, predictions, [protocol])[protocol]
+    evaluation = evaluate_detailed(truth, predictions, [protocol], score_threshold)[protocol]
     for remark in evaluation.remarks:
         logger.warning("Protocol %s: %s", protocol, remark)
     return evaluation.metrics()
@@ -65,6 +74,7 @@ def evaluate_detailed(
     truth: GroundTruth,
     predictions: Mapping[VideoId, Sequence[PredictedTrack]],
     protocols: Sequence[str] = ("standard",),
+    score_threshold: float = -math.inf,
 ) -> dict[str, Evaluation]:
     """Compare predicted tracks with the ground truth, once for several protocols.
 
@@ -74,6 +84,7 @@ def evaluate_detailed(
         truth: the ground truth.
         predictions: the tracks of each of its videos.
         protocols: names among the PROTOCOLS.
+        score_threshold: see `evaluate_predictions`.
 
     Returns:
         By protocol, what the metrics and a break-down of them need.
@@ -84,9 +95,25 @@ def evaluate_detailed(
     for name in protocols:
         if name not in PROTOCOLS:
             raise ValueError(f"there is no protocol {name!r}, only {', '.join(PROTOCOLS)}")
-    evaluations = {name: Evaluation(PROTOCOLS[name], truth) for name in protocols}
+    evaluations = {name: Evaluation(PROTOCOLS[name], truth, score_threshold) for name in protocols}
     for video_id in tqdm(truth.videos, desc="matching", unit=" videos", delay=2, leave=False, disable=None):
         overlap = VideoOverlap(truth.videos[video_id], predictions[video_id], truth.tracks[video_id])
         for evaluation in evaluations.values():
             evaluation.add(overlap)
     return evaluations
+
+
+def with_thresholds(
+    metrics: Mapping[str, float], min_score: float = -math.inf, score_threshold: float = -math.inf
+) -> dict[str, float]:
+    """Metrics, and the scores above which predictions count in them, as files state both.
+
+    Args:
+        metrics: of the protocol "standard".
+        min_score: of all metrics.
+        score_threshold: of HOTA and FSLA.
+    """
+    lowest = max(0.0, min_score)
+    confident = max(lowest, score_threshold)
+    thresholds = {"AP": lowest, "HOTA": confident, "FSLA": confident}
+    return {**metrics, **{f"{name}_score_threshold": value for name, value in thresholds.items()}}

@@ -3,6 +3,7 @@
 Dimensions: D predicted and G ground-truth tracks of a video.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,23 +47,27 @@ class Evaluation:
     Attributes:
         protocol: how the metrics are computed.
         truth: what the predictions were compared with.
+        score_threshold: HOTA and FSLA are of the predictions that score more, where the protocol tells them
+            from those of AP and AR, which are all.
         videos: counts by video.
         failures: why the frames of a video could not be counted, by video.
     """
 
     protocol: StandardProtocol
     truth: GroundTruth
+    score_threshold: float = -math.inf
     videos: dict[VideoId, VideoCounts] = field(default_factory=dict)
     failures: dict[VideoId, str] = field(default_factory=dict)
 
     def add(self, overlap: VideoOverlap) -> None:
         """Count one video, of which no mask is kept."""
-        detections, tracks = self.protocol.detections(overlap), overlap.tracks
+        confident = overlap.above(self.score_threshold) if self.protocol.has_score_threshold else overlap
+        detections, tracks = self.protocol.detections(confident), confident.tracks
         hota = {}
         for category_id in np.union1d(tracks.categories, tracks.true_categories).tolist():
             rows, columns = tracks.categories == category_id, tracks.true_categories == category_id
             hota[category_id] = count_hota(detections.select(rows, columns))
-        self.videos[overlap.video.id] = VideoCounts(tracks, hota, self._count_frames(overlap))
+        self.videos[overlap.video.id] = VideoCounts(overlap.tracks, hota, self._count_frames(confident))
 
     def _count_frames(self, overlap: VideoOverlap) -> FrameCounts | None:
         try:

@@ -14,7 +14,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from avis.data import get_metadata
-from avis.evaluation.api import evaluate_tracks
+from avis.evaluation.api import evaluate_tracks, with_thresholds
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
 from avis.files import write_json
@@ -36,7 +36,11 @@ class AVISEvaluator(DatasetEvaluator):
     """
 
     def __init__(
-        self, dataset_name: str, output_dir: str | Path | None = None, distributed: bool = True
+        self,
+        dataset_name: str,
+        output_dir: str | Path | None = None,
+        distributed: bool = True,
+        score_threshold: float = 0.5,
     ) -> None:
         """Look up the data set.
 
@@ -46,6 +50,7 @@ class AVISEvaluator(DatasetEvaluator):
                 process; None: nothing stays.
             distributed: collect the predictions of all processes; False: every process for itself, in a
                 folder of its own.
+            score_threshold: HOTA and FSLA are of the tracks that score more; AP and AR are of all.
 
         Raises:
             FileNotFoundError: the data set's annotations do not exist.
@@ -55,6 +60,7 @@ class AVISEvaluator(DatasetEvaluator):
         self.dataset_name = dataset_name
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.distributed = distributed
+        self.score_threshold = score_threshold
         self._json_file = metadata.json_file
         contiguous_ids = metadata.thing_dataset_id_to_contiguous_id
         self._category_ids = {index: category_id for category_id, index in contiguous_ids.items()}
@@ -134,7 +140,9 @@ class AVISEvaluator(DatasetEvaluator):
         if not any(truth.tracks.values()):
             logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
             return {}
-        metrics = evaluate_tracks(truth, load_predictions(results, truth))
+        predictions = load_predictions(results, truth)
+        metrics = evaluate_tracks(truth, predictions, score_threshold=self.score_threshold)
+        metrics = with_thresholds(metrics, score_threshold=self.score_threshold)
         logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, metrics_table(metrics))
         if self.output_dir is not None:
             write_json(self.output_dir / "metrics.json", metrics)

@@ -96,6 +96,15 @@ class VideoOverlap:
         self.areas = self._stack([track.areas for track in predicted])
         self.true_areas = self._stack([track.areas for track in true])
 
+    def above(self, score_threshold: float) -> "VideoOverlap":
+        """The overlaps of the predicted tracks that score more."""
+        rows = [index for index, track in enumerate(self.predicted) if track.score > score_threshold]
+        chosen = object.__new__(VideoOverlap)  # nothing has to be compared again
+        chosen.video, chosen.true, chosen.true_areas = self.video, self.true, self.true_areas
+        chosen.predicted = [self.predicted[index] for index in rows]
+        chosen.areas, chosen.intersections = self.areas[:, rows], self.intersections[:, rows]
+        return chosen
+
     @cached_property
     def frame_iou(self) -> np.ndarray:
         """IoU of each pair of masks of a frame, (T, D, G); 0 for two empty ones."""

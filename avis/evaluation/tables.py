@@ -38,7 +38,7 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
     cells = _category_rows([metrics])
     columns = min(_CATEGORY_COLUMNS, len(cells))
     rows = [list(chain(*cells[first : first + columns])) for first in range(0, len(cells), columns)]
-    return "\n\n".join([*tables, _table(header * columns, rows)])
+    return "\n\n".join([*tables, *_thresholds(metrics), _table(header * columns, rows)])
 
 
 def protocols_table(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -70,6 +70,15 @@ def comparison_table(results: Mapping[str, Mapping[str, float]], columns: Sequen
         for label, metrics in results.items()
     ]
     return _table((title, *columns), rows)
+
+
+def _thresholds(metrics: Mapping[str, float]) -> list[str]:
+    """The scores above which predictions count, if the metrics state them."""
+    if "HOTA_score_threshold" not in metrics:
+        return []
+    lowest, confident = metrics["AP_score_threshold"], metrics["HOTA_score_threshold"]
+    ranked = f"the predictions with a score above {lowest:g}" if lowest else "all predictions"
+    return [f"AP and AR are of {ranked}, HOTA and FSLA of those with a score above {confident:g}."]
 
 
 def _category_rows(results: Sequence[Mapping[str, float]]) -> list[list[str]]:

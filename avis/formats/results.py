@@ -11,7 +11,7 @@ import mmap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,7 +79,8 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
     Args:
         source: the path of a JSON file, which must stay while the predictions are in use, or its parsed
             content: a list of objects with "video_id", "score", "category_id" and "segmentations" (T masks,
-            null where empty).
+            null where empty). Or what tools/predict.py has written of a video, or the folder of several: it
+            names videos and categories, which are looked up by name.
         truth: what the predictions are for.
         min_score: leave out tracks that do not score more.
 
@@ -90,10 +91,8 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names the file, the index of the entry and the problem.
     """
-    name, entries = _read_entries(source)
     index = defaultdict(list)
-    for number, entry in enumerate(entries):
-        where = f"{name}: entry {number}"
+    for where, entry in _read_named_entries(source, truth):
         if problem := _entry_problem(entry, truth):
             raise ValueError(f"{where}: {problem}")
         if entry.score > min_score:
@@ -102,7 +101,24 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
     return Predictions(truth.videos, dict(index))
 
 
-def _read_entries(source: JsonSource) -> tuple[str, list[_Entry]]:
+def _read_named_entries(source: JsonSource, truth: GroundTruth) -> Iterator[tuple[str, _Entry]]:
+    """The entries of a source, each with what to call it in messages."""
+    if isinstance(source, str | PathLike) and Path(source).is_dir():
+        files = sorted(Path(source).rglob("*.json"))
+        if not files:
+            raise FileNotFoundError(f"{source}: the folder has no predictions (*.json)")
+        seen: dict[VideoId, Path] = {}
+        for file in files:
+            for where, entry in _read_named_entries(file, truth):
+                if seen.setdefault(entry.video_id, file) != file:
+                    raise ValueError(f"{file} and {seen[entry.video_id]} are of one video: leave one")
+                yield where, entry
+        return
+    name, entries = _read_entries(source, truth)
+    yield from ((f"{name}: entry {number}", entry) for number, entry in enumerate(entries))
+
+
+def _read_entries(source: JsonSource, truth: GroundTruth) -> tuple[str, list[_Entry]]:
     """What to call the source in messages, and its entries."""
     if isinstance(source, str | PathLike):
         try:
@@ -110,9 +126,30 @@ def _read_entries(source: JsonSource) -> tuple[str, list[_Entry]]:
         except (*UNREADABLE, FileNotFoundError, ValueError):
             pass  # The standard library reads some more, as NaN, and all that it reads is explained below.
     name, content = read_source(source, "predictions")
+    if isinstance(content, dict) and {"video", "tracks"} <= content.keys():
+        content = _results_of_video(content, name, truth)
     if not isinstance(content, list):
         raise ValueError(f"{name}: predictions are a list of tracks, this is a {type(content).__name__}")
     return name, [_to_entry(value, f"{name}: entry {number}") for number, value in enumerate(content)]
+
+
+def _results_of_video(content: dict, name: str, truth: GroundTruth) -> list[dict]:
+    """The entries of a prediction of one video, as tools/predict.py writes it."""
+    try:
+        video, tracks = content["video"]["name"], content["tracks"]
+        found = [(track["category"], track["score"], track["segmentations"]) for track in tracks]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{name}: it is not what tools/predict.py writes: {error!r}") from error
+    named = [key for key, known in truth.videos.items() if video in (known.name, PurePath(known.name).name)]
+    if len(named) != 1:
+        raise ValueError(f"{name}: {len(named)} videos of the ground truth are called {video!r}")
+    ids = {category: category_id for category_id, category in truth.categories.items()}
+    if unknown := sorted({category for category, _, _ in found} - ids.keys()):
+        raise ValueError(f"{name}: the categories {unknown} are not in the ground truth")
+    return [
+        {"video_id": named[0], "score": score, "category_id": ids[category], "segmentations": masks}
+        for category, score, masks in found
+    ]
 
 
 def _index_file(path: Path) -> list[_Entry]:

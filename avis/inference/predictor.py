@@ -38,6 +38,7 @@ class VideoPredictor:
         use_available_device(cfg)
         self.model = load_trained_model(cfg).eval()
         self.fps = cfg.INPUT.FPS
+        self.score_threshold = cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD
         self._hears = hears(cfg)
         if self._hears:
             self.model.audio_backbone.check_hearing()
@@ -61,7 +62,7 @@ class VideoPredictor:
 
     @torch.inference_mode()
     def predict(self, video: VideoSource) -> VideoPrediction:
-        """Predict on a video that is already open."""
+        """Predict on a video that is already open: the tracks that score higher than SCORE_THRESHOLD."""
         images, (height, width), _ = prepare_frames(video.frames(), self._augmentations, self._image_format)
         frame_indices = list(range(len(images)))
         inputs = {
@@ -73,6 +74,6 @@ class VideoPredictor:
             "frame_indices": frame_indices,
         }
         if self._hears:
-            sound = VideoSound(video.name, len(images), video.audio_file)
+            sound = VideoSound(video.name, len(images), video.audio_file, audio_track=video.audio_track)
             inputs["audio_examples"] = load_examples(sound, frame_indices, video.fps)
-        return self.model([inputs])[0]
+        return self.model([inputs])[0].above(self.score_threshold)

@@ -4,10 +4,11 @@ Dimensions: H×W pictures.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from avis.media.errors import MediaError
 
@@ -38,6 +39,20 @@ def read_picture(path: str | Path) -> np.ndarray:
             return np.asarray(_upright(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
         raise MediaError(f"{path} cannot be read as a picture: {error}") from error
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """The suffixes, such as ".jpg", of all formats of pictures that Pillow can read."""
+    suffixes = Image.registered_extensions()
+    return frozenset(suffix for suffix, kind in suffixes.items() if _is_readable(kind))
+
+
+def _is_readable(kind: str) -> bool:
+    if kind == "MPEG" or kind not in Image.OPEN:  # MPEG: told, but not decoded
+        return False
+    opener = Image.OPEN[kind][0]
+    return not (isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile))
 
 
 def read_pictures(files: Sequence[str | Path]) -> Iterator[np.ndarray]:

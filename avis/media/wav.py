@@ -3,6 +3,9 @@
 Follows the RIFF/WAVE format (IBM and Microsoft, 1991) with WAVE_FORMAT_EXTENSIBLE. FFmpeg reads these files
 too, but takes milliseconds for every second of sound, and does not notice when a file is cut off.
 
+Recorders that write to pipes, or stop early, announce more than there is: such files are read to their end,
+with a warning.
+
 Dimensions: N samples.
 """
 
@@ -13,6 +16,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from avis.media.errors import warn_once
+
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _DTYPES = {
     (_INTEGER, 8): "u1",
@@ -21,8 +26,6 @@ _DTYPES = {
     (_FLOAT, 32): "<f4",
     (_FLOAT, 64): "<f8",
 }
-# Sizes announced by writers that could not go back to fill them in: the samples reach to the end of the file.
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,25 @@ def find_samples(path: str | Path) -> WavSamples | None:
         None if it is another kind of file, or holds samples that are compressed or of 24 bits.
 
     Raises:
-        ValueError: it is a WAV that is cut off.
+        ValueError: it is a WAV without samples.
     """
     with open(path, "rb") as file:
-        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
+        name, whole = _next_chunk(file)
+        if name != b"RIFF" or file.read(4) != b"WAVE":
             return None
-        form = b""
-        name, size = _next_chunk(file)
-        while name not in (b"data", b""):
-            content = file.read(size + size % 2)
-            form = content if name == b"fmt " else form
-            name, size = _next_chunk(file)
+        form, size = _find_data(file)
         offset = file.tell()
     present = os.path.getsize(path) - offset
-    if not name or (size not in _UNKNOWN_SIZES and present < size):
-        raise ValueError(f"{path}: cut off: it announces {size} bytes of sound and holds {present}")
-    return _describe(path, form, offset, present if size in _UNKNOWN_SIZES else size)
+    if size is None:
+        raise ValueError(f"{path}: a WAV without samples: it has no 'data' chunk")
+    whole -= offset - 8  # what the file's own size says of the samples and what follows them
+    if max(size, whole - whole % 2) > present:
+        warn_once(
+            f"{path}: it announces {max(size, whole)} bytes of sound and holds {present}: it is read to its "
+            "end. It was cut off, or its recorder could not know the size"
+        )
+    # 0: a recorder that could not go back to fill in the size
+    return _describe(path, form, offset, min(size or present, present))
 
 
 def to_float(samples: np.ndarray) -> np.ndarray:
@@ -100,6 +106,20 @@ def _describe(path: str | Path, form: bytes, offset: int, size: int) -> WavSampl
         return None
     dtype = np.dtype(_DTYPES[encoding, bits])
     return WavSamples(path, offset, size // (channels * dtype.itemsize), channels, sample_rate, dtype)
+
+
+def _find_data(file: BinaryIO) -> tuple[bytes, int | None]:
+    """Go to the samples; the format chunk, and the announced size in bytes (None: there are no samples)."""
+    form = b""
+    name, size = _next_chunk(file)
+    while name not in (b"data", b""):
+        begin = file.tell()
+        content = file.read(size + size % 2)
+        form = content if name == b"fmt " else form
+        if len(content) < size and b"data" in content:  # a chunk that announces too much
+            file.seek(begin + content.index(b"data"))
+        name, size = _next_chunk(file)
+    return form, size if name else None
 
 
 def _next_chunk(file: BinaryIO) -> tuple[bytes, int]:

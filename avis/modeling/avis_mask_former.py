@@ -24,7 +24,7 @@ from avis.modeling.mask_former_head import MaskFormerHead
 from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
-# Log-mel examples that pass the audio backbone at once.
+# Log-mel examples that pass at once through an audio backbone that doesn't learn.
 _EXAMPLES_AT_ONCE = 64
 
 
@@ -45,7 +45,6 @@ class AVISMaskFormer(nn.Module):
         pixel_std: Sequence[float],
         size_divisibility: int,
         topk: int,
-        score_threshold: float,
         chunk_size: int,
     ) -> None:
         """Put the parts together.
@@ -60,7 +59,6 @@ class AVISMaskFormer(nn.Module):
             pixel_std: of the three channels.
             size_divisibility: images are padded to a multiple of this.
             topk: tracks kept of a video.
-            score_threshold: tracks that do not score higher are dropped.
             chunk_size: frames that are processed at once in evaluation; 0 chooses by their size.
         """
         super().__init__()
@@ -70,7 +68,7 @@ class AVISMaskFormer(nn.Module):
         self.audio_backbone = audio_backbone
         self.fusion = fusion
         self.size_divisibility = size_divisibility
-        self.topk, self.score_threshold, self.chunk_size = topk, score_threshold, chunk_size
+        self.topk, self.chunk_size = topk, chunk_size
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
@@ -89,7 +87,6 @@ class AVISMaskFormer(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "size_divisibility": mask_former.SIZE_DIVISIBILITY,
             "topk": mask_former.TEST.TOPK,
-            "score_threshold": mask_former.TEST.SCORE_THRESHOLD,
             "chunk_size": mask_former.TEST.CHUNK_SIZE,
         }
 
@@ -148,7 +145,9 @@ class AVISMaskFormer(nn.Module):
                 f"clip of a batch, the same for all; the clips have {keys}"
             )
         examples = torch.stack([clip["audio_examples"] for clip in clips]).to(self.device)
-        chunks = examples.flatten(0, 1).split(_EXAMPLES_AT_ONCE)
+        # The batch norms of a backbone that learns take their statistics over the whole batch.
+        at_once = examples[..., 0, 0].numel() if self.audio_backbone.training else _EXAMPLES_AT_ONCE
+        chunks = examples.flatten(0, 1).split(at_once)
         features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
         return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
 

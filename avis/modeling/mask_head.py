@@ -109,20 +109,25 @@ class ResidualMaskHead(MaskHead):
 
     @torch.no_grad()
     def _start_as_dot_product(self) -> None:
-        """Start with Linear(MLP(r)) = r / √C for the responses r = Ẑ·Q, of the first C/2 queries.
+        """Start with Linear(MLP(r)) = r / √C for the responses r = Ẑ·Q.
 
         The paper leaves the start open. With random weights the static term, Linear(Ẑ), outweighs what the
         queries say, and a query comes to stand for a class of pixels rather than for an object.
+
+        A response needs two of the C hidden units, as relu(r) - relu(-r) = r. Of more than C/2 queries, the
+        last ones have one, for relu(r). Of more than C, some share theirs.
         """
         first, second = self.mlp.layers
-        number = min(first.in_features, first.out_features // 2)
-        # relu(r) - relu(-r) = r
-        nn.init.eye_(first.weight[:number])
-        first.weight[number : 2 * number] = -first.weight[:number]
-        nn.init.zeros_(first.bias[: 2 * number])
+        num_queries, channels = first.in_features, first.out_features
+        used = min(num_queries, channels)
+        spare = min(channels - used, used)
+        unit_of_query = F.one_hot(torch.arange(num_queries) % used, used).float()
+        first.weight[:used] = unit_of_query.T
+        first.weight[used : used + spare] = -first.weight[:spare]
+        nn.init.zeros_(first.bias[: used + spare])
         nn.init.zeros_(second.weight)
-        back = nn.init.orthogonal_(self.linear.weight)[:number].T * self.linear.in_features**-0.5
-        second.weight[:, :number], second.weight[:, number : 2 * number] = back, -back
+        back = nn.init.orthogonal_(self.linear.weight).T @ unit_of_query * channels**-0.5
+        second.weight[:, :used], second.weight[:, used : used + spare] = back, -back[:, :spare]
         nn.init.zeros_(second.bias)
         nn.init.zeros_(self.linear.bias)
 

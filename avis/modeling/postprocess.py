@@ -17,13 +17,12 @@ from torch.nn import functional as F
 from avis.structures import RLE
 
 
-def select_tracks(class_logits: Tensor, topk: int, score_threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+def select_tracks(class_logits: Tensor, topk: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best (query, class) pairs of a video; a query may appear with several classes.
 
     Args:
         class_logits: (N, K+1).
         topk: pairs kept at most.
-        score_threshold: pairs that do not score higher are dropped.
 
     Returns:
         Scores, class indices and query indices, (S,) each, best first.
@@ -34,8 +33,6 @@ def select_tracks(class_logits: Tensor, topk: int, score_threshold: float) -> tu
     check_finite("class logits", class_logits)
     probabilities = class_logits.float().softmax(-1)[:, :-1]
     scores, pairs = probabilities.flatten().topk(min(topk, probabilities.numel()))
-    kept = scores > score_threshold
-    scores, pairs = scores[kept], pairs[kept]
     num_classes = probabilities.shape[1]
     return scores, pairs % num_classes, pairs // num_classes
 

@@ -31,7 +31,6 @@ class VideoModel(Protocol):
 
     sem_seg_head: MaskFormerHead
     topk: int
-    score_threshold: float
     chunk_size: int
 
     def features(self, frames: Sequence[Tensor]) -> tuple[FrameFeatures, tuple[int, int]]:
@@ -52,7 +51,7 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
         video: an input as `AVISMaskFormer.forward` takes it.
 
     Raises:
-        FloatingPointError: class logits, queries, per-pixel embeddings or mask logits are not finite.
+        FloatingPointError: class logits, queries or mask logits are not finite.
     """
     frames = video["image"]
     chunk_size = model.chunk_size or max(1, _PIXELS_AT_ONCE // frames[0][0].numel())
@@ -92,11 +91,7 @@ def _tracks(
     """The best tracks; `sizes` are of the padded frames, the frames, and the video."""
     answer, mask_head = decoded.predictions[-1], model.sem_seg_head.predictor.mask_embed
     check_finite("queries", answer.queries)
-    for chunk in decoded.mask_features.split(chunk_size, dim=1):
-        check_finite("per-pixel embeddings", chunk)
-    scores, classes, queries = select_tracks(answer.class_logits[0], model.topk, model.score_threshold)
-    if not len(queries):
-        return []
+    scores, classes, queries = select_tracks(answer.class_logits[0], model.topk)
     # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
     height, width = sizes[-1]
     frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (len(queries) * height * width))

@@ -1,7 +1,7 @@
 """A picture of predictions beside ground truth: frames over time, and below them when each track sounds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,29 +49,34 @@ def shown_frames(length: int) -> list[int]:
     return np.linspace(0, length - 1, min(length, MAX_COLUMNS)).round().astype(int).tolist()
 
 
-def draw_comparison(videos: Sequence[ComparedVideo], class_names: Sequence[str], fps: float) -> np.ndarray:
+def draw_comparison(
+    videos: Sequence[ComparedVideo], class_names: Sequence[str], fps: float, raw_frames: bool = False
+) -> np.ndarray:
     """Draw videos one under the other; a predicted track has the colour of the object that it has found.
 
     Args:
         videos: at least one.
         class_names: name of each contiguous class index.
         fps: frames per second.
+        raw_frames: also show the frames as they are, as Figure 6 of the paper (arXiv 2310.18709) does.
 
     Returns:
         One RGB uint8 picture.
     """
-    blocks = [_draw_video(video, class_names, fps) for video in videos]
+    blocks = [_draw_video(video, class_names, fps, raw_frames) for video in videos]
     width = max(block.shape[1] for block in blocks)
     return np.concatenate([_pad(block, width) for block in blocks])
 
 
-def _draw_video(video: ComparedVideo, class_names: Sequence[str], fps: float) -> np.ndarray:
+def _draw_video(video: ComparedVideo, class_names: Sequence[str], fps: float, raw_frames: bool) -> np.ndarray:
     truth, predicted = video.ground_truth, video.prediction
     truth_colors, colors = matched_colors(len(truth.tracks), len(predicted.tracks), video.found)
     strips = [
         _draw_strip("ground truth", video.frames, truth, class_names, colors=truth_colors, show_scores=False),
         _draw_strip("prediction", video.frames, predicted, class_names, colors=colors),
     ]
+    if raw_frames:
+        strips.insert(0, _draw_strip("frames", video.frames, replace(truth, tracks=[]), class_names))
     width = strips[0].shape[1]
     columns = (width - LABEL_WIDTH - MARGIN) / len(shown_frames(truth.length))
     header = _draw_header(video.title, [t / fps for t in shown_frames(truth.length)], columns, width)

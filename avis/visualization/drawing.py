@@ -2,10 +2,11 @@
 
 import colorsys
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from avis.visualization.fonts import font_for, writable
 
 Color = tuple[int, int, int]
 
@@ -60,16 +61,12 @@ def readable_on(color: Color) -> Color:
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else PAPER
 
 
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """The typeface of all labels, `size` pixels high."""
-    return ImageFont.load_default(size)
-
-
 def text_size(text: str, size: int) -> tuple[int, int]:
     """Width of `text` and height of a line, in pixels."""
-    ascent, descent = font(size).getmetrics()
-    return round(font(size).getlength(text)), ascent + descent
+    text = writable(text)
+    font = font_for(text, size)
+    ascent, descent = font.getmetrics()
+    return round(font.getlength(text)), ascent + descent
 
 
 def draw_texts(picture: np.ndarray, texts: list[tuple[tuple[int, int], str, int, Color]]) -> np.ndarray:
@@ -77,12 +74,14 @@ def draw_texts(picture: np.ndarray, texts: list[tuple[tuple[int, int], str, int,
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     for position, text, size, color in texts:
-        draw.text(position, text, fill=color, font=font(size))
+        text = writable(text)
+        draw.text(position, text, fill=color, font=font_for(text, size))
     return np.asarray(image).copy()
 
 
 def shorten(text: str, width: int, size: int) -> str:
     """`text`, cut so that it fits into `width` pixels."""
+    text = writable(text)
     if text_size(text, size)[0] <= width:
         return text
     while text and text_size(text + "…", size)[0] > width:

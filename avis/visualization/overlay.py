@@ -85,6 +85,7 @@ def write_overlay_video(
     class_names: Sequence[str],
     fps: float,
     audio_from: str | Path | None = None,
+    audio_track: int | None = None,
 ) -> None:
     """Write an H.264 video of the drawn frames.
 
@@ -95,11 +96,12 @@ def write_overlay_video(
         class_names: name of each contiguous class index.
         fps: frames per second.
         audio_from: a file whose sound is added.
+        audio_track: of several, counted from 0; None for the first that is not silent.
 
     Raises:
         MediaError: the video cannot be written or the sound cannot be read.
     """
-    write_video(path, draw_video(frames, prediction, class_names, fps), fps, audio_from=audio_from)
+    write_video(path, draw_video(frames, prediction, class_names, fps), fps, audio_from, audio_track)
 
 
 def _timeline_below(picture: np.ndarray, rows: Sequence[TimelineRow], fps: float, t: int) -> np.ndarray:

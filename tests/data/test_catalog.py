@@ -1,5 +1,8 @@
 """Data sets by name, and by the path of their annotations."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,25 @@ def test_the_known_splits_are_registered():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'avis_trian'.*avis_train"):
         ensure_registered("avis_trian")
+
+
+@pytest.mark.parametrize(
+    ("splits", "used", "warns"),
+    [
+        (("train", "test"), "test.json", True),
+        (("train", "val", "test"), "val.json", False),
+        (("train",), "val.json", False),
+    ],
+)
+def test_avis_val_is_the_test_split_where_there_is_no_other(tmp_path, splits, used, warns):
+    for split in splits:
+        (tmp_path / f"{split}.json").write_text("{}")
+    code = "from avis.data.catalog import json_file_of; print(json_file_of('avis_val'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"DETECTRON2_DATASETS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str(tmp_path / used), done.stderr
+    assert ("AVISeg v1 has no val.json" in done.stderr) == warns

@@ -77,9 +77,9 @@ def test_broken_sound_names_video_and_file(records):
     with open(path, "rb") as file:
         content = file.read()
     with open(path, "wb") as file:
-        file.write(content[: len(content) // 2])
+        file.write(content[:30])
     for frames in ([0, 5], range(LENGTH)):
-        with pytest.raises(ValueError, match=rf"video 1: {path}: cut off"):
+        with pytest.raises(ValueError, match=rf"video 1: {path}: a WAV without samples"):
             load_examples(VideoSound.of(records[0]), frames, fps=1)
 
 

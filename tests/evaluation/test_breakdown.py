@@ -88,7 +88,8 @@ def test_a_scenario_that_is_no_text_is_refused(truth: dict):
 
 def test_metrics_of_the_analysis_are_those_of_the_evaluation(truth: dict):
     entries = [*perfect(truth), prediction(columns(2, 12), 0.9)]
-    assert analysis_of(truth, entries).evaluation.metrics() == evaluate_predictions(truth, entries)
+    expected = evaluate_predictions(truth, entries, score_threshold=0.5)
+    assert analysis_of(truth, entries).evaluation.metrics() == expected
 
 
 def test_confusion_of_classes(truth: dict):

@@ -10,6 +10,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from avis.engine import launch
 from avis.evaluation import AVISEvaluator, evaluate_predictions
+from avis.evaluation.api import with_thresholds
 from avis.structures import Track, VideoPrediction
 from tests.evaluation.builders import HEIGHT, LENGTH, WIDTH, annotation, columns, ground_truth
 from tests.evaluation.processes import evaluate_mortal, evaluate_share
@@ -66,9 +67,10 @@ def test_metrics_and_files(json_file: str, predictions: list[VideoPrediction], t
     output_dir = tmp_path / "new" / "folder"
     returned = evaluate(AVISEvaluator(json_file, output_dir), predictions)
     assert list(returned) == ["avis"]
-    assert returned["avis"].keys() == METRICS
+    assert returned["avis"].keys() == METRICS | {f"{name}_score_threshold" for name in ("AP", "HOTA", "FSLA")}
     assert all(type(value) is float for value in returned["avis"].values())
-    assert returned["avis"] == evaluate_predictions(json_file, output_dir / "results.json")
+    expected = evaluate_predictions(json_file, output_dir / "results.json", score_threshold=0.5)
+    assert returned["avis"] == with_thresholds(expected, score_threshold=0.5)
     assert json.loads((output_dir / "metrics.json").read_text()) == returned["avis"]
     assert {path.name for path in output_dir.iterdir()} == {"results.json", "metrics.json"}
 

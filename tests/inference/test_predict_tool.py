@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import av
+import numpy as np
 import pytest
 
+from avis.media.video import read_waveform
 from tests.inference.conftest import CONFIG, OVERRIDES
+from tests.media.recordings import record, tone
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH
 
 
@@ -62,3 +65,13 @@ def test_a_prediction_does_not_overwrite_its_input(output_paths, tmp_path):
     with pytest.raises(ValueError, match=r"clip\.mp4 would be overwritten"):
         output_paths([str(tmp_path / "clip.mp4")], tmp_path)
     assert output_paths([str(tmp_path / "clip.mov")], tmp_path) == [tmp_path / "clip.mp4"]
+
+
+def test_an_audio_track_is_chosen_and_a_missing_one_reported(predict, tmp_path):
+    record(tmp_path / "tracks.mkv", 2, sounds=(tone(2, amplitude=0), tone(2)))
+    record(tmp_path / "mute.mkv", 2)
+    done = predict(tmp_path / "out", tmp_path / "tracks.mkv", tmp_path / "mute.mkv", "--audio-track", "0")
+    assert done.returncode == 1
+    assert "mute.mkv: there is no audio track 0, the file has 0" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tracks.json", "tracks.mp4"]
+    assert np.abs(read_waveform(tmp_path / "out" / "tracks.mp4")[0]).max() < 0.01

@@ -10,6 +10,7 @@ from PIL import Image
 from avis.inference import open_video
 from avis.media.errors import MediaError
 from avis.media.video import write_video
+from tests.media.recordings import record, tone
 from tests.small_dataset import HEIGHT, WIDTH, tones, write_wav
 
 
@@ -86,3 +87,96 @@ def test_a_picture_of_another_size_is_named(folder):
     grey(0, size=(10, 20)).save(folder / "5.png")
     with pytest.raises(MediaError, match=r"5\.png is 20×10, .*1\.png is 48×64"):
         list(open_video(folder, 1.0).frames())
+
+
+def levels(folder):
+    """The number that each frame shows, by its brightness."""
+    return [int(frame[0, 0, 0]) // 20 for frame in open_video(folder, 1.0).frames()]
+
+
+def warnings_of(caplog):
+    return [record.message for record in caplog.records if "no sound" not in record.message]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [
+        ([1, 2, 5], [1, 2, 2, 2, 5]),
+        ([3, 4, 5], [3, 4, 5]),
+        ([0, 2, 4, 8], [0, 2, 4, 4, 8]),  # every second frame of a video
+        ([0, 10], [0, 10]),
+        ([7], [7]),
+    ],
+)
+@pytest.mark.parametrize("name", ["{:04d}.png", "{}.png", "cam2_{:05d}_left.png"])
+def test_numbers_of_pictures_are_time(tmp_path, caplog, numbers, shown, name):
+    for number in numbers:
+        grey(20 * number).save(tmp_path / name.format(number))
+    assert levels(tmp_path) == shown
+    assert [f"{len(shown) - len(numbers)} of {len(shown)} frames are missing" in line
+            for line in warnings_of(caplog)] == [True] * (len(shown) > len(numbers))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.png", "b.png"],
+        ["1_x.png", "9_y.png"],
+        ["1700000000123.png", "1700000009321.png", "1700000010001.png"],
+    ],
+)
+def test_names_that_do_not_count_frames_only_order_them(tmp_path, names):
+    for index, name in enumerate(names):
+        grey(20 * index).save(tmp_path / name)
+    assert levels(tmp_path) == list(range(len(names)))
+
+
+def test_two_pictures_of_one_number_are_refused(tmp_path):
+    for name in ("1.png", "2.png", "02.jpg"):
+        grey(0).save(tmp_path / name)
+    with pytest.raises(MediaError, match=r"02\.jpg and 2\.png have the same number|2\.png and 02\.jpg have"):
+        open_video(tmp_path, 1.0)
+
+
+def test_hidden_files_are_no_part_of_a_folder(folder):
+    for name in ("._1.png", ".12.png", "._sound.wav", ".DS_Store"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07")
+    (folder / "thumbnails.png").mkdir()
+    assert levels(folder) == list(range(1, 12))
+    assert open_video(folder, 1.0).audio_file == str(folder / "sound.wav")
+
+
+@pytest.mark.parametrize(
+    "suffix", [".bmp", ".webp", ".TIF", ".tiff", ".ppm", ".tga", ".jp2", ".gif", ".avif"]
+)
+def test_all_pictures_that_pillow_reads_are_frames(tmp_path, suffix):
+    for number in (1, 2):
+        grey(20 * number + 5).save(tmp_path / f"{number}{suffix}")
+    assert levels(tmp_path) == [1, 2]
+
+
+def test_what_pillow_only_tells_apart_is_no_picture(tmp_path):
+    grey(20).save(tmp_path / "1.png")
+    for name in ("clip.mpg", "data.h5"):
+        (tmp_path / name).write_bytes(b"\x00\x00\x01\xb3" + bytes(100))
+    assert levels(tmp_path) == [1]
+
+
+def test_a_track_of_a_video_is_chosen(tmp_path, caplog):
+    silence, sound = tone(2, amplitude=0), tone(2)
+    path = record(tmp_path / "tracks.mkv", 2, sounds=(silence, sound))
+    assert open_video(path, 1.0).audio_track is None
+    assert ["track 1 is heard" in line for line in warnings_of(caplog)] == [True]
+    assert open_video(path, 1.0, audio_track=0).audio_track == 0
+    with pytest.raises(MediaError, match=r"tracks\.mkv: there is no audio track 2"):
+        open_video(path, 1.0, audio_track=2)
+
+
+def test_sound_without_a_decoder_counts_as_silence(tmp_path, caplog):
+    path = record(tmp_path / "a.mkv", 2, sounds=(tone(2),))
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    video = open_video(path, 1.0)
+    assert video.audio_file is None and len(list(video.frames())) == 2
+    assert [line.message.split(": ", 1)[-1] for line in caplog.records] == [
+        "there is no decoder for its sound", "it counts as silent",
+    ]  # fmt: skip

@@ -53,16 +53,32 @@ def test_residual_head_is_equation_1(inputs):
         torch.testing.assert_close(masks[b, :, t, y, x], expected)
 
 
-@pytest.mark.parametrize("num_queries", [1, 4, 7])
-def test_residual_head_starts_as_the_dot_product(num_queries):
-    """Beside its static term; with more queries than half the channels, the first of them."""
+def _dynamic_term(num_queries: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the queries say at the start, beside the static term; and their dot product over √C."""
     torch.manual_seed(0)
     head = ResidualMaskHead(CHANNELS, CHANNELS, num_queries)
     queries, features = torch.randn(2, num_queries, CHANNELS), torch.randn(2, 3, CHANNELS, 4, 6)
     dynamic = head(queries, features) - head(torch.zeros_like(queries), features)
-    expected = torch.einsum("bnc,btchw->bnthw", queries, features) / CHANNELS**0.5
-    first = min(num_queries, CHANNELS // 2)
-    torch.testing.assert_close(dynamic[:, :first], expected[:, :first], atol=1e-5, rtol=1e-5)
+    return dynamic, torch.einsum("bnc,btchw->bnthw", queries, features) / CHANNELS**0.5
+
+
+@pytest.mark.parametrize("num_queries", [1, 4, 5, 7, 8])
+def test_residual_head_starts_as_the_dot_product(num_queries):
+    """Exactly for those that have two hidden units; of the others what is positive."""
+    dynamic, expected = _dynamic_term(num_queries)
+    pairs = min(num_queries, CHANNELS - num_queries)
+    torch.testing.assert_close(dynamic[:, :pairs], expected[:, :pairs], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(dynamic[:, pairs:], expected[:, pairs:].relu(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_queries", [1, 7, 8, 9, 20])
+def test_every_query_has_influence_on_its_own_mask_at_the_start(num_queries):
+    head = ResidualMaskHead(CHANNELS, CHANNELS, num_queries)
+    queries = torch.randn(2, num_queries, CHANNELS, requires_grad=True)
+    masks = head(queries, torch.randn(2, 3, CHANNELS, 4, 6))
+    for n in range(num_queries):
+        (gradient,) = torch.autograd.grad(masks[:, n].square().sum(), queries, retain_graph=True)
+        assert gradient[:, n].abs().amax() > 1e-2
 
 
 @pytest.mark.parametrize("head", _heads(), ids=["dot", "residual"])

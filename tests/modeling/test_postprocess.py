@@ -9,15 +9,15 @@ from avis.modeling.postprocess import encode_tracks, resize_masks, select_tracks
 
 def test_best_pairs_of_query_and_class_are_kept_in_order():
     logits = torch.tensor([[4.0, 3.0, 0.0], [0.0, 0.0, 5.0], [0.0, 6.0, 0.0]])
-    scores, classes, queries = select_tracks(logits, topk=3, score_threshold=0.0)
+    scores, classes, queries = select_tracks(logits, topk=3)
     assert queries.tolist() == [2, 0, 0]
     assert classes.tolist() == [1, 0, 1]
     torch.testing.assert_close(scores, logits.softmax(-1)[[2, 0, 0], [1, 0, 1]])
 
 
-def test_pairs_must_score_higher_than_the_threshold():
-    scores, _, _ = select_tracks(torch.zeros(4, 2), topk=10, score_threshold=0.5)
-    assert len(scores) == 0  # every score is exactly 0.5
+def test_there_are_no_more_pairs_than_queries_times_classes():
+    scores, _, _ = select_tracks(torch.zeros(4, 2), topk=10)
+    assert scores.tolist() == [0.5] * 4
 
 
 def test_padding_is_cut_before_the_masks_take_the_videos_size():

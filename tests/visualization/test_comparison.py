@@ -17,6 +17,7 @@ from avis.visualization import (
     draw_comparison,
     shown_frames,
 )
+from avis.visualization.comparison import FRAME_HEIGHT
 from avis.visualization.drawing import track_color
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tracks, write_split
 
@@ -66,6 +67,24 @@ def test_videos_of_different_widths_stand_one_under_the_other():
     assert together.shape == (sum(map(len, alone)), max(p.shape[1] for p in alone), 3)
 
 
+def test_the_frames_as_they_are_stand_above_the_rest():
+    video = ComparedVideo(
+        "clip",
+        frames={0: np.full((FRAME_HEIGHT, FRAME_HEIGHT, 3), 77, np.uint8)},
+        ground_truth=VideoPrediction(
+            1, FRAME_HEIGHT, FRAME_HEIGHT, 1, [track([np.ones((FRAME_HEIGHT, FRAME_HEIGHT), np.uint8)])]
+        ),
+        prediction=VideoPrediction(1, FRAME_HEIGHT, FRAME_HEIGHT, 1, []),
+        found={},
+    )
+    plain = draw_comparison([video], ["dog"], fps=1.0)
+    picture = draw_comparison([video], ["dog"], fps=1.0, raw_frames=True)
+    untouched = [int((image == 77).all(axis=-1).sum()) // FRAME_HEIGHT**2 for image in (plain, picture)]
+    # One untouched frame is the empty prediction, the other the raw frame.
+    assert untouched == [1, 2]
+    assert len(picture) > len(plain)
+
+
 def run_tool(json_file, output, *flags):
     results = json_file.parent / "results.json"
     results.write_text(json.dumps(results_of(json_file)))
@@ -84,7 +103,7 @@ def test_the_tool_draws_a_data_set(json_file, tmp_path):
 
 
 def test_the_tool_draws_the_videos_that_are_named(json_file, tmp_path):
-    done = run_tool(json_file, tmp_path / "pictures", "--videos", "clip2")
+    done = run_tool(json_file, tmp_path / "pictures", "--videos", "clip2", "--raw-frames")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["clip2.mp4", "comparison.png"]
     missing = run_tool(json_file, tmp_path / "none", "--videos", "clip2", "clip9")

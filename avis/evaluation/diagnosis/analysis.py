@@ -51,8 +51,8 @@ class Analysis:
     Attributes:
         evaluation: the counts from which the metrics follow.
         findings: by video.
-        score_threshold: predictions that score more count in the quality of a video and in the confusion of
-            classes.
+        score_threshold: predictions that score more count in HOTA, FSLA, the quality of a video and the
+            confusion of classes.
     """
 
     evaluation: Evaluation
@@ -95,7 +95,7 @@ def analyze(
         predictions: the tracks of each of its videos, asked for once and in the order of `truth.videos`.
         score_threshold: see `Analysis`.
     """
-    evaluation, findings = Evaluation(StandardProtocol(), truth), {}
+    evaluation, findings = Evaluation(StandardProtocol(), truth, score_threshold), {}
     for video_id, video in tqdm(
         truth.videos.items(), desc="analysing", unit=" videos", delay=2, leave=False, disable=None
     ):

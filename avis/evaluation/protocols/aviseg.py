@@ -33,6 +33,7 @@ class AVISegProtocol(StandardProtocol):
     """What AVISM's released evaluation does otherwise than the standard protocol."""
 
     matching = TRACK_MAP
+    has_score_threshold = False
 
     def __init__(self, null_is_empty: bool = False) -> None:
         """Choose how null frames of the predictions are read.

@@ -23,6 +23,8 @@ class StandardProtocol:
     """What the metrics leave open, and what implementations of them differ in."""
 
     name = "standard"
+    # Whether HOTA and FSLA leave out predictions with low scores, which AP and AR rank.
+    has_score_threshold = True
     matching: MatchingRules = YOUTUBE_VIS
 
     def order_videos(self, videos: Mapping[VideoId, Video]) -> list[VideoId]:

@@ -1,0 +1,158 @@
+"""Videos written as H.264 with AAC or MP3 sound, by PyAV (FFmpeg).
+
+Dimensions: H×W frames, C channels, n samples.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+from avis.files import replacing
+from avis.media.demuxing import may_restart, steady_packets
+from avis.media.errors import MediaError
+from avis.media.sound import find_track, origin, sound_blocks
+
+# Sound codecs that go into an mp4 as they are; others are encoded again.
+_COPIED_CODECS = ("aac", "mp3")
+# Containers that hold H.264 with AAC.
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
+# Sample rate of sound that is encoded again, in Hz.
+_AAC_RATE = 44100
+# What FFmpeg calls the colours of BT.709 (AVCOL_SPC_BT709).
+_BT709 = 1
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    audio_from: str | Path | None = None,
+    audio_track: int | None = None,
+) -> None:
+    """Write frames as an H.264 video, with the sound of another file.
+
+    AAC and MP3 sound is copied unchanged, other sound encoded as AAC; it ends with the video. Odd sizes are
+    made even by repeating the last row or column. Colours are BT.709, and the file says so. The file appears
+    only when it is complete.
+
+    Args:
+        path: the file to write: .mp4, .mov or .mkv.
+        frames: RGB uint8 (H, W, 3), all of one size.
+        fps: frames per second.
+        audio_from: a file whose sound accompanies the frames from time 0; None, or a file without sound:
+            a silent video.
+        audio_track: of several, counted from 0; None for the first that is not silent.
+
+    Raises:
+        MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
+            read.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _VIDEO_SUFFIXES:
+        raise MediaError(f"{path}: the name of a video ends in one of {_VIDEO_SUFFIXES}")
+    if not path.parent.is_dir():
+        raise MediaError(f"{path}: there is no folder {path.parent}")
+    frames = _of_one_size(frames, path)
+    track = None if audio_from is None else find_track(audio_from, audio_track)
+    try:
+        with (
+            replacing(path) as unfinished,
+            nullcontext() if track is None else av.open(os.path.abspath(audio_from)) as source,
+        ):
+            _encode(unfinished, frames, fps, source and source.streams.audio[track])
+    except av.FFmpegError as error:
+        sound = f" with the sound of {audio_from}" if audio_from else ""
+        raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
+
+
+def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    """The same frames; an error if there are none or their sizes differ."""
+    shape = None
+    for index, image in enumerate(frames):
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise MediaError(f"{path}: frame {index} is {image.shape}, frame 0 is {shape}")
+        yield image
+    if shape is None:
+        raise MediaError(f"{path}: there are no frames to write")
+
+
+def _encode(path: Path, frames: Iterator[np.ndarray], fps: float, sound: av.AudioStream | None) -> None:
+    first = next(frames)
+    with av.open(path, "w") as output:
+        rate = Fraction(fps).limit_denominator(100_000)
+        video = _add_video_stream(output, first.shape, rate)
+        packets = _sound_packets(sound, output) if sound else iter(())
+        pending = next(packets, None)
+        for index, image in enumerate(chain([first], frames)):
+            output.mux(video.encode(_to_video_frame(image, index, rate)))
+            while pending is not None and pending.pts * pending.time_base < (index + 1) / rate:
+                output.mux(pending)
+                pending = next(packets, None)
+        output.mux(video.encode(None))
+
+
+def _add_video_stream(
+    output: av.container.OutputContainer, shape: tuple[int, ...], rate: Fraction
+) -> av.VideoStream:
+    stream = output.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+    stream.pix_fmt = "yuv420p"
+    stream.height, stream.width = (size + size % 2 for size in shape[:2])
+    # Players take BT.709 for large pictures, BT.601 for small ones, unless they are told.
+    stream.codec_context.colorspace, stream.codec_context.color_range = _BT709, ColorRange.MPEG
+    stream.codec_context.color_primaries, stream.codec_context.color_trc = (
+        ColorPrimaries.BT709,
+        ColorTrc.BT709,
+    )
+    return stream
+
+
+def _to_video_frame(image: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
+    height, width = image.shape[:2]
+    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+    frame = frame.reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+    frame.pts, frame.time_base = index, 1 / rate
+    return frame
+
+
+def _sound_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    """The packets of a sound, for a new stream of `output`, on a clock that starts at 0."""
+    coding = stream.codec_context.name.removesuffix("float")
+    if coding in _COPIED_CODECS and not may_restart(stream.container):
+        return _copied_packets(stream, output)
+    return _encoded_packets(stream, output)
+
+
+def _copied_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    target = output.add_stream_from_template(stream)
+    begin, last = origin(stream.container, stream), None
+    for packet in steady_packets(stream.container, stream.container.name):
+        if packet.stream.index != stream.index or packet.dts is None:  # the empty packet that ends a stream
+            continue
+        shift = round(begin / packet.time_base)
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        if last is None or packet.dts > last:  # players want every packet later than the one before
+            last, packet.stream = packet.dts, target
+            yield packet
+
+
+def _encoded_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+    target = output.add_stream("aac", rate=_AAC_RATE, layout=layout)
+    begin, samples = origin(stream.container, stream), 0
+    for block in sound_blocks(stream.container, stream, stream.container.name, begin, _AAC_RATE, layout):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = _AAC_RATE, samples, Fraction(1, _AAC_RATE)
+        samples += frame.samples
+        yield from target.encode(frame)
+    yield from target.encode(None)
