@@ -4,14 +4,20 @@ import argparse
 import ast
 import logging
 import re
+import signal
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
+
+# Signals that ask a program to end: of job schedulers and `kill`, and of a terminal that is closed.
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # What torch makes of an error in a loader's worker: the traceback there, whose last frame is where the error
 # was raised, and at its end the message.
@@ -32,10 +38,12 @@ def exit_on_bad_input() -> Iterator[None]:
     That is one which this program raises in words of its own, or the system over a file. An error that comes
     out of an expression, or of a library, is a mistake of the program and keeps its traceback.
 
-    Once `avis.engine.startup` has opened the log, the traceback goes there.
+    Once `avis.engine.startup` has opened the log, the traceback goes there. Where the program is ended by
+    SIGTERM or SIGHUP, it first removes what it has half written.
     """
     try:
-        yield
+        with _cleaning_up_when_ended():
+            yield
     except (FloatingPointError, KeyError, OSError, ValueError) as error:
         file, line, message = _origin(error)
         if not (isinstance(error, OSError) or _is_about_input(file, line)):
@@ -66,6 +74,32 @@ def _is_about_input(file: str, line: str) -> bool:
     if package != file:
         return re.split(r"[/\\]", package)[0] in ABOUT_INPUT
     return not Path(file).is_relative_to(STANDARD_LIBRARY)
+
+
+@contextmanager
+def _cleaning_up_when_ended() -> Iterator[None]:
+    """Turn signals that end a program into SystemExit, so that `finally` runs; others' handlers stay."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    mine = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    for each in ENDING:  # `timeout` and others send it twice, which would end the cleaning up
+        signal.signal(each, _ignore)
+    sys.exit(128 + number)
+
+
+def _ignore(number: int, _: object) -> None:
+    """Do nothing; unlike SIG_IGN, processes that are started meanwhile do not inherit it."""
 
 
 def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:

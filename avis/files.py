@@ -1,11 +1,14 @@
 """Writing files so that they are whole or absent, and JSON with errors that name the file."""
 
+import hashlib
 import json
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,10 @@ JsonSource = str | PathLike | dict | list
 
 # Unfinished files carry the host, whose name has no "~", and the number of the process that writes them.
 _UNFINISHED = f".unfinished~{socket.gethostname()}~"
+_STARTED = time.time()
+
+# Bytes of a file's name, as Linux and macOS have it, and of the longest suffix that says a format.
+_NAME_BYTES, _SUFFIX_BYTES = 255, 16
 
 
 @contextmanager
@@ -21,11 +28,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a path to write a file to, which takes the place of `path` when the block ends without an error.
 
     Even if the process is killed meanwhile, there is all of the file or what was there before. The folder
-    must exist.
+    must exist; what killed processes have left in it is removed.
     """
     path = Path(path)
+    _sweep(path.absolute().parent, os.getpid())
     # Of the same suffix, by which some writers choose the format, and short, however long the name is.
-    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}~{uuid.uuid4().hex[:8]}{path.suffix}")
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _SUFFIX_BYTES else ""
+    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}~{uuid.uuid4().hex[:8]}{suffix}")
     try:
         yield unfinished
         with unfinished.open("rb") as file:
@@ -39,8 +48,25 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what `replacing` has left unfinished in a folder, by processes of this host that run no more."""
     for leftover in folder.glob(".unfinished~*"):
         process = leftover.name.removeprefix(_UNFINISHED).partition("~")[0]
-        if process.isdigit() and not _is_running(int(process)):
-            leftover.unlink(missing_ok=True)
+        # Another user's may stay, and another process may have removed it meanwhile.
+        with suppress(FileNotFoundError, PermissionError):
+            if process.isdigit() and not _is_written(leftover, int(process)):
+                leftover.unlink()
+
+
+def fit_name(name: str, suffix: str = "") -> str:
+    """Give a file's name, cut where name and suffix are longer than file systems take; no two become one."""
+    room = _NAME_BYTES - len(os.fsencode(suffix))
+    if len(os.fsencode(name)) <= room:
+        return name + suffix
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
+    kept = os.fsencode(name)[: room - len(digest) - 1].decode(errors="ignore")
+    return f"{kept}~{digest}{suffix}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no file has a name that is longer than file systems take."""
+    return len(os.fsencode(path.name)) <= _NAME_BYTES and path.is_file()
 
 
 def read_json(path: str | Path) -> Any:
@@ -78,6 +104,19 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Non
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=indent), encoding="utf-8")
+
+
+@cache
+def _sweep(folder: Path, process: int) -> None:
+    """Remove the leftovers in a folder, once in a process."""
+    remove_leftovers(folder)
+
+
+def _is_written(unfinished: Path, process: int) -> bool:
+    """Whether a process still writes a file; in containers, an earlier one often had this one's number."""
+    if process == os.getpid():
+        return unfinished.stat().st_mtime >= _STARTED - 1  # file systems keep coarser time
+    return _is_running(process)
 
 
 def _is_running(process: int) -> bool:

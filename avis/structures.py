@@ -1,4 +1,4 @@
-"""What inference makes, and what evaluation, drawing and JSON take: tracks of one video.
+"""What inference makes, and what evaluation, drawing and JSON take: tracks of one video, and their classes.
 
 A mask of one frame is a COCO RLE, ``{"size": [h, w], "counts": bytes or str}``, or None where it is empty;
 a dense (tracks, T, H, W) array is never built.
@@ -6,10 +6,46 @@ a dense (tracks, T, H, W) array is never built.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
 RLE = dict
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The K classes of a model or the categories of a data set. A name says which it is, its place does not.
+
+    Attributes:
+        names: by class index, no two alike.
+        ids: what the data set calls them, by class index.
+    """
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+
+    @classmethod
+    def numbered(cls, number: int) -> Self:
+        """Classes of which no more is known than how many there are."""
+        return cls(tuple(f"class {index}" for index in range(number)), tuple(range(number)))
+
+    @classmethod
+    def from_json(cls, entries: Sequence[Mapping]) -> Self:
+        """The classes that `to_json` has described."""
+        return cls(tuple(entry["name"] for entry in entries), tuple(entry["id"] for entry in entries))
+
+    def to_json(self) -> list[dict]:
+        """The "id" and "name" of each class, JSON-ready."""
+        return [{"id": id, "name": name} for id, name in zip(self.ids, self.names, strict=True)]
+
+    def missing_in(self, other: "Categories") -> list[str]:
+        """The names that the other does not have."""
+        return [name for name in self.names if name not in other.names]
+
+    def indices_in(self, other: "Categories") -> list[int]:
+        """The other's class index of each name, all of which it must have."""
+        return [other.names.index(name) for name in self.names]
 
 
 @dataclass

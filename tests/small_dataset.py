@@ -88,6 +88,20 @@ def edit(json_file: Path, change) -> Path:
     return json_file
 
 
+def renumber(json_file: Path, names: list[str]) -> Path:
+    """Give the categories the ids 1, 2, … in the order of `names`; what is not named goes."""
+
+    def change(content: dict) -> None:
+        name_of = {category["id"]: category["name"] for category in content["categories"]}
+        content["categories"] = [{"id": id, "name": name} for id, name in enumerate(names, start=1)]
+        kept = [a for a in content["annotations"] if name_of[a["category_id"]] in names]
+        for annotation in kept:
+            annotation["category_id"] = names.index(name_of[annotation["category_id"]]) + 1
+        content["annotations"] = kept
+
+    return edit(json_file, change)
+
+
 def _write_video(split: Path, video_id: int, length: int) -> dict:
     frames = split / "JPEGImages" / f"clip{video_id}"
     frames.mkdir(parents=True)

@@ -1,7 +1,11 @@
-"""How programs end on bad input."""
+"""How programs end on bad input, and when they are told to end."""
 
 import json
+import signal
 import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -107,3 +111,51 @@ def test_mistakes_of_the_program_keep_their_traceback(mistake: Callable, run: Ca
 def test_other_kinds_of_errors_keep_their_traceback():
     with pytest.raises(AttributeError), exit_on_bad_input():
         raise AttributeError
+
+
+WRITER = """
+import sys, time
+from avis.command_line import exit_on_bad_input
+from avis.files import replacing
+
+@exit_on_bad_input()
+def main():
+    with replacing(sys.argv[1]) as unfinished:
+        unfinished.write_text("half")
+        print("begun", flush=True)
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(0.2)  # cleaning up may take its time, and be asked for again
+
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("times", [1, 2])
+def test_ended_programs_leave_nothing_half_written(tmp_path: Path, number: signal.Signals, times: int):
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path / "a.json"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(number)
+        if times == 2:
+            time.sleep(0.1)
+            process.send_signal(number)
+        assert process.wait(timeout=20) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_handlers_of_others_stay():
+    mine = lambda *_: None  # noqa: E731
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with exit_on_bad_input():
+            assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with exit_on_bad_input():
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

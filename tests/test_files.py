@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from avis.files import read_source, remove_leftovers, replacing, write_json
+from avis.files import fit_name, read_source, remove_leftovers, replacing, write_json
 
 
 def test_new_content_takes_the_place_of_the_old_when_it_is_complete(tmp_path: Path):
@@ -84,6 +86,39 @@ def test_what_replacing_leaves_is_known_as_leftover(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 1
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_sweeps_the_folder(tmp_path: Path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / unfinished_name(ended.pid, socket.gethostname())).touch()
+    write_json(tmp_path / "a.json", [1])
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def test_leftovers_of_an_earlier_process_of_this_number_are_removed(tmp_path: Path):
+    """As in a container, where a program always has the same number."""
+    leftover = tmp_path / unfinished_name(os.getpid(), socket.gethostname())
+    leftover.touch()
+    os.utime(leftover, (1, 1))
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "x." + "y" * 253, "10:30", "é" * 127])
+def test_names_of_every_kind_can_be_written(tmp_path: Path, name: str):
+    write_json(tmp_path / name, [1])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.sampled_from(["", ".mp4", ".json"])
+)
+def test_names_are_cut_only_where_they_must(name: str, suffix: str):
+    fitting = fit_name(name, suffix)
+    assert fitting.endswith(suffix) and len(os.fsencode(fitting)) <= 255
+    assert (fitting == name + suffix) == (len(os.fsencode(name + suffix)) <= 255)
+    assert fit_name(name + "a", suffix) != fitting
 
 
 def test_a_source_is_a_path_or_what_it_holds(tmp_path: Path):

@@ -2,7 +2,6 @@
 """Train and test all variants of an ablation, and write the table and the figure."""
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -63,7 +62,6 @@ def main() -> None:
     from avis.experiments.runner import run_all
     from avis.experiments.table import table, write_output
 
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     plan = read_plan(args.plan)
     runs = plan_runs(plan, args.output, args.opts)
     for run in runs:

@@ -22,7 +22,7 @@ examples:
 With --config-file, what fits that model is written under the model's names, and a table says what became of
 all tensors; KEY VALUE pairs change the config. MODEL.WEIGHTS takes the result as it takes the original.
 Without, all weights are written under the names that they have, and the state of training is left out; a line
-says what the names belong to.
+says what the names belong to. What a checkpoint says of its categories, config and version stays with it.
 
 A file is read as data: code in a pickle is refused, not run. Exit code 2 if it cannot be read, or if nothing
 in it belongs to the model.
@@ -82,9 +82,9 @@ def fit_to_model(checkpoint: dict, cfg: "CfgNode", input: str) -> "StateDict":
 
 def keep_names(checkpoint: dict, input: str) -> "StateDict":
     """All weights under their own names; prints what they are, and what else there is."""
-    from avis.weights import describe
+    from avis.weights import about, describe
 
-    left_out = ", ".join(sorted(key for key in checkpoint if key != "model"))
+    left_out = ", ".join(sorted(checkpoint.keys() - about(checkpoint).keys() - {"model"}))
     print(f"{input}: {describe(checkpoint['model'])}" + (f"; left out: {left_out}" if left_out else ""))
     return checkpoint["model"]
 
@@ -94,13 +94,13 @@ def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
-    from avis.weights import read_checkpoint, write_weights
+    from avis.weights import about, read_checkpoint, write_weights
 
     check_output(args.output, args.input)
     cfg = get_avis_cfg(args.config_file, args.opts) if args.config_file else None
     checkpoint = read_checkpoint(args.input)
     weights = fit_to_model(checkpoint, cfg, args.input) if cfg else keep_names(checkpoint, args.input)
-    write_weights(args.output, weights, source=Path(args.input).name)
+    write_weights(args.output, weights, Path(args.input).name, about(checkpoint))
     values = sum(value.numel() for value in weights.values())
     print(f"{args.output}: {len(weights)} tensors, {values:,} values")
 

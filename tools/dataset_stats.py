@@ -10,7 +10,7 @@ from tabulate import tabulate
 from avis.command_line import exit_on_bad_input
 from avis.dataset_tools.statistics import DatasetStatistics, read_statistics
 from avis.dataset_tools.statistics_figures import draw_dependency, draw_overview, draw_videos_by_category
-from avis.files import write_json
+from avis.files import replacing, write_json
 
 EPILOG = """\
 examples:
@@ -74,7 +74,8 @@ def write_output(folder: Path, statistics: DatasetStatistics) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     columns = summarize(statistics)
     tables = f"{summary_table(columns)}\n\n{category_table(statistics)}\n"
-    (folder / "statistics.md").write_text(tables, encoding="utf-8")
+    with replacing(folder / "statistics.md") as unfinished:
+        unfinished.write_text(tables, encoding="utf-8")
     content = {
         "summary": {
             split: {name: None if math.isnan(value) else value for name, value in column.items()}
@@ -87,9 +88,14 @@ def write_output(folder: Path, statistics: DatasetStatistics) -> str:
         "videos_by_category_and_scenario": statistics.videos_by_category_and_scenario.tolist(),
     }
     write_json(folder / "statistics.json", content, indent=1)
-    draw_videos_by_category(statistics).savefig(folder / "videos_by_category.png", dpi=120)
-    draw_dependency(statistics).savefig(folder / "dependency.png", dpi=120)
-    draw_overview(statistics).savefig(folder / "overview.png", dpi=120)
+    figures = {
+        "videos_by_category.png": draw_videos_by_category,
+        "dependency.png": draw_dependency,
+        "overview.png": draw_overview,
+    }
+    for name, draw in figures.items():
+        with replacing(folder / name) as unfinished:
+            draw(statistics).savefig(unfinished, dpi=120)
     return tables
 
 

@@ -1,56 +1,121 @@
 #!/usr/bin/env python
-"""Check data sets in the AVISeg format: annotations, every frame, every mask, all sound. Lists all problems.
-
-    python tools/validate_dataset.py --dataset avis_train avis_val
-    python tools/validate_dataset.py --json my_data/train.json
-
-Exit code 0 if nothing is wrong, 1 otherwise.
-"""
+"""Check data sets in the AVISeg format: annotations, every frame, every mask, all sound."""
 
 import argparse
 import logging
 import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avis.command_line import exit_on_bad_input
+from avis.files import write_json
+
+if TYPE_CHECKING:
+    from avis.dataset_tools.problems import Problem
+
+EPILOG = """\
+examples:
+  python tools/validate_dataset.py --dataset avis_train avis_val
+  python tools/validate_dataset.py --json my_data/train.json my_data/val.json --report problems.json
+  python tools/validate_dataset.py --json my_data/train.json --fix my_data/train_mended.json
+
+Several files are compared, too: no video may be in two splits. The first problems of each kind are printed,
+--report writes all. An error cannot be used, or gives wrong results; a warning may be meant.
+
+--fix writes a mended copy of one file: separators of Windows, masks without a pixel, wrong areas and boxes,
+duplicated objects. The original stays. Look at the copy, then put it in the original's place: the files of a
+data set lie in the folder that is named as its annotations are.
+
+Exit code 0 if there are no errors (warnings may be); 1 if there are; 2 if nothing could be done with the
+arguments.
+"""
+# Problems of a kind that are printed.
+SHOWN = 10
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", nargs="+", default=[], metavar="FILE", help="annotation files")
     parser.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="registered data sets")
     parser.add_argument("--fps", type=float, default=1.0, help="frames per second of the videos (default 1)")
     parser.add_argument("--feature-dim", type=int, default=128, help="channels of FEATAudios (default 128)")
+    parser.add_argument("--report", metavar="FILE", help="write all problems to a JSON file")
+    parser.add_argument("--fix", metavar="FILE", help="write a mended copy of the annotations")
     arguments = parser.parse_args()
     if not arguments.json and not arguments.dataset:
         parser.error("give --json FILE or --dataset NAME")
+    if arguments.fps <= 0:
+        parser.error("--fps is more than 0")
+    if arguments.fix and len(arguments.json) + len(arguments.dataset) > 1:
+        parser.error("--fix mends one file")
+    if arguments.fix and Path(arguments.fix).exists():
+        parser.error(f"--fix {arguments.fix}: the file exists; give the name of a new one")
     return arguments
 
 
-def find_problems(dataset: str, arguments: argparse.Namespace) -> list[str]:
-    # here, as torch takes seconds to import, for which --help should not wait
-    from avis.data.catalog import json_file_of
-    from avis.dataset_tools.validation import validate_dataset
+def print_problems(name: str, problems: "list[Problem]") -> None:
+    """The first problems of each kind, and how many there are."""
+    shown: Counter[str] = Counter()
+    for problem in problems:
+        shown[problem.kind] += 1
+        if shown[problem.kind] <= SHOWN:
+            print(f"  {problem.severity}: {problem.message}")
+    for kind, count in shown.items():
+        if count > SHOWN:
+            print(f"  … and {count - SHOWN} more of {kind!r} (--report FILE writes all)")
+    print_counts(problems)
+    print(f"{name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
 
-    try:
-        return validate_dataset(json_file_of(dataset), arguments.fps, arguments.feature_dim)
-    except (ValueError, FileNotFoundError) as error:
-        return [str(error)]
+
+def print_counts(problems: "list[Problem]") -> None:
+    # here, as dataset_tools and what it imports takes seconds, for which --help should not wait
+    from avis.dataset_tools.problems import ERROR, WARNING, count_kinds
+
+    for severity in (ERROR, WARNING):
+        if kinds := count_kinds(problems, severity):
+            listed = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+            print(f"  {sum(kinds.values())} {severity}s: {listed}")
+
+
+def write_report(path: str, found: "dict[str, list[Problem]]") -> None:
+    keys = ("severity", "kind", "where", "message")
+    content = {
+        name: [{key: getattr(problem, key) for key in keys} for problem in problems]
+        for name, problems in found.items()
+    }
+    write_json(path, content, indent=1)
+
+
+def write_mended(json_file: str, output: str) -> None:
+    from avis.dataset_tools.mending import mend
+    from avis.formats.aviseg import parse_annotations
+
+    mended, done = mend(parse_annotations(json_file)[1])
+    write_json(output, mended)
+    print(f"{output}: mended {', '.join(f'{count} {what}' for what, count in done.items()) or 'nothing'}")
 
 
 @exit_on_bad_input()
 def main() -> int:
     arguments = parse_arguments()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.data.catalog import json_file_of
+    from avis.dataset_tools.problems import ERROR
+    from avis.dataset_tools.validation import validate_datasets
+
     logging.basicConfig(level=logging.ERROR)  # each finding is printed once, as a problem
-    total = 0
-    for dataset in [*arguments.json, *arguments.dataset]:
-        problems = find_problems(dataset, arguments)
-        total += len(problems)
-        for problem in problems:
-            print(f"  {problem}")
-        print(f"{dataset}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
-    return int(total > 0)
+    json_files = list(dict.fromkeys([*arguments.json, *map(json_file_of, arguments.dataset)]))
+    found = validate_datasets(json_files, arguments.fps, arguments.feature_dim)
+    for name, problems in found.items():
+        print_problems(name, problems)
+    if arguments.report:
+        write_report(arguments.report, found)
+    if arguments.fix:
+        write_mended(json_files[0], arguments.fix)
+    return int(any(problem.severity == ERROR for problems in found.values() for problem in problems))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,10 @@ from tqdm import tqdm
 from avis.command_line import exit_on_bad_input
 from avis.evaluation import load_ground_truth, load_predictions
 from avis.evaluation.overlap import VideoOverlap, found_tracks
-from avis.files import replacing
+from avis.files import fit_name, replacing
 from avis.formats.results import Predictions
-from avis.formats.tracks import GroundTruth
+from avis.formats.tracks import GroundTruth, VideoId
+from avis.media.origin import Origin, check_replaceable
 from avis.media.pictures import read_pictures
 from avis.structures import VideoPrediction
 from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video
@@ -24,8 +26,11 @@ example:
   python tools/visualize_predictions.py --config-file configs/quickstart.yaml --dataset synthavis_val \\
       --predictions output/quickstart/inference/synthavis_val/results.json --output output/quickstart/pictures
 
-OUTPUT receives <video>.mp4 with the video's sound for each video, and comparison.png.
+OUTPUT receives <video>.mp4 with the video's sound for each video, and comparison.png. A video file of that
+name that was not drawn from the same frames is refused, unless --overwrite is given.
 """
+
+PROGRAM = "tools/visualize_predictions.py"
 
 logger = logging.getLogger("avis.tools.visualize_predictions")
 
@@ -44,6 +49,9 @@ def parse_args() -> argparse.Namespace:
         "--videos", nargs="+", metavar="NAME", help="rather these, by the names of their folders"
     )
     parser.add_argument("--score-threshold", type=float, default=0.5, help="default: %(default)s")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace video files that are no overlays of these videos"
+    )
     parser.add_argument("--raw-frames", action="store_true", help="show the frames as they are, too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args()
@@ -68,10 +76,14 @@ def main() -> None:
     records = select(records, args.videos, truth) if args.videos else spread(records, args.num_videos)
     predictions = load_predictions(args.predictions, truth)
     output, fps = Path(args.output), cfg.INPUT.FPS
+    paths = overlay_paths(records, truth, output)
+    for path, record in zip(paths, records, strict=True):
+        check_replaceable(path, PROGRAM, frames_folder(record), args.overwrite)
     output.mkdir(parents=True, exist_ok=True)
+    drawing = tqdm(records, desc="drawing", unit=" videos", disable=None)
     compared = [
-        draw(record, truth, predictions, args.score_threshold, fps, output)
-        for record in tqdm(records, desc="drawing", unit=" videos", disable=None)
+        draw(record, truth, predictions, args.score_threshold, fps, path)
+        for record, path in zip(drawing, paths, strict=True)
     ]
     picture = draw_comparison(compared, list(truth.categories.values()), fps, args.raw_frames)
     write_png(output / "comparison.png", picture)
@@ -85,20 +97,46 @@ def spread(records: list[dict], number: int) -> list[dict]:
 
 
 def select(records: list[dict], names: list[str], truth: GroundTruth) -> list[dict]:
-    """The records of the named videos.
+    """The records of the named videos, each once; of a name that several videos have all of them.
 
     Raises:
         ValueError: there is no such video.
     """
-    by_name = {truth.videos[record["video_id"]].name: record for record in records}
+    by_name: dict[str, list[dict]] = {}
+    for record in records:
+        by_name.setdefault(truth.videos[record["video_id"]].name, []).append(record)
     missing = [name for name in names if name not in by_name]
     if missing:
         raise ValueError(f"there is no video {missing[0]!r}; there are {', '.join(list(by_name)[:3])}, …")
-    return [by_name[name] for name in names]
+    return [record for name in dict.fromkeys(names) for record in by_name[name]]
+
+
+def overlay_paths(records: list[dict], truth: GroundTruth, output: Path) -> list[Path]:
+    """The overlay of each video: <video>.mp4, numbered where several videos have one folder of frames.
+
+    Raises:
+        ValueError: two videos have the same.
+    """
+    sharing: dict[str, list[VideoId]] = {}
+    for video in truth.videos.values():
+        sharing.setdefault(video.name, []).append(video.id)
+    paths = []
+    for video in (truth.videos[record["video_id"]] for record in records):
+        folder, name = os.path.split(video.name)
+        ids = sharing[video.name]
+        number = f"_{ids.index(video.id) + 1}" if len(ids) > 1 else ""
+        paths.append(output / folder / fit_name(f"{name}{number}", ".mp4"))
+    if same := [path for path in paths if paths.count(path) > 1]:
+        raise ValueError(f"several videos would be drawn to {same[0]}; rename one's folder of frames")
+    return paths
+
+
+def frames_folder(record: dict) -> str:
+    return os.path.realpath(os.path.dirname(record["file_names"][0]))
 
 
 def draw(
-    record: dict, truth: GroundTruth, predictions: Predictions, threshold: float, fps: float, output: Path
+    record: dict, truth: GroundTruth, predictions: Predictions, threshold: float, fps: float, path: Path
 ) -> ComparedVideo:
     """Write the overlay video of the predictions for a video; what the comparison draws of it."""
     video = truth.videos[record["video_id"]]
@@ -106,7 +144,7 @@ def draw(
     predicted = [track for track in predictions[video.id] if track.score > threshold]
     predicted.sort(key=lambda track: track.score, reverse=True)
     prediction = truth.to_prediction(video, predicted)
-    write_overlay(record, video.name, prediction, list(truth.categories.values()), fps, output)
+    write_overlay(record, path, prediction, list(truth.categories.values()), fps)
     shown = shown_frames(video.length)
     pictures = read_pictures([record["file_names"][t] for t in shown])
     return ComparedVideo(
@@ -119,12 +157,13 @@ def draw(
 
 
 def write_overlay(
-    record: dict, name: str, prediction: VideoPrediction, class_names: list[str], fps: float, output: Path
+    record: dict, path: Path, prediction: VideoPrediction, class_names: list[str], fps: float
 ) -> None:
-    path = output / f"{name}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = read_pictures(record["file_names"])
-    write_overlay_video(path, frames, prediction, class_names, fps, record["audio_file"])
+    sound = {"audio_from": record["audio_file"], "audio_start": record["sound_start"]}
+    comment = Origin(PROGRAM, frames_folder(record)).to_comment()
+    write_overlay_video(path, frames, prediction, class_names, fps, **sound, comment=comment)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -1,7 +1,13 @@
 """Data: the AVISeg format, media files, clips for training and whole videos for evaluation."""
 
-from avis.data.build import build_test_loader, build_train_loader, choose_audio_source, get_dataset_records
-from avis.data.catalog import ensure_registered, get_metadata, register_builtin
+from avis.data.build import (
+    build_test_loader,
+    build_train_loader,
+    check_num_classes,
+    choose_audio_source,
+    get_dataset_records,
+)
+from avis.data.catalog import ensure_registered, get_categories, get_metadata, register_builtin
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper
 from avis.data.records import load_aviseg_json
@@ -10,8 +16,10 @@ __all__ = [
     "ClipMapper",
     "build_test_loader",
     "build_train_loader",
+    "check_num_classes",
     "choose_audio_source",
     "ensure_registered",
+    "get_categories",
     "get_dataset_records",
     "get_metadata",
     "load_aviseg_json",

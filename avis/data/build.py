@@ -14,18 +14,21 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from avis.config import hears
-from avis.data.catalog import ensure_registered, get_metadata
+from avis.data.catalog import ensure_registered, get_categories
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.sampler import ClipSampler
 from avis.formats.aviseg import FEATURES
+from avis.structures import Categories
 
 logger = logging.getLogger(__name__)
 
 AUDIO_SOURCES = ("auto", "features", "waveform")
 
 
-def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+def build_train_loader(
+    cfg: CfgNode, start_iteration: int = 0, classes: Categories | None = None
+) -> DataLoader:
     """Build the endless loader of training clips.
 
     The clips of iteration i, their frames and augmentations depend on SEED and i alone: not on the number of
@@ -35,6 +38,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
         cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), SEED, INPUT.*, and of DATALOADER
             NUM_WORKERS and FILTER_EMPTY_ANNOTATIONS.
         start_iteration: iterations already trained.
+        classes: the model's; None: the categories of the first data set.
 
     Returns:
         A loader of lists of clips (see `ClipMapper`), this process's share of a batch.
@@ -47,10 +51,10 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch_size < 1 or batch_size % world_size:
         raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
-    records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, classes)
     num_objects = sum(len(record["annotations"]) for record in records)
     logger.info("training on %d videos with %d objects", len(records), num_objects)
-    check_categories(cfg, cfg.DATASETS.TRAIN)
+    check_num_classes(cfg, cfg.DATASETS.TRAIN[0])
     mapper = ClipMapper(cfg, is_train=True, audio_source=choose_audio_source(cfg, records))
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     start = start_iteration * batch_size
@@ -68,16 +72,15 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
     """Build the loader of whole videos, one a batch, which sound as INPUT.AUDIO.AT_TEST says.
 
     Args:
-        cfg: INPUT.*, DATALOADER.NUM_WORKERS, and the number of classes.
+        cfg: INPUT.* and DATALOADER.NUM_WORKERS.
         dataset_name: a registered name, or the path of annotations.
         skip: ids of videos to leave out.
 
     Raises:
-        ValueError: the number of classes is not the model's, or the data set is empty or malformed.
+        ValueError: the data set is empty or malformed.
         FileNotFoundError: its annotations do not exist.
     """
     records = get_dataset_records([dataset_name])
-    check_categories(cfg, [dataset_name])
     mapper = ClipMapper(cfg, is_train=False, audio_source=choose_audio_source(cfg, records))
     heard = with_sound(records, cfg.INPUT.AUDIO.AT_TEST)
     wanted = [record for record in heard if record["video_id"] not in skip]
@@ -99,22 +102,27 @@ def _num_workers(cfg: CfgNode) -> int:
     return min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
 
 
-def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> list[dict]:
-    """Read the records of data sets, one after the other.
+def get_dataset_records(
+    names: Sequence[str], filter_empty: bool = False, classes: Categories | None = None
+) -> list[dict]:
+    """Read the records of data sets, one after the other, their categories matched with the classes by name.
 
     Args:
         names: registered names, or paths that end in ".json".
         filter_empty: leave out the videos in which nothing ever sounds.
+        classes: what class indices stand for; None: the categories of the first data set.
 
     Raises:
-        ValueError: a name is unknown, a file malformed, or no video is left.
+        ValueError: a name is unknown, a file malformed, or no video is left; or the classes lack
+            categories of a data set.
         FileNotFoundError: a data set's annotations do not exist.
     """
     if isinstance(names, str) or not names:
         raise ValueError(f"DATASETS needs a sequence of at least one name, got {names!r}")
     for name in names:
         ensure_registered(name)
-    records = list(itertools.chain.from_iterable(DatasetCatalog.get(name) for name in names))
+    classes = classes or get_categories(names[0])
+    records = list(itertools.chain.from_iterable(_records_of_classes(name, classes) for name in names))
     if filter_empty:
         sounding = [record for record in records if sounding_frames(record)]
         logger.info(
@@ -126,22 +134,40 @@ def get_dataset_records(names: Sequence[str], filter_empty: bool = False) -> lis
     return records
 
 
-def check_categories(cfg: CfgNode, names: Sequence[str]) -> None:
-    """Check that the model has as many classes as each data set has categories.
+def _records_of_classes(name: str, classes: Categories) -> list[dict]:
+    """The records of a data set with the indices of `classes`, which are matched by name."""
+    records, own = DatasetCatalog.get(name), get_categories(name)
+    if own.names == classes.names:
+        return records
+    if missing := own.missing_in(classes):
+        raise ValueError(
+            f"categories of {name!r} and of the model's classes differ: {', '.join(missing)} is not among "
+            f"{', '.join(classes.names)}"
+        )
+    indices = own.indices_in(classes)
+    return [{**record, "annotations": _renumber(record["annotations"], indices)} for record in records]
+
+
+def _renumber(annotations: Sequence[dict], indices: Sequence[int]) -> list[dict]:
+    return [{**entry, "category_id": indices[entry["category_id"]]} for entry in annotations]
+
+
+def check_num_classes(cfg: CfgNode, name: str) -> Categories:
+    """Check that the model has as many classes as a data set has categories.
+
+    Returns:
+        The categories.
 
     Raises:
-        ValueError: it has not, or the data sets' categories differ.
+        ValueError: it has not.
     """
-    classes = {name: get_metadata(name).thing_classes for name in names}
-    first = names[0]
-    for name, categories in classes.items():
-        if categories != classes[first]:
-            raise ValueError(f"categories of {name!r} and {first!r} differ: {categories}, {classes[first]}")
-    if len(classes[first]) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
+    categories, number = get_categories(name), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    if len(categories.names) != number:
         raise ValueError(
-            f"{first!r} has {len(classes[first])} categories, but MODEL.SEM_SEG_HEAD.NUM_CLASSES is "
-            f"{cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}; set it to {len(classes[first])}"
+            f"{name!r} has {len(categories.names)} categories, but MODEL.SEM_SEG_HEAD.NUM_CLASSES is "
+            f"{number}; set it to {len(categories.names)}"
         )
+    return categories
 
 
 def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:

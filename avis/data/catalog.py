@@ -12,6 +12,7 @@ from detectron2.utils.logger import log_first_n
 from avis.data.records import make_records
 from avis.formats.aviseg import read_annotations, split_folder
 from avis.formats.tracks import class_indices
+from avis.structures import Categories
 
 SPLITS = ("train", "val", "test")
 # Sizes of SynthAVIS-Bench, which are presets of tools/make_synthetic.py, too.
@@ -90,6 +91,18 @@ def get_metadata(name: str) -> Metadata:
     if not hasattr(metadata, "thing_classes"):
         _describe_categories(name, read_annotations(json_file).categories)
     return metadata
+
+
+def get_categories(name: str) -> Categories:
+    """The categories of a data set, by class index.
+
+    Raises:
+        ValueError: the data set is unknown, or its annotations are malformed.
+        FileNotFoundError: its annotations do not exist.
+    """
+    metadata = get_metadata(name)
+    indices = metadata.thing_dataset_id_to_contiguous_id
+    return Categories(tuple(metadata.thing_classes), tuple(sorted(indices, key=indices.get)))
 
 
 def _load_registered(name: str, json_file: str | Path) -> list[dict]:

@@ -36,6 +36,7 @@ class VideoSound:
         audio_file: a sound or video file; None for a silent video.
         features_file: the .npy file of its features; None where there is none.
         audio_track: of the audio file's tracks, counted from 0; None for the first that is not silent.
+        start: second of the sound at which frame 0 is.
     """
 
     video: VideoId
@@ -43,12 +44,14 @@ class VideoSound:
     audio_file: str | None = None
     features_file: str | PathLike | None = None
     audio_track: int | None = None
+    start: float = 0.0
 
     @classmethod
     def of(cls, record: dict) -> "VideoSound":
         """The sound of a record, its own or that which `with_sound` has given it."""
         length = record.get("sound_length", record["length"])
-        return cls(record["video_id"], length, record["audio_file"], record["audio_features_file"])
+        files = record["audio_file"], record["audio_features_file"]
+        return cls(record["video_id"], length, *files, start=record.get("sound_start", 0.0))
 
     def rows(self, frame_indices: Sequence[int]) -> list[int]:
         """Which of the T rows belong to frames; a shorter sound starts again."""
@@ -75,10 +78,10 @@ def load_examples(sound: VideoSound, frame_indices: Sequence[int], fps: float) -
     if path is None:
         return torch.full((len(frame_indices), *EXAMPLE_SHAPE), SILENCE)
     rows = sound.rows(frame_indices)
-    # Frames that lie close together are cheaper in one piece.
-    read = _read_from_start if 2 * len(rows) > max(rows) else _read_in_pieces
     try:
-        return read(sound, rows, fps)
+        # Frames that lie close together are cheaper in one piece.
+        in_one = not sound.start and 2 * len(rows) > max(rows)
+        return (_read_from_start if in_one else _read_in_pieces)(sound, rows, fps)
     except ValueError as error:
         culprit = str(error) if isinstance(error, MediaError) else f"{path}: {error}"
         raise ValueError(f"sound of video {sound.video!r}: {culprit}") from error
@@ -158,6 +161,7 @@ def _hear(record: dict, other: dict) -> dict:
         "audio_file": other["audio_file"],
         "audio_features_file": other["audio_features_file"],
         "sound_length": VideoSound.of(other).length,
+        "sound_start": VideoSound.of(other).start,
     }
 
 
@@ -166,7 +170,7 @@ def _read_from_start(sound: VideoSound, rows: Sequence[int], fps: float) -> Tens
     seconds = last / fps + EXAMPLE_SECONDS + _MARGIN_SECONDS
     waveform, sample_rate = read_waveform(path, duration=seconds, track=sound.audio_track)
     if len(waveform) < last / fps * sample_rate:
-        _warn_that_sound_ends(path, last, fps)
+        _warn_that_sound_ends(path, last, last / fps)
     return log_mel_examples(waveform, sample_rate, last + 1, fps)[list(rows)]
 
 
@@ -174,10 +178,10 @@ def _read_in_pieces(sound: VideoSound, rows: Sequence[int], fps: float) -> Tenso
     """Each row's sound and the margins around it, put one after the other to be analysed at once."""
     path, pieces = sound.audio_file, []
     for row in rows:
-        start = row / fps - _MARGIN_SECONDS
-        piece, sample_rate = read_waveform(path, start, _PIECE_SECONDS, sound.audio_track)
+        time = sound.start + row / fps
+        piece, sample_rate = read_waveform(path, time - _MARGIN_SECONDS, _PIECE_SECONDS, sound.audio_track)
         if len(piece) <= _MARGIN_SECONDS * sample_rate:
-            _warn_that_sound_ends(path, row, fps)
+            _warn_that_sound_ends(path, row, time)
         pieces.append(np.pad(piece, (0, round(_PIECE_SECONDS * sample_rate) - len(piece))))
     # An empty piece ahead, less a margin, lets piece i start a margin before example i's time.
     ahead = np.zeros(round((_PIECE_SECONDS - _MARGIN_SECONDS) * sample_rate), np.float32)
@@ -185,9 +189,9 @@ def _read_in_pieces(sound: VideoSound, rows: Sequence[int], fps: float) -> Tenso
     return log_mel_examples(waveform, sample_rate, len(rows) + 1, fps=1 / _PIECE_SECONDS)[1:]
 
 
-def _warn_that_sound_ends(path: str, row: int, fps: float) -> None:
+def _warn_that_sound_ends(path: str, row: int, time: float) -> None:
     log_first_n(
         logging.WARNING,
-        f"{path}: the sound ends before frame {row} at {row / fps:g} s; what is missing counts as silence",
+        f"{path}: the sound ends before frame {row} at {time:g} s; what is missing counts as silence",
         key="message",
     )

@@ -16,7 +16,7 @@ from avis.data.clip_audio import VideoSound, load_examples, load_features
 from avis.data.preprocessing import prepare_frames
 from avis.formats.segmentation import decode_segmentation
 from avis.media.errors import MediaError
-from avis.media.pictures import read_picture
+from avis.media.pictures import PictureSizeError, read_picture
 
 
 class ClipMapper:
@@ -171,15 +171,11 @@ def read_frame(record: dict, index: int) -> np.ndarray:
     path = record["file_names"][index]
     where = f"video {record['video_id']!r} frame {index}"
     try:
-        image = read_picture(path)
+        return read_picture(path, (record["height"], record["width"]))
+    except PictureSizeError as error:
+        raise ValueError(f"{where}: {path} is {error.found}, the annotations say {error.wanted}") from error
     except MediaError as error:
         raise ValueError(f"{where}: {error}") from error
-    if image.shape[:2] != (record["height"], record["width"]):
-        raise ValueError(
-            f"{where}: {path} is {image.shape[0]}×{image.shape[1]}, "
-            f"the annotations say {record['height']}×{record['width']}"
-        )
-    return image
 
 
 def load_instances(

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from avis.files import is_file
+from avis.formats.annotated_masks import nullify, read_annotated_masks
 from avis.formats.aviseg import (
     FEATURES,
     SOUNDS,
@@ -17,7 +19,8 @@ from avis.formats.aviseg import (
     sound_file,
     split_folder,
 )
-from avis.formats.tracks import Video, class_indices
+from avis.formats.masks import MeasuredMasks
+from avis.formats.tracks import Video, class_indices, videos_without_start
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +34,15 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
 
     Returns:
         One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
-        "audio_file" and "audio_features_file" (None where there is none), and "annotations", each with "id",
-        "category_id" (contiguous, 0 … K-1 in the order of the ids), "iscrowd", "segmentations" (T, None where
-        the object is silent), and "areas" and "bboxes" (T, or None where the file has none).
+        "audio_file" and "audio_features_file" (None where there is none), "sound_start" (second of the sound
+        at which frame 0 is), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1 in the
+        order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and "areas"
+        and "bboxes" (T, or None where the file has none).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no JSON, violates the format, or holds no video; the message names it all.
+        ValueError: the file is no JSON, violates the format, holds no video, or a mask is malformed; the
+            message names it all.
     """
     split = Path(root) if root is not None else split_folder(json_file)
     return make_records(read_annotations(json_file), split)
@@ -46,15 +51,20 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
 def make_records(annotations: Annotations, split: Path) -> list[dict]:
     """The records of a split, as `load_aviseg_json` gives them; `split` is the folder of its files."""
     indices = class_indices(annotations.categories)
+    all_masks = read_annotated_masks(annotations)
     records = []
     for video in annotations.videos:
-        entries = [_annotation(entry, indices) for entry in annotations.entries[video.id]]
-        records.append(_record(video, split.absolute(), entries))
+        pairs = zip(annotations.entries[video.id], all_masks[video.id], strict=True)
+        entries = [_annotation(entry, masks, indices) for entry, masks in pairs]
+        records.append({**video_record(video, split), "annotations": entries})
     _warn_about_silence(records, annotations.source, split)
+    _warn_about_shared_sound(annotations)
     return records
 
 
-def _record(video: Video, split: Path, annotations: list[dict]) -> dict:
+def video_record(video: Video, split: Path) -> dict:
+    """The record of a video but for its annotations; `split` is the folder of its files."""
+    split = split.absolute()
     return {
         "video_id": video.id,
         "height": video.height,
@@ -62,24 +72,35 @@ def _record(video: Video, split: Path, annotations: list[dict]) -> dict:
         "length": video.length,
         "file_names": [str(frame_file(split, file_name)) for file_name in video.file_names],
         "audio_file": _existing(sound_file(split, video.name)),
-        "audio_features_file": _existing(features_file(split, video.name)),
-        "annotations": annotations,
+        "audio_features_file": None if video.start else _existing(features_file(split, video.name)),
+        "sound_start": float(video.start or 0),
     }
 
 
-def _annotation(entry: dict, indices: dict[int, int]) -> dict:
+def _annotation(entry: dict, masks: MeasuredMasks, indices: dict[int, int]) -> dict:
     return {
         "id": entry["id"],
         "category_id": indices[entry["category_id"]],
         "iscrowd": entry.get("iscrowd", 0),
-        "segmentations": [mask or None for mask in entry["segmentations"]],
-        "areas": entry.get("areas"),
-        "bboxes": entry.get("bboxes"),
+        "segmentations": list(masks.masks),
+        "areas": nullify(entry.get("areas"), masks),
+        "bboxes": nullify(entry.get("bboxes"), masks),
     }
 
 
 def _existing(path: Path) -> str | None:
-    return str(path) if path.is_file() else None
+    return str(path) if is_file(path) else None
+
+
+def _warn_about_shared_sound(annotations: Annotations) -> None:
+    folders = videos_without_start(annotations.videos)
+    if folders:
+        folder, videos = next(iter(folders.items()))
+        logger.warning(
+            '%s: %d folders are of several videos that do not all say where they "start" in its sound, and '
+            "hear it from its begin on; the first is %r, of the videos %s",
+            annotations.source, len(folders), folder, ", ".join(repr(video.id) for video in videos),
+        )  # fmt: skip
 
 
 def _warn_about_silence(records: Sequence[dict], source: str, split: Path) -> None:

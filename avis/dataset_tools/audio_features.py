@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from avis.audio import AudioBackbone
 from avis.data.clip_audio import VideoSound, load_examples, load_features
-from avis.files import remove_leftovers, replacing
+from avis.files import is_file, remove_leftovers, replacing
 from avis.media.video import has_audio_stream
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ def _compute(
 
 def _find_good(sounds: Sequence[VideoSound], feature_dim: int) -> set[VideoSound]:
     """Those whose features exist and are in order."""
-    existing = [sound for sound in sounds if sound.features_file.exists()]
+    existing = [sound for sound in sounds if is_file(sound.features_file)]
     with ThreadPoolExecutor() as pool:
         checks = pool.map(partial(_find_flaw, feature_dim=feature_dim), existing)
         flaws = list(tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False))

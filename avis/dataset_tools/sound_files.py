@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avis.data.clip_audio import VideoSound
+from avis.files import is_file
 from avis.formats.aviseg import SOUNDS, features_file, read_annotations, sound_file, split_folder
 from avis.formats.tracks import Video
 
@@ -28,7 +29,7 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
     Raises:
         FileNotFoundError: there are no such annotations, there is no such folder.
         ValueError: annotations are malformed; a split has no sound at all; a video has several video files;
-            videos of the same name differ in length.
+            videos of the same name differ in length; a video starts later than its sound.
     """
     video_folder = None if videos is None else _VideoFolder(Path(videos))
     sounds: dict[Path, VideoSound] = {}
@@ -45,11 +46,16 @@ def find_sounds(json_files: Sequence[str | Path], videos: str | Path | None = No
 
 
 def _find_sound(video: Video, split: Path, video_folder: "_VideoFolder | None") -> VideoSound:
+    if video.start:
+        raise ValueError(
+            f"video {video.id!r} starts at {video.start:g} s of the sound of {video.name!r}, and a file of "
+            "features belongs to a whole folder; choose INPUT.AUDIO.SOURCE waveform"
+        )
     if video_folder is not None:
         audio_file = str(video_folder.find(video.name))
     else:
         wav = sound_file(split, video.name)
-        audio_file = str(wav) if wav.is_file() else None
+        audio_file = str(wav) if is_file(wav) else None
     return VideoSound(video.name, video.length, audio_file, features_file(split, video.name))
 
 

@@ -4,93 +4,127 @@ Dimensions: T frames of a video.
 """
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from avis.data.clip_audio import VideoSound, load_features
-from avis.data.clip_mapper import decode_mask, read_frame
-from avis.data.records import load_aviseg_json
-from avis.formats.aviseg import FEATURES, SOUNDS, parse_annotations
+from avis.data.records import video_record
+from avis.dataset_tools.frame_checks import (
+    FrameHashes,
+    folder_problems,
+    frame_problems,
+    hash_frames,
+    order_problems,
+    shared_videos,
+)
+from avis.dataset_tools.mask_checks import mask_problems, percent_problems, read_track
+from avis.dataset_tools.problems import ERROR, WARNING, Problem
+from avis.dataset_tools.sound_checks import sound_problems
+from avis.formats.aviseg import Annotations, parse_annotations, read_annotations, split_folder
 from avis.formats.format_check import format_problems
-from avis.media.video import read_waveform
+from avis.formats.tracks import Video
 
 
-def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int = 128) -> list[str]:
-    """Find all problems of a split: read every frame, mask, sound and feature file, with a progress bar.
+@dataclass(frozen=True)
+class CheckedSplit:
+    """What was found in a split.
+
+    Attributes:
+        problems: in the order of the videos.
+        videos: their frames, to be compared with those of other splits.
+    """
+
+    problems: list[Problem]
+    videos: list[FrameHashes] = field(default_factory=list)
+
+
+def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int = 128) -> list[Problem]:
+    """Find all problems of a split by itself; `validate_datasets` compares several."""
+    return validate_datasets([json_file], fps, feature_dim)[str(json_file)]
+
+
+def validate_datasets(
+    json_files: Sequence[str | Path], fps: float = 1.0, feature_dim: int = 128
+) -> dict[str, list[Problem]]:
+    """Find all problems of splits: read every frame, mask, sound and feature file, with a progress bar.
 
     The files are read once the annotations are in order: until then the problems of these are returned, and a
     last sentence that says so.
 
     Args:
-        json_file: the annotations; the files lie in the folder of the same name.
+        json_files: annotations; the files of each lie in the folder of the same name.
         fps: frames per second of the videos.
         feature_dim: channels of the audio features.
 
     Returns:
-        One sentence a problem, which names the culprit.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not JSON.
+        The problems of each file, by its name. A file that cannot be read is a problem of its own.
     """
-    problems = list(format_problems(parse_annotations(json_file)[1]))
-    if problems:
-        return [*problems, f"{json_file}: frames, masks and sound are checked once the above is mended"]
-    records = load_aviseg_json(json_file)
-    check = partial(video_problems, fps=fps, feature_dim=feature_dim)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        videos = tqdm(pool.map(check, records), Path(json_file).name, len(records), unit="video")
-        return [problem for problems in videos for problem in problems]
+    splits = {str(json_file): _check_split(json_file, fps, feature_dim) for json_file in json_files}
+    found = {name: list(split.problems) for name, split in splits.items()}
+    for name, problem in shared_videos(video for split in splits.values() for video in split.videos):
+        found[name].append(problem)
+    return found
 
 
-def video_problems(record: dict, fps: float, feature_dim: int) -> list[str]:
-    """Read all that belongs to a video, and say what is wrong with it.
-
-    Args:
-        record: of the video, as `load_aviseg_json` makes them.
-        fps: frames per second of the video.
-        feature_dim: channels of the audio features.
-    """
-    checks = [
-        *(partial(read_frame, record, index) for index in range(record["length"])),
-        *(partial(decode_mask, record, annotation, index) for annotation, index in _masks(record)),
-        partial(_check_sound, record, fps),
-        partial(load_features, VideoSound.of(record), range(record["length"]), feature_dim),
-    ]
-    return [problem for problem in map(_failure, checks) if problem]
-
-
-def _masks(record: dict) -> Iterator[tuple[dict, int]]:
-    for annotation in record["annotations"]:
-        for index in range(record["length"]):
-            yield annotation, index
-
-
-def _check_sound(record: dict, fps: float) -> None:
-    where = f"video {record['video_id']!r}"
-    if not record["audio_file"]:
-        if not record["audio_features_file"]:
-            raise ValueError(f"{where}: there is neither a file in {SOUNDS} nor one in {FEATURES}")
-        return
-    waveform, sample_rate = read_waveform(record["audio_file"])
-    broken = np.flatnonzero(~np.isfinite(waveform))
-    if len(broken):
-        raise ValueError(f"{where}: {record['audio_file']} has {len(broken)} samples of NaN or infinity")
-    seconds, last = len(waveform) / sample_rate, (record["length"] - 1) / fps
-    if seconds <= last:
-        raise ValueError(
-            f"{where}: {record['audio_file']} lasts {seconds:g} s, the last frame is at {last:g} s"
-        )
-
-
-def _failure(check: partial) -> str | None:
+def _check_split(json_file: str | Path, fps: float, feature_dim: int) -> CheckedSplit:
     try:
-        check()
-    except ValueError as error:
-        return str(error)
-    return None
+        content = parse_annotations(json_file)[1]
+    except (ValueError, FileNotFoundError) as error:
+        return CheckedSplit([Problem(ERROR, "no annotations", str(json_file), str(error))])
+    if problems := [Problem(ERROR, "format", str(json_file), text) for text in format_problems(content)]:
+        last = f"{json_file}: frames, masks and sound are checked once the above is mended"
+        return CheckedSplit([*problems, Problem(ERROR, "format", str(json_file), last)])
+    return _check_content(content, Path(json_file), fps, feature_dim)
+
+
+def _check_content(content: dict[str, Any], json_file: Path, fps: float, feature_dim: int) -> CheckedSplit:
+    annotations = read_annotations(content)
+    by_id = {video.id: video for video in annotations.videos}
+    entries = [(by_id[key], entry) for key, listed in annotations.entries.items() for entry in listed]
+    problems = [*_separator_problems(content), *folder_problems(by_id.values()), *percent_problems(entries)]
+    sharing = Counter(video.name for video in by_id.values())
+    hashes = []
+
+    def check(video: Video) -> tuple[list[Problem], list[bytes | None]]:
+        return _check_video(annotations, video, json_file, (fps, feature_dim, sharing[video.name] > 1))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        checked = pool.map(check, annotations.videos)
+        bar = tqdm(checked, json_file.name, len(by_id), unit="video")
+        for video, (found, content_hashes) in zip(annotations.videos, bar, strict=True):
+            problems += found
+            hashes.append(FrameHashes(str(json_file), video.id, content_hashes))
+    return CheckedSplit(problems, hashes)
+
+
+def _check_video(
+    annotations: Annotations, video: Video, json_file: Path, sound_settings: tuple[float, int, bool]
+) -> tuple[list[Problem], list[bytes | None]]:
+    """The problems of a video, and the hashes of its frames."""
+    record = video_record(video, split_folder(json_file))
+    hashes = hash_frames(record)
+    tracks = [read_track(entry, video) for entry in annotations.entries[video.id]]
+    sounding = np.zeros(video.length, bool)
+    for track in tracks:
+        sounding |= track.areas > 0
+    problems = [
+        *order_problems(video),
+        *frame_problems(record, hashes),
+        *mask_problems(tracks, video),
+        *sound_problems(record, sounding, *sound_settings),
+    ]
+    return problems, hashes
+
+
+def _separator_problems(content: dict[str, Any]) -> Iterator[Problem]:
+    for video in content["videos"]:
+        if name := next((name for name in video["file_names"] if "\\" in name), None):
+            where = f"video {video['id']!r}"
+            message = f"{where}: the file name {name} has Windows separators (\\), read as /"
+            yield Problem(WARNING, "Windows separators", where, message)

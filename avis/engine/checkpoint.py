@@ -11,10 +11,21 @@ from detectron2.utils.file_io import PathManager
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
+from avis import __version__
 from avis.audio import weights as audio_weights
 from avis.engine.rng import get_rng_state
 from avis.files import replacing
-from avis.weights import LAST_CHECKPOINT, apply_weights, load_weights, newest_checkpoint, read_checkpoint
+from avis.structures import Categories
+from avis.weights import (
+    LAST_CHECKPOINT,
+    apply_weights,
+    classes_of,
+    load_weights,
+    newest_checkpoint,
+    read_checkpoint,
+    set_classes,
+)
+from avis.weights.about import categories_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +33,21 @@ logger = logging.getLogger(__name__)
 class AVISCheckpointer(Checkpointer):
     """Detectron2's checkpointer with safe reading, files that are whole or absent, and generator states.
 
+    Files say what they hold: the categories of the model's classes (`set_classes`), config and version.
+
     Args:
         model: the model, plain or wrapped for distributed training.
         save_dir: the folder of the checkpoints; holds ``last_checkpoint``, the name of the newest.
+        config: of the model, as YAML.
         checkpointables: objects with ``state_dict`` and ``load_state_dict``, saved beside the model.
     """
 
-    def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
+    def __init__(
+        self, model: nn.Module, save_dir: str = "", config: str = "", **checkpointables: Any
+    ) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.path_manager = PathManager
+        self.config = config
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
@@ -41,7 +58,10 @@ class AVISCheckpointer(Checkpointer):
         if not (self.save_dir and self.save_to_disk):
             return
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
-        checkpoint = {"model": self._weights(), **states, "rng_states": rng_states, **extra}
+        described = {"config": self.config, "version": __version__}
+        if classes := classes_of(self.model):
+            described["categories"] = classes.to_json()
+        checkpoint = {"model": self._weights(), **described, **states, "rng_states": rng_states, **extra}
         path = Path(self.save_dir, f"{name}.pth")
         logger.info("Saving checkpoint to %s", path)
         with replacing(path) as unfinished, unfinished.open("wb") as file:
@@ -98,6 +118,7 @@ class AVISCheckpointer(Checkpointer):
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         checkpoint = read_checkpoint(path)
+        self._keep_classes(path, categories_of(checkpoint))
         report = apply_weights(self.model, checkpoint)
         unsaved = audio_weights.unsaved_prefixes(self.model)
         report.missing = [name for name in report.missing if not name.startswith(unsaved)]
@@ -114,6 +135,17 @@ class AVISCheckpointer(Checkpointer):
         audio_weights.note_loaded(self.model, report)
         logger.info("Resumed from %s", path)
         return checkpoint
+
+    def _keep_classes(self, path: str, saved: Categories | None) -> None:
+        """Go on with the classes of the run, in its order, which weights and optimizer follow."""
+        own = classes_of(self.model)
+        if saved and own and set(saved.names) != set(own.names):
+            raise ValueError(
+                f"cannot resume from {path}: its categories are {', '.join(saved.names)}, those of "
+                f"DATASETS.TRAIN are {', '.join(own.names)}. To start anew from its weights, set "
+                "MODEL.WEIGHTS to it and leave --resume out"
+            )
+        set_classes(self.model, saved or own)
 
     def _weights(self) -> dict[str, Tensor]:
         unsaved = audio_weights.unsaved_prefixes(self.model)

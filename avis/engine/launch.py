@@ -18,6 +18,8 @@ from detectron2.utils import comm
 from torch import multiprocessing
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
+# What processes have to remove half-written files before they are killed.
+END_SECONDS = 10
 
 
 def launch(
@@ -61,16 +63,32 @@ def launch(
         raise ValueError(f"--num-gpus {num_local}: this machine has {torch.cuda.device_count()} GPUs")
     if dist_url == "auto":
         dist_url = _local_url(num_machines)
+    started = multiprocessing.start_processes(
+        _run_spawned,
+        args=(main_func, args, num_local, num_machines, machine_rank, dist_url, use_cuda, timeout),
+        nprocs=num_local,
+        join=False,
+    )
     try:
-        multiprocessing.start_processes(
-            _run_spawned,
-            args=(main_func, args, num_local, num_machines, machine_rank, dist_url, use_cuda, timeout),
-            nprocs=num_local,
-        )
+        _wait_for(started)
     except multiprocessing.ProcessExitedException as error:
         if error.signal_name:
             raise
         sys.exit(error.exit_code)  # the process has said why
+
+
+def _wait_for(started: multiprocessing.ProcessContext) -> None:
+    """Wait until all processes have ended; they are ended where this one is."""
+    try:
+        while not started.join():
+            pass
+    except (KeyboardInterrupt, SystemExit):
+        for process in started.processes:
+            process.terminate()
+        for process in started.processes:
+            process.join(END_SECONDS)
+            process.kill()
+        raise
 
 
 def _run_spawned(

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from avis.config import get_avis_cfg, use_available_device
+from avis.files import remove_leftovers
 from avis.weights import LAST_CHECKPOINT, checkpoint_files
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
     OUTPUT_DIR/log.txt gets everything (environment, config, debug messages), the console what is of interest
     while it runs; OUTPUT_DIR/config.yaml gets the config. The generators are seeded from SEED and the rank.
+    What killed runs have left half written in OUTPUT_DIR is removed.
 
     Args:
         args: with `config_file`, `opts` and `eval_only`.
@@ -83,6 +85,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     _quieten_libraries()
     with _console_level(cfg.OUTPUT_DIR, logging.WARNING):
         default_setup(cfg, args)
+    if comm.is_main_process():
+        for folder in (Path(cfg.OUTPUT_DIR), *Path(cfg.OUTPUT_DIR).glob("inference/*/")):
+            remove_leftovers(folder)
     use_available_device(cfg)
     cfg.freeze()
     return cfg

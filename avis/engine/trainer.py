@@ -24,15 +24,19 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from avis.audio.weights import keep_configured_weights, warn_about_useless_weights
-from avis.data import build_test_loader, build_train_loader, get_metadata
+from avis.data import build_test_loader, build_train_loader, check_num_classes, get_metadata
+from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
+from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.startup import TRAINING_METRICS
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.modeling import build_model
+from avis.structures import Categories
+from avis.weights import classes_of, set_classes
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +72,18 @@ class AVISTrainer(TrainerBase):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
+        # Before the model is built, which takes longer.
+        self._own_classes = _training_classes(cfg)
         model = self.build_model(cfg)
+        set_classes(model, self._own_classes)
         # Before the model is wrapped, because wrapping changes the parameters' names.
         self.optimizer = self.build_optimizer(cfg, model)
         self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.step = TrainingStep(self.model, self.optimizer, build_gradient_clipper(cfg), _amp_precision(cfg))
-        self.checkpointer = AVISCheckpointer(self.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = AVISCheckpointer(
+            self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
+        )
         self._batches: Iterator[list[dict]]
         self._rng_states: list[dict] = []
         self._results: dict = {}
@@ -99,8 +108,8 @@ class AVISTrainer(TrainerBase):
         Returns:
             The results of the last evaluation, as `test` returns them; on the main process.
         """
-        for dataset_name in self.cfg.DATASETS.TEST:
-            self.build_evaluator(self.cfg, dataset_name)  # a missing test set shows now, not after training
+        # A test set that is missing or has other categories shows now, not after training.
+        self._build_evaluators(self.cfg, self.checkpointer.model)
         if self.start_iter < self.max_iter:
             self._batches = iter(self._open_train_loader())
         else:
@@ -190,9 +199,11 @@ class AVISTrainer(TrainerBase):
         return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+    def build_train_loader(
+        cls, cfg: CfgNode, start_iteration: int = 0, classes: Categories | None = None
+    ) -> DataLoader:
         """Build the endless loader of DATASETS.TRAIN, standing at an iteration."""
-        return build_train_loader(cfg, start_iteration=start_iteration)
+        return build_train_loader(cfg, start_iteration, classes)
 
     @classmethod
     def build_test_loader(
@@ -224,19 +235,30 @@ class AVISTrainer(TrainerBase):
             model = model.module
             _broadcast_buffers(model)
         results = OrderedDict()
-        for dataset_name in cfg.DATASETS.TEST:
-            evaluator = cls.build_evaluator(cfg, dataset_name)
+        for dataset_name, evaluator in cls._build_evaluators(cfg, model).items():
             skip = _identify(evaluator, cfg, model, dataset_name, resume)
             # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
             loader = cls.build_test_loader(cfg, dataset_name, *([skip] if skip else []))
             results[dataset_name] = inference_on_dataset(model, loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
 
+    @classmethod
+    def _build_evaluators(cls, cfg: CfgNode, model: nn.Module) -> dict[str, DatasetEvaluator]:
+        """The evaluator of each of DATASETS.TEST, ours with the model's classes."""
+        evaluators = {name: cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST}
+        for name, evaluator in evaluators.items():
+            if isinstance(evaluator, AVISEvaluator):
+                evaluator.match_classes(classes_of(model) or _presumed_classes(cfg, name))
+        return evaluators
+
     def _open_train_loader(self) -> DataLoader:
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.SEED = self.seed
-        return self.build_train_loader(cfg, start_iteration=self.start_iter)
+        # `classes` only where it is needed, in a run resumed: overriding methods may have the two arguments
+        own, classes = self._own_classes, classes_of(self.checkpointer.model)
+        other = {"classes": classes} if own and classes and classes.names != own.names else {}
+        return self.build_train_loader(cfg, start_iteration=self.start_iter, **other)
 
     def _evaluate(self) -> dict:
         with preserved_rng():  # training goes on as if nothing had been evaluated
@@ -264,9 +286,18 @@ def _identify(
     return evaluator.identify(comm.all_gather(run)[0], resume)
 
 
-def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
-    """The folder of a data set's predictions and metrics; for one named by a JSON file, the file's stem."""
-    return Path(cfg.OUTPUT_DIR, "inference", Path(dataset_name).stem)
+def _training_classes(cfg: CfgNode) -> Categories | None:
+    """The categories of the first training set; None where it is not at hand, and so no training starts."""
+    names = cfg.DATASETS.TRAIN
+    if not names or not Path(json_file_of(names[0])).is_file():
+        return None
+    return check_num_classes(cfg, names[0])
+
+
+def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
+    """What a test set calls the classes of a model that has no names for them."""
+    logger.warning("The weights do not name their classes, which are taken for those of %s", dataset_name)
+    return check_num_classes(cfg, dataset_name)
 
 
 def _amp_precision(cfg: CfgNode) -> torch.dtype | None:

@@ -8,12 +8,13 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from avis.data import get_metadata
+from avis.data import get_categories, get_metadata
 from avis.evaluation.api import evaluate_tracks, with_thresholds
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
@@ -21,7 +22,7 @@ from avis.files import write_json
 from avis.formats.ground_truth import load_ground_truth
 from avis.formats.results import load_predictions
 from avis.formats.tracks import VideoId
-from avis.structures import VideoPrediction
+from avis.structures import Categories, VideoPrediction
 
 logger = logging.getLogger(__name__)
 
@@ -56,19 +57,35 @@ class AVISEvaluator(DatasetEvaluator):
             FileNotFoundError: the data set's annotations do not exist.
             ValueError: the data set is unknown or malformed.
         """
-        metadata = get_metadata(dataset_name)
+        self.categories = get_categories(dataset_name)
         self.dataset_name = dataset_name
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.distributed = distributed
         self.score_threshold = score_threshold
-        self._json_file = metadata.json_file
-        contiguous_ids = metadata.thing_dataset_id_to_contiguous_id
-        self._category_ids = {index: category_id for category_id, index in contiguous_ids.items()}
+        self._json_file = get_metadata(dataset_name).json_file
+        self._category_ids = dict(enumerate(self.categories.ids))
+        self._num_left_out = 0
         self._run = uuid.uuid4().hex
         self._resumes = False
         self._remove_temporary: Callable[[], object] = lambda: None
         self._store: PredictionStore
         self._writer: PredictionWriter
+
+    def match_classes(self, classes: Categories) -> None:
+        """Say what the model's classes are; unless this is called, they are the data set's categories.
+
+        The two are matched by name. What is predicted of classes that the data set lacks is left out.
+
+        Raises:
+            ValueError: the model lacks categories of the data set.
+        """
+        if missing := self.categories.missing_in(classes):
+            raise ValueError(
+                f"{self.dataset_name!r} has categories that the model has not: {', '.join(missing)}. Its "
+                f"classes are {', '.join(classes.names)}"
+            )
+        indices = self.categories.indices_in(classes)
+        self._category_ids = dict(zip(indices, self.categories.ids, strict=True))
 
     def identify(self, run: str, resume: bool) -> set[VideoId]:
         """Say what the coming predictions are made from, so that an interrupted run can go on.
@@ -96,6 +113,7 @@ class AVISEvaluator(DatasetEvaluator):
         if self.distributed:
             comm.synchronize()  # nobody writes before all is cleared
         self._resumes = False
+        self._num_left_out = 0
         self._writer = self._store.writer(comm.get_rank())
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[VideoPrediction]) -> None:
@@ -108,7 +126,10 @@ class AVISEvaluator(DatasetEvaluator):
             for track in prediction.tracks:
                 if not math.isfinite(track.score):
                     raise ValueError(f"video {prediction.video_id!r}: the model scores a track {track.score}")
-            self._writer.write(prediction.video_id, prediction.to_results(self._category_ids))
+            known = [track for track in prediction.tracks if track.category_id in self._category_ids]
+            self._num_left_out += len(prediction.tracks) - len(known)
+            results = replace(prediction, tracks=known).to_results(self._category_ids)
+            self._writer.write(prediction.video_id, results)
 
     def evaluate(self) -> OrderedDict:
         """Score the predictions of all processes.
@@ -121,12 +142,13 @@ class AVISEvaluator(DatasetEvaluator):
             ValueError: a prediction does not fit its video.
             FileNotFoundError: the main process does not see what another has written.
         """
-        written = self._writer.written()
-        parts = comm.gather(written) if self.distributed else [written]
+        own = (self._writer.written(), self._num_left_out)
+        parts = comm.gather(own) if self.distributed else [own]
         if not self._collects():
             return OrderedDict()
-        for part in parts:
-            part.check()
+        for written, _ in parts:
+            written.check()
+        self._report_left_out(sum(number for _, number in parts))
         metrics = self._score()
         self._store.clear(keep_own=False)
         self._remove_temporary()
@@ -162,6 +184,14 @@ class AVISEvaluator(DatasetEvaluator):
             self._remove_temporary = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         agreed = comm.all_gather((folder, self._run))[0] if self.distributed else (folder, self._run)
         return PredictionStore(*agreed)
+
+    def _report_left_out(self, number: int) -> None:
+        if number:
+            logger.info(
+                "%s: %d predicted tracks are left out, as they are of classes that it has not",
+                self.dataset_name,
+                number,
+            )
 
     def _warn_about_missing(self, video_ids: set[VideoId]) -> None:
         if video_ids:

@@ -31,7 +31,7 @@ import yaml
 
 from avis.config import CfgNode, get_avis_cfg
 from avis.config.yaml_files import read_yaml
-from avis.engine.trainer import inference_dir
+from avis.engine.inference_folders import inference_dir
 from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
@@ -114,11 +114,13 @@ class Run:
         return get_avis_cfg(self.config_file, self.opts)
 
     def check(self) -> None:
-        """Make sure that what is in the folder is of this run.
+        """Make sure that what is in the folder is of this run, and that the table can have its metrics.
 
         Raises:
-            ValueError: it was made with other settings, of which one is named.
+            ValueError: it was made with other settings, of which one is named; there is not one test set.
         """
+        if len(self.cfg.DATASETS.TEST) != 1:
+            raise ValueError(f"give one data set to test on, not DATASETS.TEST {self.cfg.DATASETS.TEST}")
         path = self.folder / "config.yaml"
         if not path.exists() or path.read_text() == self.cfg.dump():
             return

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from avis.files import JsonSource, read_source
+from avis.formats.foreign import foreign_format, foreign_text
 from avis.formats.format_check import format_problems
 from avis.formats.tracks import Video, VideoId
 
@@ -53,8 +54,8 @@ def read_annotations(source: JsonSource) -> Annotations:
     """
     name, content = parse_annotations(source)
     if problems := list(islice(format_problems(content), _PROBLEMS_SHOWN + 1)):
-        is_file = isinstance(source, str | PathLike)
-        raise ValueError(f"{name}: {_list(problems)}" + (_how_to_list_all(name) if is_file else ""))
+        has_file = isinstance(source, str | PathLike) and not foreign_format(content)
+        raise ValueError(f"{name}: {_list(problems)}" + (_how_to_list_all(name) if has_file else ""))
     entries: dict[VideoId, list[dict]] = {video["id"]: [] for video in content["videos"]}
     for annotation in content.get("annotations") or []:
         entries[annotation["video_id"]].append(annotation)
@@ -71,14 +72,17 @@ def parse_annotations(source: JsonSource) -> tuple[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, be it annotations in another format.
     """
     if isinstance(source, str | PathLike) and not Path(source).is_file():
         raise FileNotFoundError(
             f"no annotations at {Path(source).absolute()}. datasets/README.md says how to get AVISeg and "
             "what $DETECTRON2_DATASETS does; tools/make_synthetic.py makes a synthetic data set"
         )
-    return read_source(source, "ground truth")
+    try:
+        return read_source(source, "ground truth")
+    except ValueError as error:
+        raise ValueError(foreign_text(source) or str(error)) from error
 
 
 def split_folder(json_file: str | Path) -> Path:
@@ -102,8 +106,12 @@ def features_file(split: Path, video: str) -> Path:
 
 
 def _video(video: dict) -> Video:
-    keys = ("id", "height", "width", "file_names")
-    return Video(*(video[key] for key in keys), scenario=video.get("scenario"))
+    # Some programs write the separators of Windows.
+    file_names = [name.replace("\\", "/") for name in video["file_names"]]
+    keys = ("id", "height", "width")
+    return Video(
+        *(video[key] for key in keys), file_names, scenario=video.get("scenario"), start=video.get("start")
+    )
 
 
 def _list(problems: list[str]) -> str:

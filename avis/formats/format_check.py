@@ -9,16 +9,20 @@ import re
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
 
+from avis.formats.foreign import foreign_format
 from avis.formats.segmentation import check_segmentation
 
-# Pixels that COCO's RLE can count.
-_MAX_PIXELS = 2**32 - 1
+# Pixels of the largest picture that can be read, by Pillow's limit against decompression bombs.
+_MAX_PIXELS = 178_956_970
 # Paths of the right form as nearly all are; others are looked at more closely.
 _PLAIN_PATH = re.compile(r"[^/\\:.][^/\\:]*(/[^/\\:.][^/\\:]*)+")
 
 
 def format_problems(content: object) -> Iterator[str]:
     """Yield every violation of the AVISeg format in a parsed annotation file, one sentence each."""
+    if foreign := foreign_format(content):
+        yield foreign
+        return
     if not isinstance(content, dict):
         yield f"the file holds a {type(content).__name__}, not an object with 'videos' and 'categories'"
         return
@@ -67,7 +71,7 @@ def _video_problems(videos: list[dict]) -> Iterator[str]:
     yield from _value_problems(videos, "video", "id", (int, str))
     for video in videos:
         where = f"video {video.get('id')!r:.80}"
-        for problem in (*_size_problems(video), *_file_name_problems(video)):
+        for problem in (*_size_problems(video), *_file_name_problems(video), *_start_problems(video)):
             yield f"{where}: {problem}"
 
 
@@ -78,7 +82,7 @@ def _size_problems(video: dict) -> Iterator[str]:
             yield f"{key} is {size!r:.40}, not a positive integer"
             return
     if math.prod(sizes.values()) > _MAX_PIXELS:
-        yield f"{'×'.join(map(str, sizes.values())):.40} pixels are more than an RLE can count"
+        yield f"{'×'.join(map(str, sizes.values())):.40} pixels are more than a picture may have"
 
 
 def _file_name_problems(video: dict) -> Iterator[str]:
@@ -94,6 +98,12 @@ def _file_name_problems(video: dict) -> Iterator[str]:
             yield f"file name {name!r:.80} leaves the folder of the data set"
         elif len(path.parts) < 2:
             yield f"file name {name!r:.80} is not of the form <video>/<frame>"
+
+
+def _start_problems(video: dict) -> Iterator[str]:
+    start = video.get("start")
+    if start is not None and (not is_finite_number(start) or start < 0):
+        yield f"start is {start!r:.40}, not the second of its sound at which the video begins"
 
 
 def _annotation_problems(
@@ -132,6 +142,8 @@ def _per_frame_problems(annotation: dict, video: dict) -> Iterator[str]:
     areas = annotation.get("areas") or []
     if not all(area is None or (is_finite_number(area) and area >= 0) for area in areas):
         yield "'areas' holds something that is no number of pixels"
+    if not all(not box or _is_list_of_numbers(box) for box in annotation.get("bboxes") or []):
+        yield "'bboxes' holds something that is no list of numbers"
     for frame, mask in enumerate(annotation.get("segmentations", [])):
         if not mask:
             continue
@@ -139,6 +151,10 @@ def _per_frame_problems(annotation: dict, video: dict) -> Iterator[str]:
             check_segmentation(mask, video["height"], video["width"])
         except ValueError as error:
             yield f"frame {frame} ({video['file_names'][frame]}): {error}"
+
+
+def _is_list_of_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_finite_number, value))
 
 
 def _key_problems(entries: list[dict], kind: str, keys: tuple[str, ...]) -> Iterator[str]:

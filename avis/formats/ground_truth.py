@@ -3,12 +3,12 @@
 Dimensions: T frames of a video.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from avis.files import JsonSource
+from avis.formats.annotated_masks import nullify, read_annotated_masks
 from avis.formats.aviseg import read_annotations
-from avis.formats.masks import MeasuredMasks, read_masks
+from avis.formats.masks import MeasuredMasks
 from avis.formats.tracks import GroundTruth, GroundTruthTrack, Video, VideoId, mean_area
 
 
@@ -17,21 +17,21 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
 
     Args:
         source: the path of a JSON file in the AVISeg format, or its parsed content. Masks may be compressed
-            RLE, uncompressed RLE or polygons.
+            RLE, uncompressed RLE or polygons; those without a pixel count as null.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names the file, the annotation and the problem.
     """
     annotations = read_annotations(source)
+    masks = read_annotated_masks(annotations)
     videos = {video.id: video for video in sorted(annotations.videos, key=_id_order)}
     return GroundTruth(
         source=annotations.source,
         videos=videos,
         categories=annotations.categories,
         tracks={
-            video.id: _tracks(annotations.source, annotations.entries[video.id], video)
-            for video in videos.values()
+            video_id: list(map(_track, annotations.entries[video_id], masks[video_id])) for video_id in videos
         },
     )
 
@@ -41,15 +41,9 @@ def _id_order(video: Video) -> tuple[bool, VideoId]:
     return isinstance(video.id, str), video.id
 
 
-def _tracks(source: str, entries: Sequence[dict[str, Any]], video: Video) -> list[GroundTruthTrack]:
-    names = [f"{source}: annotation {entry['id']} of video {video.id!r}" for entry in entries]
-    all_masks = read_masks([entry["segmentations"] for entry in entries], names, video)
-    return [_track(entry, masks) for entry, masks in zip(entries, all_masks, strict=True)]
-
-
 def _track(entry: dict[str, Any], masks: MeasuredMasks) -> GroundTruthTrack:
     # As YouTube-VIS does: the areas written down count, not those of the masks.
-    areas = masks.areas.tolist() if entry.get("areas") is None else entry["areas"]
+    areas = masks.areas.tolist() if entry.get("areas") is None else nullify(entry["areas"], masks)
     return GroundTruthTrack(
         entry["category_id"],
         *masks,

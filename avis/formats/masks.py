@@ -56,6 +56,11 @@ class MeasuredMasks(NamedTuple):
     areas: np.ndarray
     stored: np.ndarray
 
+    @property
+    def nullified(self) -> np.ndarray:
+        """Where the file has a mask without a pixel, which counts as null, bool (T,)."""
+        return self.stored & (self.areas == 0)
+
 
 class _UsualMask(msgspec.Struct, gc=False):
     size: tuple[int, int]
@@ -119,7 +124,9 @@ def _compress(mask: Any, name: str, video: Video) -> str | None:
         rle = compress_segmentation(mask, video.height, video.width)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return None if rle is None else rle["counts"]
+    if rle is None:
+        return "" if mask else None
+    return rle["counts"]
 
 
 def _measure(counts: list[list[str | None]], names: Sequence[str], video: Video) -> list[MeasuredMasks]:
@@ -127,7 +134,7 @@ def _measure(counts: list[list[str | None]], names: Sequence[str], video: Video)
     stored = np.array([[text is not None for text in track] for track in counts], bool)  # (N, T)
     areas = np.zeros(stored.shape, np.int64)
     areas[stored], covered = measure_rles([text for track in counts for text in track if text is not None])
-    if wrong := np.flatnonzero(covered != video.height * video.width).tolist():
+    if wrong := np.flatnonzero((covered != video.height * video.width) & (covered != 0)).tolist():
         track, frame = np.argwhere(stored)[wrong[0]]
         problem = explain_coverage(covered[wrong[0]], video.height, video.width)
         raise ValueError(f"{names[track]}: frame {frame}: {problem}")

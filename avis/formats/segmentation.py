@@ -2,6 +2,9 @@
 
 Follows the COCO annotation format (Lin et al., "Microsoft COCO", 2014): runs go down the columns and start
 with background; a polygon is [x0, y0, x1, y1, …], and a mask is the union of a list of them.
+
+A mask without a pixel is no mask: an RLE of background or of nothing, a line, a box in place of polygons, a
+polygon outside the picture.
 """
 
 from typing import Any
@@ -14,6 +17,8 @@ from avis.structures import RLE
 
 # Numbers of the smallest polygon, a triangle.
 _TRIANGLE = 6
+# Numbers of a box.
+_BOX = 4
 # Coordinates beyond so many times the picture's size are mistakes.
 _FAR = 10
 
@@ -41,7 +46,7 @@ def compress_segmentation(segmentation: Any, height: int, width: int) -> RLE | N
     once: pycocotools must not see them before.
 
     Returns:
-        A compressed RLE; None for None, empty lists, and polygons without an area.
+        A compressed RLE; None for None, empty lists, boxes, and polygons that have no outline or lie outside.
 
     Raises:
         ValueError: the mask is malformed or not of this size.
@@ -50,10 +55,11 @@ def compress_segmentation(segmentation: Any, height: int, width: int) -> RLE | N
         return None
     check_segmentation(segmentation, height, width)
     if isinstance(segmentation, list):
-        polygons = [_bounded(polygon, height, width) for polygon in segmentation if len(polygon) >= _TRIANGLE]
+        polygons = [polygon for polygon in _outlines(segmentation) if not _is_outside(polygon, height, width)]
         if not polygons:
             return None
-        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+        bounded = [_bounded(polygon, height, width) for polygon in polygons]
+        rle = coco_mask.merge(coco_mask.frPyObjects(bounded, height, width))
     elif isinstance(segmentation["counts"], list):
         rle = coco_mask.frPyObjects(segmentation, height, width)
     else:
@@ -64,7 +70,7 @@ def compress_segmentation(segmentation: Any, height: int, width: int) -> RLE | N
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Decode a mask of any form; None and empty lists are empty masks.
+    """Decode a mask of any form; what counts as no mask is an empty one.
 
     Returns:
         uint8 (height, width) of 0 and 1, in column-major order.
@@ -76,6 +82,8 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     if rle is None:
         return np.zeros((height, width), np.uint8, order="F")
     _, covered = measure_rles([rle["counts"]])
+    if covered[0] == 0:
+        return np.zeros((height, width), np.uint8, order="F")
     if covered[0] != height * width:
         raise ValueError(explain_coverage(covered[0], height, width))
     return coco_mask.decode(rle)
@@ -103,7 +111,8 @@ def _check_rle(rle: dict, height: int, width: int) -> None:
     if not isinstance(size, list | tuple):
         raise ValueError(f"size of an RLE is [height, width], not {size!r:.40}")
     if list(size) != [height, width]:
-        raise ValueError(f"mask is {'×'.join(map(str, size)):.40}, the video is {height}×{width}")
+        swapped = " (are height and width swapped?)" if list(size) == [width, height] else ""
+        raise ValueError(f"mask is {'×'.join(map(str, size)):.40}, the video is {height}×{width}{swapped}")
     if isinstance(counts, list):
         _check_runs(counts, height, width)
     elif not isinstance(counts, str | bytes):
@@ -113,16 +122,40 @@ def _check_rle(rle: dict, height: int, width: int) -> None:
 def _check_runs(runs: list, height: int, width: int) -> None:
     if not all(type(run) is int and run >= 0 for run in runs):
         raise ValueError("RLE has runs that are no natural numbers")
-    if sum(runs) != height * width:
+    if sum(runs) not in (0, height * width):
         raise ValueError(f"RLE covers {sum(runs)} pixels of {height * width}")
 
 
 def _check_polygons(polygons: list) -> None:
+    if _is_box(polygons):
+        return
     for polygon in polygons:
-        if not isinstance(polygon, list) or not all(type(number) in (int, float) for number in polygon):
+        if not isinstance(polygon, list) or not _are_numbers(polygon):
             raise ValueError("a mask of polygons is a list of lists of numbers")
         if len(polygon) % 2:
             raise ValueError(f"polygon has {len(polygon)} numbers, which are not pairs")
+
+
+def _are_numbers(values: list) -> bool:
+    return all(type(value) in (int, float) for value in values)
+
+
+def _is_box(polygons: list) -> bool:
+    """Whether there is [x, y, width, height] where polygons belong."""
+    return len(polygons) == _BOX and _are_numbers(polygons)
+
+
+def _outlines(polygons: list) -> list[list]:
+    """The polygons that have at least three corners."""
+    return [] if _is_box(polygons) else [polygon for polygon in polygons if len(polygon) >= _TRIANGLE]
+
+
+def _is_outside(polygon: list, height: int, width: int) -> bool:
+    """Whether a polygon lies beyond one side of the picture, be it far away."""
+    sides = ((polygon[::2], width), (polygon[1::2], height))
+    return any(
+        all(value < 0 for value in values) or all(value > size for value in values) for values, size in sides
+    )
 
 
 def _bounded(polygon: list, height: int, width: int) -> list:

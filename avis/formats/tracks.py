@@ -23,6 +23,7 @@ class Video:
     Attributes:
         file_names: of the T frames, ``<video>/<frame>``.
         scenario: as the annotations have it, which may be anything; None: they have none.
+        start: second of its sound at which frame 0 is; None: not said, so 0.
     """
 
     id: VideoId
@@ -30,6 +31,7 @@ class Video:
     width: int
     file_names: Sequence[str]
     scenario: Any = None
+    start: float | None = None
 
     @property
     def length(self) -> int:
@@ -104,6 +106,18 @@ class GroundTruth:
 def class_indices(categories: Iterable[int]) -> dict[int, int]:
     """The contiguous class index 0 … K-1 of each category id, given in the order of the ids."""
     return {category_id: index for index, category_id in enumerate(categories)}
+
+
+def videos_without_start(videos: Iterable[Video]) -> dict[str, list[Video]]:
+    """The videos that share a folder, and so its sound, where one does not say when it starts, by folder."""
+    by_folder: dict[str, list[Video]] = {}
+    for video in videos:
+        by_folder.setdefault(video.name, []).append(video)
+    return {
+        name: sharing
+        for name, sharing in by_folder.items()
+        if len(sharing) > 1 and any(video.start is None for video in sharing)
+    }
 
 
 def mean_area(areas: Sequence[float | None]) -> float:

@@ -15,7 +15,8 @@ from avis.data.clip_audio import VideoSound, load_examples
 from avis.data.preprocessing import prepare_frames
 from avis.inference.video_source import VideoSource, open_video
 from avis.modeling import load_trained_model
-from avis.structures import VideoPrediction
+from avis.structures import Categories, VideoPrediction
+from avis.weights import classes_of
 
 
 class VideoPredictor:
@@ -23,6 +24,9 @@ class VideoPredictor:
 
     cfg = get_avis_cfg("configs/avis_R50.yaml", ["MODEL.WEIGHTS", "model_final.pth"])
     prediction = VideoPredictor(cfg)("concert.mp4")
+
+    Attributes:
+        categories: of the classes, as the weight file names them; "class 0", "class 1", … where it does not.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -37,6 +41,8 @@ class VideoPredictor:
         cfg.defrost()
         use_available_device(cfg)
         self.model = load_trained_model(cfg).eval()
+        num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        self.categories = classes_of(self.model) or Categories.numbered(num_classes)
         self.fps = cfg.INPUT.FPS
         self.score_threshold = cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD
         self._hears = hears(cfg)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avis.files import is_file
 from avis.formats.aviseg import FRAMES, sound_file
 from avis.media.errors import MediaError
 from avis.media.pictures import picture_suffixes, read_pictures
@@ -126,4 +127,4 @@ def _find_wav(folder: Path, files: list[Path]) -> str | None:
         raise MediaError(f"{folder}: the folder holds several WAV files ({names}), leave one")
     if folder.parent.name == FRAMES:
         candidates.append(sound_file(folder.parents[1], folder.name))
-    return next((str(file) for file in candidates if file.is_file()), None)
+    return next((str(file) for file in candidates if is_file(file)), None)

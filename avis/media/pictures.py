@@ -1,4 +1,4 @@
-"""Pictures, read by Pillow as Detectron2 reads them.
+"""Pictures, read by Pillow as Detectron2 reads them, but for those of more than 8 bits, which it makes white.
 
 Dimensions: H×W pictures.
 """
@@ -23,22 +23,44 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Formats whose mode "I", of 32 bits, holds 16.
+_WITH_16_BITS = ("PNG", "PPM")
 
 
-def read_picture(path: str | Path) -> np.ndarray:
-    """Read a picture of any mode, turned as it is to be shown.
+class PictureSizeError(MediaError):
+    """A picture is `found`, height×width, and must be `wanted`."""
+
+    def __init__(self, path: str | Path, found: tuple[int, int], wanted: tuple[int, int]) -> None:
+        """Keep the sizes as texts."""
+        self.found, self.wanted = ("×".join(map(str, size)) for size in (found, wanted))
+        super().__init__(f"{path} is {self.found}, not {self.wanted}")
+
+
+def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a picture of any mode, turned as it is to be shown; 16 bits become 8 by their full range.
+
+    Args:
+        path: of the file.
+        size: (H, W) that the picture must have; None: any.
 
     Returns:
         RGB uint8 (H, W, 3).
 
     Raises:
-        MediaError: the file is missing or broken.
+        MediaError: the file is missing, broken, too large, of another size, or of numbers without a range.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(_upright(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on broken files
+            if size is not None and sorted(image.size) != sorted(size):  # before the pixels take memory
+                raise PictureSizeError(path, (image.height, image.width), size)
+            picture = np.asarray(_with_8_bits(_upright(image), image.format).convert("RGB"))
+    except PictureSizeError:
+        raise
+    except Exception as error:  # damaged bytes can raise anything
         raise MediaError(f"{path} cannot be read as a picture: {error}") from error
+    if size is not None and picture.shape[:2] != tuple(size):
+        raise PictureSizeError(path, picture.shape[:2], size)
+    return picture
 
 
 @cache
@@ -61,14 +83,29 @@ def read_pictures(files: Sequence[str | Path]) -> Iterator[np.ndarray]:
     Raises:
         MediaError: a file is missing, broken, or of another size than the first.
     """
-    shape = None
+    size = None
     for file in files:
-        image = read_picture(file)
-        shape = shape or image.shape
-        if image.shape != shape:
-            sizes = [f"{height}×{width}" for height, width, _ in (image.shape, shape)]
-            raise MediaError(f"{file} is {sizes[0]}, {files[0]} is {sizes[1]}")
+        try:
+            image = read_picture(file, size)
+        except PictureSizeError as error:
+            raise MediaError(f"{file} is {error.found}, {files[0]} is {error.wanted}") from error
+        size = size or image.shape[:2]
         yield image
+
+
+def _with_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
+    """The picture, if it is one of 16-bit greys in 8 bits.
+
+    Raises:
+        ValueError: its numbers have no range that all programs agree on.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format in _WITH_16_BITS):
+        values = np.asarray(image).astype(np.int64)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        kind = "32-bit integers" if image.mode == "I" else "floats"
+        raise ValueError(f"it holds {kind}, whose black and white are unknown; save it with 8 or 16 bits")
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

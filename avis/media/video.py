@@ -16,9 +16,9 @@ from PIL import Image, ImageOps
 from avis.media.demuxing import decoded_frames, frame_duration, open_media, video_streams
 from avis.media.errors import MediaError, warn_once
 from avis.media.sound import find_track, has_audio_stream, read_waveform
-from avis.media.writing import write_video
+from avis.media.writing import read_comment, write_video
 
-__all__ = ["decode_video", "find_track", "has_audio_stream", "read_waveform", "write_video"]
+__all__ = ["decode_video", "find_track", "has_audio_stream", "read_comment", "read_waveform", "write_video"]
 
 
 def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from avis.files import replacing
-from avis.media.demuxing import may_restart, steady_packets
+from avis.media.demuxing import may_restart, open_media, steady_packets
 from avis.media.errors import MediaError
 from avis.media.sound import find_track, origin, sound_blocks
 
@@ -35,6 +35,8 @@ def write_video(
     fps: float,
     audio_from: str | Path | None = None,
     audio_track: int | None = None,
+    audio_start: float = 0.0,
+    comment: str = "",
 ) -> None:
     """Write frames as an H.264 video, with the sound of another file.
 
@@ -46,9 +48,10 @@ def write_video(
         path: the file to write: .mp4, .mov or .mkv.
         frames: RGB uint8 (H, W, 3), all of one size.
         fps: frames per second.
-        audio_from: a file whose sound accompanies the frames from time 0; None, or a file without sound:
-            a silent video.
+        audio_from: a file whose sound accompanies the frames; None, or a file without sound: a silent video.
         audio_track: of several, counted from 0; None for the first that is not silent.
+        audio_start: second of that sound at which frame 0 is.
+        comment: a text within the file.
 
     Raises:
         MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
@@ -66,10 +69,22 @@ def write_video(
             replacing(path) as unfinished,
             nullcontext() if track is None else av.open(os.path.abspath(audio_from)) as source,
         ):
-            _encode(unfinished, frames, fps, source and source.streams.audio[track])
+            stream = source and source.streams.audio[track]
+            _encode(unfinished, frames, fps, stream, Fraction(audio_start), comment)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
+
+
+def read_comment(path: str | Path) -> str:
+    """Read the comment of a video file; "" where it has none.
+
+    Raises:
+        MediaError: the file is missing or cannot be read.
+    """
+    with open_media(path) as container:
+        comments = [text for key, text in container.metadata.items() if key.lower() == "comment"]
+        return comments[0] if comments else ""
 
 
 def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
@@ -84,12 +99,20 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
         raise MediaError(f"{path}: there are no frames to write")
 
 
-def _encode(path: Path, frames: Iterator[np.ndarray], fps: float, sound: av.AudioStream | None) -> None:
+def _encode(
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    sound: av.AudioStream | None,
+    sound_start: Fraction,
+    comment: str,
+) -> None:
     first = next(frames)
-    with av.open(path, "w") as output:
+    with av.open(os.path.abspath(path), "w") as output:  # FFmpeg takes "a:b" for a protocol
+        output.metadata["comment"] = comment
         rate = Fraction(fps).limit_denominator(100_000)
         video = _add_video_stream(output, first.shape, rate)
-        packets = _sound_packets(sound, output) if sound else iter(())
+        packets = _sound_packets(sound, output, sound_start) if sound else iter(())
         pending = next(packets, None)
         for index, image in enumerate(chain([first], frames)):
             output.mux(video.encode(_to_video_frame(image, index, rate)))
@@ -125,17 +148,23 @@ def _to_video_frame(image: np.ndarray, index: int, rate: Fraction) -> av.VideoFr
     return frame
 
 
-def _sound_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
-    """The packets of a sound, for a new stream of `output`, on a clock that starts at 0."""
+def _sound_packets(
+    stream: av.AudioStream, output: av.container.OutputContainer, start: Fraction
+) -> Iterator[av.Packet]:
+    """The packets of a sound from second `start` on, for a new stream of `output`, on a clock from 0."""
+    begin = origin(stream.container, stream) + start
     coding = stream.codec_context.name.removesuffix("float")
     if coding in _COPIED_CODECS and not may_restart(stream.container):
-        return _copied_packets(stream, output)
-    return _encoded_packets(stream, output)
+        packets = _copied_packets(stream, output, begin)
+        # What the encoder puts ahead of a sound stays where nothing is cut off.
+        return (packet for packet in packets if packet.pts >= 0) if start else packets
+    return _encoded_packets(stream, output, begin)
 
 
-def _copied_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
-    target = output.add_stream_from_template(stream)
-    begin, last = origin(stream.container, stream), None
+def _copied_packets(
+    stream: av.AudioStream, output: av.container.OutputContainer, begin: Fraction
+) -> Iterator[av.Packet]:
+    target, last = output.add_stream_from_template(stream), None
     for packet in steady_packets(stream.container, stream.container.name):
         if packet.stream.index != stream.index or packet.dts is None:  # the empty packet that ends a stream
             continue
@@ -146,10 +175,12 @@ def _copied_packets(stream: av.AudioStream, output: av.container.OutputContainer
             yield packet
 
 
-def _encoded_packets(stream: av.AudioStream, output: av.container.OutputContainer) -> Iterator[av.Packet]:
+def _encoded_packets(
+    stream: av.AudioStream, output: av.container.OutputContainer, begin: Fraction
+) -> Iterator[av.Packet]:
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     target = output.add_stream("aac", rate=_AAC_RATE, layout=layout)
-    begin, samples = origin(stream.container, stream), 0
+    samples = 0
     for block in sound_blocks(stream.container, stream, stream.container.name, begin, _AAC_RATE, layout):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = _AAC_RATE, samples, Fraction(1, _AAC_RATE)

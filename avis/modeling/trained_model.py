@@ -7,7 +7,7 @@ from detectron2.modeling import build_model as build_meta_architecture
 from torch import nn
 
 from avis.audio.weights import keep_configured_weights, note_loaded, prefixes_given_elsewhere
-from avis.weights import LoadReport, load_weights, newest_checkpoint
+from avis.weights import LoadReport, load_weights, newest_checkpoint, set_classes
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
 
 
 def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module:
-    """Build the model with the weights of MODEL.WEIGHTS.
+    """Build the model with the weights of MODEL.WEIGHTS and the classes that their file names, if it does.
 
     Args:
         cfg: of the model.
@@ -46,6 +46,7 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
     note_loaded(model, report)
     keep_configured_weights(cfg, model)
     _check_whole(cfg, model, report)
+    set_classes(model, report.categories)
     return model
 
 

@@ -86,6 +86,8 @@ def write_overlay_video(
     fps: float,
     audio_from: str | Path | None = None,
     audio_track: int | None = None,
+    audio_start: float = 0.0,
+    comment: str = "",
 ) -> None:
     """Write an H.264 video of the drawn frames.
 
@@ -97,11 +99,14 @@ def write_overlay_video(
         fps: frames per second.
         audio_from: a file whose sound is added.
         audio_track: of several, counted from 0; None for the first that is not silent.
+        audio_start: second of that sound at which frame 0 is.
+        comment: a text within the file.
 
     Raises:
         MediaError: the video cannot be written or the sound cannot be read.
     """
-    write_video(path, draw_video(frames, prediction, class_names, fps), fps, audio_from, audio_track)
+    drawn = draw_video(frames, prediction, class_names, fps)
+    write_video(path, drawn, fps, audio_from, audio_track, audio_start, comment)
 
 
 def _timeline_below(picture: np.ndarray, rows: Sequence[TimelineRow], fps: float, t: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from avis.structures import Categories
+from avis.weights.about import categories_of
 from avis.weights.names import name_as
 from avis.weights.reading import StateDict, read_checkpoint
 
@@ -50,15 +52,17 @@ class LoadReport:
 
     Attributes:
         source: what the file holds, in words.
+        categories: the classes of the weights in the file; None: it does not say.
         loaded: names of the model's tensors that are the file's.
-        reinitialized: those of another shape in the file, and so left at their initial values, with the
-            shape in the file and the model's.
+        reinitialized: those of another shape or of other classes in the file, and so left at their initial
+            values, with the shape in the file and the model's.
         missing: those that are not in the file, and so left at their initial values.
         unused: names in the file that the model does not have.
         sizes: number of values by name.
     """
 
     source: str
+    categories: Categories | None
     loaded: list[str]
     reinitialized: dict[str, tuple[Shape, Shape]]
     missing: list[str]
@@ -79,14 +83,19 @@ class LoadReport:
 
     def summary(self) -> str:
         """One line: counts, and the modules concerned."""
+        of_another_shape = {name for name, (found, own) in self.reinitialized.items() if found != own}
         parts = [f"{len(self.loaded)} tensors loaded"]
         for what, names in (
-            ("of another shape, so left at their initial values", self.reinitialized),
+            ("of another shape, so left at their initial values", of_another_shape),
+            (
+                "of other classes, so left at their initial values",
+                self.reinitialized.keys() - of_another_shape,
+            ),
             ("not in the file, so left at their initial values", self.missing),
             ("in the file but not in the model", self.unused),
         ):
             if names:
-                parts.append(f"{len(names)} {what} ({_list_modules(names)})")
+                parts.append(f"{len(names)} {what} ({_list_modules(sorted(names))})")
         return "; ".join(parts)
 
     def hints(self) -> list[str]:
@@ -95,7 +104,8 @@ class LoadReport:
         for name, (found, wanted) in self.reinitialized.items():
             if _CLASS_DEPENDENT.search(name):
                 classes = f"{found[0] - 1} classes in the file, {wanted[0] - 1} in the model"
-                hints.append(f"the class layer starts anew: {classes}")
+                named = f" (the file's are {', '.join(self.categories.names)})" if self.categories else ""
+                hints.append(f"the class layer starts anew: {classes}{named}")
             hints += [hint.format(*found) for pattern, hint in _HINTS if pattern.search(name)]
         if self._is_backbone() and (others := self._other_blocks()):
             hints.append(f"its backbone is of another size: {_list_modules(others)} in one of the two only")
@@ -150,22 +160,26 @@ def load_weights(model: nn.Module, path: str) -> LoadReport:
 
 
 def apply_weights(model: nn.Module, checkpoint: dict) -> LoadReport:
-    """Load what `match_weights` finds in a checkpoint for `model`."""
+    """Load what `match_weights` finds in a checkpoint for `model`, whose classes `set_classes` has named."""
     target = model.state_dict()
-    fitting, report = match_weights(target, checkpoint)
+    fitting, report = match_weights(target, checkpoint, classes_of(model))
     # The whole state: some modules set what they miss in it to values of their own.
     model.load_state_dict({**target, **fitting})
     return report
 
 
-def match_weights(target: StateDict, checkpoint: dict) -> tuple[StateDict, LoadReport]:
+def match_weights(
+    target: StateDict, checkpoint: dict, classes: Categories | None = None
+) -> tuple[StateDict, LoadReport]:
     """Find the weights of a checkpoint that a model takes: of the same name, as the model has it, and shape.
 
-    The weight of no-object is left out: a model has it from the config.
+    The weight of no-object is left out: a model has it from the config. The rows of a class layer are matched
+    by the names of the classes; where these are others, the layer is left out.
 
     Args:
         target: the model's state dict.
         checkpoint: as `read_checkpoint` returns it.
+        classes: the model's; None: those of the checkpoint, whatever they are.
 
     Returns:
         The weights by the model's names, and what became of all others.
@@ -173,8 +187,12 @@ def match_weights(target: StateDict, checkpoint: dict) -> tuple[StateDict, LoadR
     source, weights = name_as(target, checkpoint)
     weights = {name: value for name, value in weights.items() if _is_wanted(name, value, target)}
     fitting = {name: v for name, v in weights.items() if name in target and v.shape == target[name].shape}
+    categories = categories_of(checkpoint)
+    if categories and classes:
+        fitting = _arrange_classes(fitting, categories, classes)
     report = LoadReport(
         source=source,
+        categories=categories,
         loaded=sorted(fitting),
         reinitialized={
             name: (tuple(weights[name].shape), tuple(target[name].shape))
@@ -185,6 +203,33 @@ def match_weights(target: StateDict, checkpoint: dict) -> tuple[StateDict, LoadR
         sizes={name: value.numel() for name, value in (weights | target).items()},
     )
     return fitting, report
+
+
+def set_classes(model: nn.Module, classes: Categories | None) -> None:
+    """Name the classes of a model; checkpoints of it will carry them."""
+    model.categories = classes
+
+
+def classes_of(model: nn.Module) -> Categories | None:
+    """The classes of a model; None where it is not known what they are."""
+    return getattr(model, "categories", None)
+
+
+def _arrange_classes(weights: StateDict, theirs: Categories, wanted: Categories) -> StateDict:
+    """Bring the rows of class layers into the wanted order of classes, or leave the layers out.
+
+    A class layer has a row for each class, and perhaps one for no-object after them.
+    """
+    if set(theirs.names) != set(wanted.names):
+        return {name: value for name, value in weights.items() if not _CLASS_DEPENDENT.search(name)}
+    rows = wanted.indices_in(theirs)
+    with_rest = {len(rows): rows, len(rows) + 1: [*rows, len(rows)]}
+    return {
+        name: value[with_rest[len(value)]]
+        if _CLASS_DEPENDENT.search(name) and value.dim() and len(value) in with_rest
+        else value
+        for name, value in weights.items()
+    }
 
 
 def _is_wanted(name: str, value: Tensor, target: StateDict) -> bool:

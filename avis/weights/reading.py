@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
+
+from avis.weights.about import from_metadata
 
 StateDict = dict[str, Tensor]
 
@@ -27,7 +30,8 @@ def read_checkpoint(path: str) -> dict:
         path: a file (.pth, .pt, .pkl, .safetensors), local or as iopath resolves it (https://, detectron2://).
 
     Returns:
-        A dict with the weights under "model" and, in a training state, what else was saved.
+        A dict with the weights under "model", what the file says about them (see `about`) and, in a training
+        state, what else was saved.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -35,7 +39,7 @@ def read_checkpoint(path: str) -> dict:
         ValueError: it is damaged, or holds more than weights.
     """
     local_path = _local_path(path)
-    readers = {".pkl": _read_pickle, ".safetensors": safetensors.torch.load_file}
+    readers = {".pkl": _read_pickle, ".safetensors": _read_safetensors}
     try:
         content = readers.get(local_path.suffix, _read_torch)(local_path)
     except Exception as error:  # damaged bytes can raise anything
@@ -74,6 +78,12 @@ def _read_torch(path: Path) -> dict:
 def _read_pickle(path: Path) -> dict:
     with path.open("rb") as file:
         return _WeightUnpickler(file, encoding="latin1").load()
+
+
+def _read_safetensors(path: Path) -> dict:
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    return {"model": safetensors.torch.load_file(path), **from_metadata(metadata)}
 
 
 def _load_storage(content: bytes) -> torch.TypedStorage:

@@ -1,23 +1,31 @@
 """Writing weight files, whole or not at all."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import safetensors.torch
 import torch
 
 from avis.files import replacing
+from avis.weights.about import to_metadata
 from avis.weights.reading import StateDict
 
 SUFFIXES = (".safetensors", ".pth")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def write_weights(path: str | Path, weights: StateDict, source: str) -> None:
+def write_weights(
+    path: str | Path, weights: StateDict, source: str, described: Mapping[str, Any] = NOTHING
+) -> None:
     """Write weights in the format that the suffix names, one of SUFFIXES.
 
     Args:
         path: the file.
         weights: tensors by name.
         source: where they come from, noted in the metadata of .safetensors.
+        described: what is known about them, as `about` gives it.
 
     Raises:
         ValueError: another suffix.
@@ -30,6 +38,8 @@ def write_weights(path: str | Path, weights: StateDict, source: str) -> None:
     weights = {name: value.detach().clone().contiguous() for name, value in weights.items()}
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         if path.suffix == ".pth":
-            torch.save({"model": weights}, file)  # given a path, it would write the name into the file
+            # given a path, it would write the name into the file
+            torch.save({"model": weights, **described}, file)
         else:
-            file.write(safetensors.torch.save(weights, {"format": "pt", "source": source}))
+            metadata = {"format": "pt", "source": source, **to_metadata(described)}
+            file.write(safetensors.torch.save(weights, metadata))

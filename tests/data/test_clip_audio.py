@@ -208,3 +208,25 @@ def test_one_video_cannot_be_shuffled(records):
         with_sound(records[:1], "shuffled")
     with pytest.raises(ValueError, match="AT_TEST is 'loud'"):
         with_sound(records, "loud")
+
+
+@pytest.mark.parametrize(("sample_rate", "tolerance"), [(16000, 0), (44100, 1e-3)])
+@pytest.mark.parametrize("frames", [range(3), [2], [2, 0]])
+def test_a_video_hears_its_sound_from_its_start_on(records, frames, sample_rate, tolerance):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, LENGTH * sample_rate)
+    write_wav(records[0]["audio_file"], noise, sample_rate)
+    whole = load_examples(VideoSound.of(records[0]), range(LENGTH), fps=1)
+    later = {**records[0], "length": 3, "sound_start": 2.0}
+    examples = load_examples(VideoSound.of(later), list(frames), fps=1)
+    torch.testing.assert_close(examples, whole[2:][list(frames)], rtol=0, atol=tolerance)
+
+
+def test_shuffled_sound_keeps_its_start(records):
+    records[1]["sound_start"] = 2.0
+    heard = with_sound(records, "shuffled")
+    assert VideoSound.of(heard[0]).start == 2.0 and VideoSound.of(heard[1]).start == 0.0
+
+
+def test_shared_sound_that_is_too_short_is_named_by_its_own_time(records, caplog):
+    load_examples(VideoSound.of({**records[0], "sound_start": 4.0}), [3], fps=1)
+    assert "the sound ends before frame 3 at 7 s" in caplog.text

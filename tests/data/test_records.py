@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avis.data import load_aviseg_json
+from avis.data.clip_mapper import sounding_frames
 from tests.small_dataset import LENGTH, edit
 
 
@@ -129,4 +131,79 @@ def test_a_file_that_was_cut_off_is_named(train_json):
 def test_a_file_that_holds_a_list_is_refused(train_json):
     train_json.write_text(json.dumps([1, 2]))
     with pytest.raises(ValueError, match="holds a list"):
+        load_aviseg_json(train_json)
+
+
+def halve_first_video(content, *starts):
+    """Two videos of the first three and the last three frames of a folder, with their starts where given."""
+    first = content["videos"][0]
+    second = {**first, "id": 9, "file_names": first["file_names"][3:], "length": 3}
+    first.update(file_names=first["file_names"][:3], length=3)
+    for video, start in zip((first, second), starts, strict=False):
+        video["start"] = start
+    content["videos"].append(second)
+    content["annotations"] = []
+
+
+def test_videos_of_one_folder_start_where_they_say(train_json, caplog):
+    features = train_json.parent / "train" / "FEATAudios" / "clip1.npy"
+    features.parent.mkdir()
+    np.save(features, np.zeros((3, 128), np.float32))
+    edit(train_json, lambda content: halve_first_video(content, 0, 3.0))
+    records = load_aviseg_json(train_json)
+    assert [record["sound_start"] for record in records] == [0.0, 0.0, 0.0, 3.0]
+    assert records[0]["audio_features_file"] == str(features)
+    assert records[3]["audio_features_file"] is None  # its rows are those of the folder's begin
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("starts", [(), (0,)])
+def test_videos_of_one_folder_that_do_not_say_where_they_start_are_told_of(train_json, caplog, starts):
+    edit(train_json, lambda content: halve_first_video(content, *starts))
+    load_aviseg_json(train_json)
+    assert len(caplog.records) == 1
+    assert "'clip1', of the videos 1, 9" in caplog.text
+
+
+@pytest.mark.parametrize("start", [-1, "3", True, float("nan"), [1]])
+def test_a_start_is_a_number_of_seconds(train_json, start):
+    edit(train_json, lambda content: video(content, start=start))
+    with pytest.raises(ValueError, match="video 2: start is "):
+        load_aviseg_json(train_json)
+
+
+def test_separators_of_windows_are_read(train_json):
+    def change(content):
+        for entry in content["videos"]:
+            entry["file_names"] = [name.replace("/", "\\") for name in entry["file_names"]]
+
+    records = load_aviseg_json(edit(train_json, change))
+    assert all(Path(name).is_file() for record in records for name in record["file_names"])
+    assert all(record["audio_file"] for record in records)
+
+
+def test_masks_without_a_pixel_count_as_null_and_are_told_of(train_json, caplog):
+    masks = [[[1, 1, 9, 9]], [9, 9, 5, 5], [], None, {"size": [48, 64], "counts": ""}, [[0, 0, 9, 0, 9, 9]]]
+    edit(train_json, lambda content: annotation(content, segmentations=masks, areas=[64, 25, 0, 0, 9, 40]))
+    record = load_aviseg_json(train_json)[1]
+    tracked = record["annotations"][1]
+    assert [mask is None for mask in tracked["segmentations"]] == [True] * 5 + [False]
+    assert tracked["areas"] == [None, None, 0, 0, None, 40]
+    assert len(caplog.records) == 1
+    assert "3 masks have no pixel and count as null, the first is annotation 4 of video 2" in caplog.text
+
+
+def test_frames_of_nothing_but_masks_without_a_pixel_do_not_sound(train_json):
+    masks = [[[1, 1, 9, 9]]] * LENGTH
+
+    def change(content):
+        for entry in content["annotations"]:
+            entry["segmentations"] = masks
+
+    assert sounding_frames(load_aviseg_json(edit(train_json, change))[0]) == []
+
+
+def test_a_malformed_mask_is_named_before_the_training(train_json):
+    edit(train_json, lambda c: annotation(c, segmentations=[{"size": [48, 64], "counts": "0d0"}] * LENGTH))
+    with pytest.raises(ValueError, match="annotation 4 of video 2: frame 0: the RLE covers 20 pixels"):
         load_aviseg_json(train_json)

@@ -310,3 +310,9 @@ def test_weights_that_do_not_fit_are_named_and_nothing_is_written(run, train_jso
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and "other.pth" in line and "stages.0.0.weight" in line
     assert not features_folder(train_json).exists()
+
+
+def test_a_video_that_starts_later_than_its_sound_gets_no_features(train_json):
+    edit(train_json, lambda content: content["videos"][1].update(start=2))
+    with pytest.raises(ValueError, match="video 2 starts at 2 s of the sound of 'clip2'"):
+        find_sounds([train_json])

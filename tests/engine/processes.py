@@ -3,6 +3,7 @@
 import logging
 import random
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import product
@@ -18,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer, launch, setup
+from avis.files import replacing
 from tests.modeling.test_avis_mask_former import SMALL, clip
 
 
@@ -96,5 +98,22 @@ def train_flawed(output_dir: str) -> None:
     train_clips(FlawedTrainer, output_dir, [])
 
 
+def launch_flawed(output_dir: str) -> None:
+    launch(train_flawed, 2, args=(output_dir,), device="cpu")
+
+
+@exit_on_bad_input()
+def write_for_ever(output_dir: str) -> None:
+    """Be in the middle of a file."""
+    with replacing(Path(output_dir, f"{comm.get_rank()}.txt")) as unfinished:
+        unfinished.touch()
+        time.sleep(120)
+
+
+@exit_on_bad_input()
+def launch_writers(output_dir: str) -> None:
+    launch(write_for_ever, 2, args=(output_dir,), device="cpu")
+
+
 if __name__ == "__main__":
-    launch(train_flawed, 2, args=(sys.argv[1],), device="cpu")
+    launch_writers(sys.argv[1])

@@ -1,8 +1,10 @@
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,7 +70,8 @@ def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_predictions_of_one_process_that_are_not_finite_end_all(tmp_path: Path):
     """Each with the same message and code: the others do not wait for it."""
-    command = [sys.executable, "-m", "tests.engine.processes", tmp_path]
+    program = "import sys; from tests.engine import processes; processes.launch_flawed(sys.argv[1])"
+    command = [sys.executable, "-c", program, tmp_path]
     ended = [subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=env) for env in members(2)]
     for process in ended:
         _, errors = process.communicate(timeout=120)
@@ -102,3 +105,18 @@ def test_several_machines_need_an_address():
 def test_more_processes_than_gpus_are_an_error():
     with pytest.raises(ValueError, match=r"--num-gpus 99: this machine has"):
         launch(processes.report, 99)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_program_and_leave_nothing_half_written(tmp_path: Path):
+    program = subprocess.Popen([sys.executable, "-m", "tests.engine.processes", tmp_path])
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(list(tmp_path.iterdir())) == 2
+        program.terminate()
+        assert program.wait(timeout=30) == 128 + signal.SIGTERM
+    finally:
+        program.kill()
+    assert list(tmp_path.iterdir()) == []

@@ -2,16 +2,18 @@ import json
 import logging
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from detectron2.evaluation import inference_on_dataset
 from torch.multiprocessing import ProcessExitedException
 
+from avis.data import get_categories
 from avis.engine import launch
 from avis.evaluation import AVISEvaluator, evaluate_predictions
 from avis.evaluation.api import with_thresholds
-from avis.structures import Track, VideoPrediction
+from avis.structures import Categories, Track, VideoPrediction
 from tests.evaluation.builders import HEIGHT, LENGTH, WIDTH, annotation, columns, ground_truth
 from tests.evaluation.processes import evaluate_mortal, evaluate_share
 
@@ -83,6 +85,36 @@ def test_results_file_has_the_data_sets_categories(
     assert [track["video_id"] for track in results] == [1, 1, 2, 3, 3]
     masks = [columns(9, 12), None, columns(9, 12)]
     assert results[2] == {"video_id": 2, "score": 0.5, "category_id": 5, "segmentations": masks}
+
+
+def test_classes_are_matched_with_the_data_sets_categories_by_name(
+    json_file: str, predictions: list[VideoPrediction], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    expected = evaluate(AVISEvaluator(json_file, tmp_path / "same"), predictions)
+    names = get_categories(json_file).names
+    classes = Categories(("horse", *names[::-1], "lion"), (1, 2, 3, 4))
+    places = {index: classes.names.index(name) for index, name in enumerate(names)}
+    moved = [
+        replace(p, tracks=[replace(t, category_id=places[t.category_id]) for t in p.tracks] + other_tracks())
+        for p in predictions
+    ]
+    evaluator = AVISEvaluator(json_file, tmp_path / "moved")
+    evaluator.match_classes(classes)
+    with caplog.at_level(logging.INFO):
+        assert evaluate(evaluator, moved) == expected
+    assert "6 predicted tracks are left out" in caplog.text
+    same, moved_file = ((tmp_path / name / "results.json").read_bytes() for name in ("same", "moved"))
+    assert moved_file == same
+
+
+def other_tracks() -> list[Track]:
+    """Of a horse and a lion."""
+    return [Track(0.7, index, [columns(0, 5)] * 3) for index in (0, 3)]
+
+
+def test_categories_that_the_model_lacks_are_named(json_file: str):
+    with pytest.raises(ValueError, match=r"val\.json' has categories that the model has not: cat\b"):
+        AVISEvaluator(json_file).match_classes(Categories(("dog", "Cat"), (1, 2)))
 
 
 def test_order_of_the_videos_does_not_matter(json_file: str, predictions: list[VideoPrediction]):

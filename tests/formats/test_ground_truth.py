@@ -28,6 +28,9 @@ NOTHING = {
     "empty RLE": rle(np.zeros((HEIGHT, WIDTH))),
     "uncompressed": {"size": [HEIGHT, WIDTH], "counts": [600]},
     "a line": [[0, 0, 1, 1]],
+    "no runs": {"size": [HEIGHT, WIDTH], "counts": ""},
+    "a box": [[4, 4, 10, 10]],
+    "outside": [[-90, 0, -40, 0, -40, 40]],
 }
 
 
@@ -36,6 +39,20 @@ def test_forms_of_no_mask(form: str):
     truth = load_ground_truth(ground_truth(annotation([NOTHING[form], None, columns(0, 1)])))
     assert list(truth.tracks[1][0].masks) == [None, None, columns(0, 1)]
     assert truth.tracks[1][0].mean_area == 20
+
+
+def test_the_area_written_for_a_mask_without_a_pixel_does_not_count():
+    entry = annotation([NOTHING["a box"], None, columns(0, 1)], areas=[100, None, 20])
+    assert load_ground_truth(ground_truth(entry)).tracks[1][0].mean_area == 20
+
+
+def test_one_warning_tells_how_many_masks_count_as_null(caplog: pytest.LogCaptureFixture):
+    masks = [mask for mask in NOTHING.values() if mask]
+    entries = [annotation(masks[start : start + LENGTH]) for start in range(0, len(masks), LENGTH)]
+    load_ground_truth(ground_truth(annotation([columns(0, 2), None, []]), *entries))
+    assert len(caplog.records) == 1
+    assert f"{len(masks)} masks have no pixel" in caplog.text
+    assert "annotation 2 of video 1, frame 0 (1/0.jpg)" in caplog.text
 
 
 def test_ids_of_numbers_and_texts_in_any_order():

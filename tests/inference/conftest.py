@@ -4,7 +4,7 @@ from detectron2.modeling import build_model
 
 import avis.modeling  # noqa: F401  (registers the model)
 from avis.config import get_avis_cfg
-from tests.small_dataset import write_split
+from tests.small_dataset import CATEGORIES, write_split
 
 CONFIG = "configs/quickstart.yaml"
 # A quarter of the quickstart's size; 0: an untrained model's scores are low.
@@ -23,9 +23,9 @@ def json_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cfg(json_file, tmp_path_factory, request):
-    """A config with weights, drawn at random, and a data set to name the classes."""
+    """A config with weights, drawn at random, whose file names the classes."""
     cfg = get_avis_cfg(request.config.rootpath / CONFIG, [*OVERRIDES, "DATASETS.TEST", (str(json_file),)])
     torch.manual_seed(0)
     cfg.MODEL.WEIGHTS = str(tmp_path_factory.mktemp("weights") / "model.pth")
-    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
+    torch.save({"model": build_model(cfg).state_dict(), "categories": CATEGORIES}, cfg.MODEL.WEIGHTS)
     return cfg

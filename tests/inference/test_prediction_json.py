@@ -5,9 +5,7 @@ import json
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from avis.config import get_avis_cfg
-from avis.formats.categories import AVISEG_CATEGORIES
-from avis.inference import get_categories, prediction_to_json
+from avis.inference import prediction_to_json
 from avis.structures import Track, VideoPrediction
 
 
@@ -24,15 +22,3 @@ def test_sounding_intervals_are_in_seconds_and_masks_survive_json():
     assert track["sounding"] == [[0.0, 1.0], [1.5, 2.0]]
     np.testing.assert_array_equal(mask_utils.decode(track["segmentations"][3]), mask)
     assert track["segmentations"][2] is None
-
-
-def test_categories_come_from_the_configs_data_set(cfg):
-    assert get_categories(cfg) == [{"id": 3, "name": "violin"}, {"id": 7, "name": "dog"}]
-
-
-def test_without_a_data_set_categories_are_avisegs_or_numbered():
-    categories = get_categories(get_avis_cfg())
-    assert [category["name"] for category in categories] == list(AVISEG_CATEGORIES)
-    assert [category["id"] for category in categories] == list(range(1, 27))
-    absent = get_avis_cfg(opts=["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 4, "DATASETS.TEST", ("absent.json",)])
-    assert [category["name"] for category in get_categories(absent)][-1] == "class 3"

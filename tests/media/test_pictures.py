@@ -1,10 +1,14 @@
 """Pictures give the same pixels as Detectron2 reads, of every mode and however the camera was held."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from detectron2.data.detection_utils import read_image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from avis.media.errors import MediaError
@@ -69,3 +73,75 @@ def test_pictures_of_a_video_are_of_one_size(tmp_path: Path):
     assert len(list(read_pictures(files[:2]))) == 2
     with pytest.raises(MediaError, match=r"2\.png is 14×20, .*0\.png is 12×20"):
         list(read_pictures(files))
+
+
+GREYS = np.array([[0, 128, 129, 257, 32896, 65535]] * 4)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [("png", "<u2"), ("tif", "<u2"), ("tif", ">u2"), ("jp2", "<u2")]
+)
+def test_16_bits_are_scaled_by_their_range(suffix: str, dtype: str, tmp_path: Path):
+    mode = "I;16" if dtype == "<u2" else "I;16B"
+    path = tmp_path / f"picture.{suffix}"
+    Image.frombytes(mode, GREYS.shape[::-1], GREYS.astype(dtype).tobytes()).save(path)
+    expected = np.repeat(np.array([0, 0, 1, 1, 128, 255], np.uint8)[:, None], 3, axis=1)
+    np.testing.assert_array_equal(read_picture(path), [expected] * 4)
+
+
+def test_16_bits_are_turned_too(tmp_path: Path):
+    path, exif = tmp_path / "picture.png", Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(GREYS.astype("<u2")).save(path, exif=exif)
+    assert read_picture(path).shape == (6, 4, 3)
+
+
+def test_pgm_of_any_range_is_scaled(tmp_path: Path):
+    path = tmp_path / "picture.pgm"
+    path.write_bytes(b"P5 3 1 1023\n" + np.array([0, 512, 1023], ">u2").tobytes())
+    assert read_picture(path)[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("<f4", "floats"), ("<i4", "32-bit integers")])
+def test_numbers_without_a_range_are_refused(dtype: str, kind: str, tmp_path: Path):
+    path = tmp_path / "picture.tif"
+    Image.fromarray(GREYS.astype(dtype)).save(path)
+    with pytest.raises(MediaError, match=f"picture.tif cannot be read .* it holds {kind}, .* 8 or 16 bits"):
+        read_picture(path)
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG whose header says how large it is, with a few of its pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    packed = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(60000, 60000))
+    with pytest.raises(MediaError, match=r"bomb\.png cannot be read .*3600000000 pixels"):
+        read_picture(path)
+
+
+def test_a_picture_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path):
+    path = tmp_path / "large.png"
+    path.write_bytes(png(9000, 9000))  # decoded, it would be cut off
+    with pytest.raises(MediaError, match=r"large\.png is 9000×9000, not 48×64"):
+        read_picture(path, (48, 64))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM", "GIF"]), data=st.data())
+def test_damaged_pictures_are_read_or_named(kind: str, data: st.DataObject, tmp_path: Path):
+    path = tmp_path / "damaged"
+    PICTURES["RGB"].save(path, kind)
+    content = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, min(len(content), 200) - 1), max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    try:
+        assert read_picture(path).dtype == np.uint8
+    except MediaError as error:
+        assert str(path) in str(error)

@@ -1,12 +1,13 @@
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from avis.media.errors import MediaError
-from avis.media.video import decode_video, has_audio_stream, read_waveform, write_video
+from avis.media.video import decode_video, has_audio_stream, read_comment, read_waveform, write_video
 from tests.small_dataset import write_wav
 
 FPS, SECONDS, AAC_RATE = 10, 3, 44100
@@ -214,3 +215,30 @@ def test_unknown_containers_are_refused(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(MediaError, match=r"none/out\.mp4: there is no folder"):
         write_video(tmp_path / "none" / "out.mp4", [np.zeros((8, 8, 3), np.uint8)], 1)
+
+
+def test_sound_that_starts_later_is_cut_to_the_frames(tmp_path):
+    time = np.arange(4 * 16000) / 16000
+    write_wav(tmp_path / "sound.wav", np.where(time < 2, 0, 0.5 * np.sin(2 * np.pi * 440 * time)))
+    write_video(
+        tmp_path / "out.mp4", [np.zeros((8, 8, 3), np.uint8)] * 3, 1, tmp_path / "sound.wav", audio_start=1.5
+    )
+    sound, rate = read_waveform(tmp_path / "out.mp4")
+    begin = np.flatnonzero(np.abs(sound) > 0.1)[0] / rate
+    assert begin == pytest.approx(0.5, abs=0.03)  # a block of AAC has 0.023 s
+
+
+@pytest.mark.parametrize("name", ["10:30.mp4", "10:30/clip.mp4", "-x.mp4", "%03d.mp4", "x" * 251 + ".mp4"])
+def test_names_that_mean_something_to_ffmpeg_are_names(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    picture = np.zeros((16, 16, 3), np.uint8)
+    write_video(name, [picture] * 2, 1.0)
+    write_video(name, [picture] * 3, 1.0, audio_from=name)
+    assert len(list(decode_video(name))) == 3
+    assert list(Path(name).parent.iterdir()) == [Path(name)]
+
+
+def test_comment_is_kept_in_the_file(tmp_path):
+    write_video(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)], 1.0, comment="drawn by é")
+    assert read_comment(tmp_path / "a.mp4") == "drawn by é"

@@ -126,3 +126,46 @@ def test_videos_of_nested_folders_go_to_nested_folders(tmp_path):
     done = run_tool(edit(json_file, nest), tmp_path / "pictures", "--videos", "music/clip1")
     assert done.returncode == 0, done.stderr
     assert has_audio_stream(tmp_path / "pictures" / "music" / "clip1.mp4")
+
+
+def test_videos_of_one_folder_have_an_overlay_each(tmp_path):
+    json_file = write_split(tmp_path / "data", num_videos=2)
+
+    def share(content):
+        for video in content["videos"]:
+            video["file_names"] = content["videos"][0]["file_names"]
+
+    done = run_tool(edit(json_file, share), tmp_path / "pictures", "--videos", "clip1")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "pictures").glob("*.mp4")) == [
+        "clip1_1.mp4",
+        "clip1_2.mp4",
+    ]
+
+
+def test_only_its_own_overlays_are_replaced(json_file, tmp_path):
+    (tmp_path / "clip2.mp4").write_text("mine")
+    done = run_tool(json_file, tmp_path, "--videos", "clip1", "clip2")
+    assert done.returncode == 2 and f"{tmp_path / 'clip2.mp4'} was not made by" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["clip2.mp4"]
+    assert (tmp_path / "clip2.mp4").read_text() == "mine"
+    for flags in (("--overwrite",), ()):
+        done = run_tool(json_file, tmp_path, "--videos", "clip2", *flags)
+        assert done.returncode == 0, done.stderr
+    other = write_split(tmp_path / "other data", num_videos=2)
+    done = run_tool(other, tmp_path, "--videos", "clip2")
+    assert done.returncode == 2 and "clip2.mp4 was made of" in done.stderr
+
+
+def test_names_as_long_as_folders_can_have_become_overlays(tmp_path):
+    json_file, name = write_split(tmp_path / "data", num_videos=1), "é" * 127
+    frames = json_file.with_suffix("") / "JPEGImages"
+    (frames / "clip1").rename(frames / name)
+
+    def rename(content):
+        content["videos"][0]["file_names"] = [f"{name}/{t:05d}.png" for t in range(LENGTH)]
+
+    done = run_tool(edit(json_file, rename), tmp_path / "pictures")
+    assert done.returncode == 0, done.stderr
+    (overlay,) = (tmp_path / "pictures").glob("*.mp4")
+    assert overlay.name.startswith("é" * 120)

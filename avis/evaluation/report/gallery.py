@@ -192,10 +192,8 @@ def _positions(
 
 def _read_fitting(path: Path, video: Video) -> np.ndarray:
     """Read a frame, RGB uint8, as large as its box allows."""
-    picture = read_picture(path)
-    height, width, _ = picture.shape
-    if (height, width) != (video.height, video.width):
-        raise ValueError(f"{path} is {height}×{width}, the video has {video.height}×{video.width}")
+    height, width = video.height, video.width
+    picture = read_picture(path, (height, width))
     scale = min(PICTURE_WIDTH / width, PICTURE_HEIGHT / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
