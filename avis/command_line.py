@@ -45,13 +45,12 @@ def exit_on_bad_input() -> Iterator[None]:
         with _cleaning_up_when_ended():
             yield
     except (FloatingPointError, KeyError, OSError, ValueError) as error:
-        file, line, message = _origin(error)
-        if not (isinstance(error, OSError) or _is_about_input(file, line)):
+        if not is_about_input(error):
             raise
         logger.debug("Ended by this error:", exc_info=True)
         log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
-        sys.stderr.write(f"error: {message}{hint}\n")
+        sys.stderr.write(f"error: {_origin(error)[2]}{hint}\n")
         sys.exit(2)
 
 
@@ -66,8 +65,11 @@ def _origin(error: Exception) -> tuple[str, str, str]:
     return frame.filename, frame.line or "", message
 
 
-def _is_about_input(file: str, line: str) -> bool:
-    """Whether code that speaks to users, ours or a user's own part, has raised an error on purpose."""
+def is_about_input(error: Exception) -> bool:
+    """Whether the system over a file has raised it, or code that speaks to users: ours, a part of theirs."""
+    if isinstance(error, OSError):
+        return True
+    file, line, _ = _origin(error)
     if not line.startswith("raise ") or file.startswith("<"):
         return False
     *_, package = re.split(r"(?:site|dist)-packages[/\\]", file)

@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", metavar="INPUT", help=".pth, .pt, .pkl or .safetensors")
+    parser.add_argument("input", metavar="INPUT", help="a file of torch.save, a pickle or safetensors")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="ends in .safetensors or .pth")
     parser.add_argument("--config-file", metavar="FILE", help="the model that the weights are for")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
@@ -69,9 +69,11 @@ def state_of_model(cfg: "CfgNode") -> "StateDict":
 
 def fit_to_model(checkpoint: dict, cfg: "CfgNode", input: str) -> "StateDict":
     """The weights that a model takes, under its names; prints what became of the others."""
-    from avis.weights import match_weights
+    from avis.weights import match_weights, refuse_other_models
 
-    weights, report = match_weights(state_of_model(cfg), checkpoint)
+    target = state_of_model(cfg)
+    refuse_other_models(target, checkpoint["model"], input)
+    weights, report = match_weights(target, checkpoint)
     if not weights:
         raise ValueError(f"{input}: no weight in it belongs to the model ({report.summary()})")
     print(f"{input}, {report.source}: {report.summary()}\n\n{report.table()}\n")

@@ -26,8 +26,9 @@ Beside a data set's JPEGImages appears FEATAudios, with one row a frame of the v
 of the config (VGGish if none is given) makes of the sound from that frame on. A video without sound gets
 features of silence, and a warning.
 
-Files that are in order (a finite row for every frame) are kept, whichever weights have made them: use
---overwrite with other weights. Others are made anew. A run can be ended at any time and started again.
+Files say which backbone, weights and frame rate made them. Those that are in order (a finite row for every
+frame) and made by the same are kept. Others are made anew. AVISeg's own files do not say; they are taken for
+VGGish's, and kept unless --overwrite is given. A run can be ended at any time and started again.
 
 Exit code 0 if all is written; 1 if the sound of some videos, listed at the end, could not be read; 2 if
 nothing could be done with the arguments.

@@ -34,6 +34,9 @@ EXAMPLE_LENGTH = (NUM_WINDOWS - 1) * HOP_LENGTH + WINDOW_LENGTH
 # The value of every band in true silence.
 SILENCE = math.log(LOG_OFFSET)
 
+# To be counted up when the same sound gets other values: features that were made before then do not count.
+FRONT_END_VERSION = 1
+
 MAX_CHANNELS = 64
 # Examples analysed at once: bounds the memory of the spectra to about 25 MB.
 CHUNK = 64

@@ -14,6 +14,8 @@ from avis.registry import Shapes
 class PrecomputedFeatures(AudioBackbone):
     """Has no parameters, and no ears: FEATAudios hold what another model has heard."""
 
+    can_hear = False
+
     @configurable
     def __init__(self, output_dim: int) -> None:
         super().__init__()

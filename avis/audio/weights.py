@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
-from avis.weights import LoadReport, read_checkpoint
+from avis.weights import LoadReport, StateDict, read_checkpoint, refuse_other_models
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,10 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or keys or shapes (named) do not fit.
     """
-    weights = read_checkpoint(path)["model"]
-    of_whole_model = {
-        key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
-    }
-    weights = of_whole_model or weights
-    weights = {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
+    content = read_checkpoint(path)["model"]
+    # ACVIS's VGGish has the names of any other, but other weights.
+    refuse_other_models(backbone.state_dict(), content, path)
+    weights = _audio_part(content)
     problems = _compare(backbone.state_dict(), weights)
     if problems:
         name = type(backbone).__name__
@@ -47,6 +45,24 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
     backbone.load_state_dict(weights)
     backbone.weight_state = WeightState.LOADED
     logger.info("loaded %s from %s", type(backbone).__name__, path)
+
+
+def read_audio_weights(path: str) -> StateDict:
+    """The weights of an audio backbone in a file as `load_audio_weights` takes it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read.
+    """
+    return _audio_part(read_checkpoint(path)["model"])
+
+
+def _audio_part(weights: StateDict) -> StateDict:
+    of_whole_model = {
+        key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
+    }
+    weights = of_whole_model or weights
+    return {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
 
 
 def keep_configured_weights(cfg: CfgNode, model: nn.Module) -> None:

@@ -137,8 +137,8 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FPS = 1.0
 
     cfg.INPUT.AUDIO = CfgNode()
-    # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features where they exist and
-    # the audio backbone is a frozen VGGish, the waveform elsewhere.
+    # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the
+    # run have them and they come from the model's own frozen audio backbone, the waveform otherwise.
     cfg.INPUT.AUDIO.SOURCE = "auto"
     # What the model hears in evaluation: "own", "silent" (nothing), "shuffled" (another video's sound).
     cfg.INPUT.AUDIO.AT_TEST = "own"

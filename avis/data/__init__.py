@@ -1,12 +1,7 @@
 """Data: the AVISeg format, media files, clips for training and whole videos for evaluation."""
 
-from avis.data.build import (
-    build_test_loader,
-    build_train_loader,
-    check_num_classes,
-    choose_audio_source,
-    get_dataset_records,
-)
+from avis.data.audio_source import choose_audio_source
+from avis.data.build import build_test_loader, build_train_loader, check_num_classes, get_dataset_records
 from avis.data.catalog import ensure_registered, get_categories, get_metadata, register_builtin
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper

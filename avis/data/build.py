@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,16 +14,14 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from avis.config import hears
-from avis.data.catalog import ensure_registered, get_categories
+from avis.data.audio_source import AudioSource, DataSets, audio_of_run
+from avis.data.catalog import ensure_registered, get_categories, is_present
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.sampler import ClipSampler
-from avis.formats.aviseg import FEATURES
 from avis.structures import Categories
 
 logger = logging.getLogger(__name__)
-
-AUDIO_SOURCES = ("auto", "features", "waveform")
 
 
 def build_train_loader(
@@ -55,7 +53,9 @@ def build_train_loader(
     num_objects = sum(len(record["annotations"]) for record in records)
     logger.info("training on %d videos with %d objects", len(records), num_objects)
     check_num_classes(cfg, cfg.DATASETS.TRAIN[0])
-    mapper = ClipMapper(cfg, is_train=True, audio_source=choose_audio_source(cfg, records))
+    # the test sets, too: what they lack shall show now, not after the training
+    audio = _choose_audio(cfg, {_training_names(cfg)[0]: records}, cfg.DATASETS.TEST)
+    mapper = ClipMapper(cfg, is_train=True, audio_source=audio)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     start = start_iteration * batch_size
     return DataLoader(
@@ -81,7 +81,10 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
         FileNotFoundError: its annotations do not exist.
     """
     records = get_dataset_records([dataset_name])
-    mapper = ClipMapper(cfg, is_train=False, audio_source=choose_audio_source(cfg, records))
+    # A SOURCE that is named is the same for all; "auto" shall be what it is for the run's other data sets.
+    others = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if cfg.INPUT.AUDIO.SOURCE == "auto" else ()
+    audio = _choose_audio(cfg, {dataset_name: records}, others)
+    mapper = ClipMapper(cfg, is_train=False, audio_source=audio)
     heard = with_sound(records, cfg.INPUT.AUDIO.AT_TEST)
     wanted = [record for record in heard if record["video_id"] not in skip]
     if not wanted:
@@ -170,37 +173,29 @@ def check_num_classes(cfg: CfgNode, name: str) -> Categories:
     return categories
 
 
-def choose_audio_source(cfg: CfgNode, records: Sequence[dict]) -> str | None:
-    """Choose what a model hears on a data set: "waveform", "features", or None if it does not hear.
-
-    INPUT.AUDIO.SOURCE "auto" takes features where every sounding video has them and the audio backbone is the
-    frozen VGGish that they come from.
-
-    Raises:
-        ValueError: an unknown SOURCE, or SOURCE "features" and a video with sound has none, or with an
-            audio backbone that is to be trained.
-    """
-    source = cfg.INPUT.AUDIO.SOURCE
-    if source not in AUDIO_SOURCES:
-        raise ValueError(f"INPUT.AUDIO.SOURCE is {source!r}, not one of {AUDIO_SOURCES}")
+def _choose_audio(cfg: CfgNode, used: DataSets, others: Iterable[str]) -> AudioSource:
+    """Choose what the model hears of data sets that are read already and of others that are there."""
     if not hears(cfg):
-        return None
-    without = [record for record in records if record["audio_file"] and not record["audio_features_file"]]
-    if source == "features" and without:
-        raise ValueError(
-            f"INPUT.AUDIO.SOURCE is 'features', but {len(without)} videos have none in {FEATURES}, the first "
-            f"is {without[0]['video_id']!r}; tools/prepare_audio.py makes them; or choose 'waveform'"
-        )
-    if source == "features" and not cfg.MODEL.AUDIO.FREEZE:
-        raise ValueError(
-            "INPUT.AUDIO.SOURCE 'features' needs MODEL.AUDIO.FREEZE True: features that are computed already "
-            "cannot train the audio backbone"
-        )
-    if source != "auto":
-        return source
-    replaceable = cfg.MODEL.AUDIO.NAME == "VGGish" and cfg.MODEL.AUDIO.FREEZE
-    present = any(record["audio_features_file"] for record in records) and not without
-    return "features" if replaceable and present else "waveform"
+        return AudioSource(None)
+    others = [name for name in dict.fromkeys(others) if name not in used and is_present(name)]
+    data_sets = {**used, **{name: _records_to_hear(cfg, name) for name in others}}
+    in_silence = cfg.INPUT.AUDIO.AT_TEST == "silent"
+    silenced = [name for name in data_sets if in_silence and name not in _training_names(cfg)]
+    audio = audio_of_run(cfg, data_sets, silenced)
+    logger.info("audio source of %s: %s", ", ".join(data_sets), audio.kind)
+    return audio
+
+
+def _training_names(cfg: CfgNode) -> tuple[str, ...]:
+    """What messages call the training data: all of it, and each data set."""
+    return (", ".join(cfg.DATASETS.TRAIN), *cfg.DATASETS.TRAIN)
+
+
+def _records_to_hear(cfg: CfgNode, name: str) -> list[dict]:
+    """The records of a data set of which a run hears something."""
+    records = DatasetCatalog.get(name)
+    only_sounding = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and name not in cfg.DATASETS.TEST
+    return [record for record in records if sounding_frames(record)] if only_sounding else records
 
 
 class SeededClips(Dataset):

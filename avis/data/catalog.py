@@ -66,6 +66,15 @@ def ensure_registered(name: str) -> None:
     register_aviseg(name, name)
 
 
+def is_present(name: str) -> bool:
+    """Whether a data set is known, by name or path, and its annotations are there if they are a file."""
+    if name not in DatasetCatalog.list() and not name.endswith(".json"):
+        return False
+    ensure_registered(name)
+    json_file = getattr(MetadataCatalog.get(name), "json_file", None)
+    return json_file is None or Path(json_file).is_file()
+
+
 def json_file_of(name: str) -> str:
     """Path of the annotations of a data set.
 

@@ -14,6 +14,7 @@ from detectron2.utils.logger import log_first_n
 from torch import Tensor
 
 from avis.audio import EXAMPLE_SECONDS, SILENCE, log_mel_examples
+from avis.formats.audio_features import open_features
 from avis.formats.tracks import VideoId
 from avis.media.errors import MediaError
 from avis.media.video import read_waveform
@@ -88,10 +89,10 @@ def load_examples(sound: VideoSound, frame_indices: Sequence[int], fps: float) -
 
 
 def load_features(sound: VideoSound, frame_indices: Sequence[int], feature_dim: int) -> Tensor:
-    """Read the precomputed audio features of some frames of a video; zeros where it has no file.
+    """Read the precomputed audio features of some frames of a video.
 
     Args:
-        sound: of the video.
+        sound: of the video, with a file of features.
         frame_indices: F indices of frames.
         feature_dim: A, channels that the model expects.
 
@@ -102,32 +103,23 @@ def load_features(sound: VideoSound, frame_indices: Sequence[int], feature_dim: 
         ValueError: the file is no array of numbers of shape (T, A) or (T, S, A), or holds NaN; the message
             names it.
     """
-    if sound.features_file is None:
-        return torch.zeros(len(frame_indices), feature_dim)
-    where = f"audio features of video {sound.video!r}: {sound.features_file}"
-    features = _open_features(sound, feature_dim, where)
+    where = f"audio features of video {sound.video!r}"
+    try:
+        features = open_features(sound.features_file)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    where = f"{where}: {sound.features_file}"
+    _check_shape(features.shape, (sound.length, feature_dim), where)
     values = torch.from_numpy(np.array(features[sound.rows(frame_indices)], dtype=np.float32))
     if not torch.isfinite(values).all():
         raise ValueError(f"{where}: NaN or infinity in the frames {list(frame_indices)}")
     return values
 
 
-def _open_features(sound: VideoSound, feature_dim: int, where: str) -> np.ndarray:
-    """The array in a file of features, (T, A) or (T, S, A), of which nothing is read yet."""
-    try:
-        features = np.lib.format.open_memmap(sound.features_file, mode="r")
-    except Exception as error:  # damaged bytes can raise anything
-        raise ValueError(f"{where}: no array can be read: {error}") from error
-    if features.dtype.kind not in "fiu":
-        raise ValueError(f"{where}: {features.dtype} in it, not numbers")
-    expected = (sound.length, feature_dim)
-    if (
-        features.ndim not in (2, 3)
-        or 0 in features.shape
-        or (features.shape[0], features.shape[-1]) != expected
-    ):
-        raise ValueError(f"{where}: shape {features.shape}, not {expected} (frames, MODEL.AUDIO.FEATURE_DIM)")
-    return features
+def _check_shape(shape: tuple[int, ...], expected: tuple[int, int], where: str) -> None:
+    """Refuse what is neither (T, A) nor (T, S, A)."""
+    if len(shape) not in (2, 3) or 0 in shape or (shape[0], shape[-1]) != expected:
+        raise ValueError(f"{where}: shape {shape}, not {expected} (frames, MODEL.AUDIO.FEATURE_DIM)")
 
 
 def with_sound(records: list[dict], sound: str) -> list[dict]:

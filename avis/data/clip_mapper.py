@@ -11,9 +11,11 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
+from avis.data.audio_source import AudioSource
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import VideoSound, load_examples, load_features
 from avis.data.preprocessing import prepare_frames
+from avis.formats.audio_features import read_provenance
 from avis.formats.segmentation import decode_segmentation
 from avis.media.errors import MediaError
 from avis.media.pictures import PictureSizeError, read_picture
@@ -32,7 +34,7 @@ class ClipMapper:
         *,
         augmentations: Sequence[T.Augmentation],
         image_format: str,
-        audio_source: str | None,
+        audio_source: AudioSource,
         fps: float,
         feature_dim: int,
         sampling_frame_num: int,
@@ -46,7 +48,7 @@ class ClipMapper:
             is_train: clips with their objects, not whole videos without.
             augmentations: drawn once a clip, applied to every frame.
             image_format: order of the channels, "RGB" or "BGR".
-            audio_source: "waveform", "features", or None for a model that does not hear.
+            audio_source: waveform or features, and what is known of these; or nothing.
             fps: frames per second of the videos.
             feature_dim: channels of the audio features.
             sampling_frame_num: F, frames of a training clip.
@@ -54,8 +56,6 @@ class ClipMapper:
             sampling_frame_shuffle: leave the frames in the order in which they were drawn.
             filter_empty_clips: take reference frames only where an object sounds.
         """
-        if audio_source not in ("waveform", "features", None):
-            raise ValueError(f"audio_source is {audio_source!r}, not 'waveform', 'features' or None")
         if sampling_frame_num < 1:
             raise ValueError(
                 f"INPUT.SAMPLING_FRAME_NUM is {sampling_frame_num}, a clip has at least one frame"
@@ -71,13 +71,14 @@ class ClipMapper:
         self.filter_empty_clips = filter_empty_clips
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, is_train: bool, audio_source: str | None) -> dict:
-        """Arguments of the class from a config and `choose_audio_source`'s choice."""
+    def from_config(cls, cfg: CfgNode, is_train: bool, audio_source: AudioSource | str | None) -> dict:
+        """Arguments of the class from a config and `audio_of_run`'s choice, or its kind alone."""
+        known = isinstance(audio_source, AudioSource)
         return {
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
-            "audio_source": audio_source,
+            "audio_source": audio_source if known else AudioSource(audio_source),
             "fps": cfg.INPUT.FPS,
             "feature_dim": cfg.MODEL.AUDIO.FEATURE_DIM,
             "sampling_frame_num": cfg.INPUT.SAMPLING_FRAME_NUM,
@@ -95,8 +96,10 @@ class ClipMapper:
         Returns:
             "image", F uint8 tensors (3, H, W), in evaluation as one; by `audio_source` "audio_examples",
             float32 (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row
-            f of frame f; "frame_indices" and "file_names" of the F frames; "height", "width", "length" and
-            "video_id" of the video; in training "instances", from `load_instances`.
+            f of frame f, with "audio_weights", the digest of those that made them, if known, or
+            "audio_silence", S, for silence whose features no file says; "frame_indices" and "file_names" of
+            the F frames; "height", "width", "length" and "video_id" of the video; in training "instances",
+            from `load_instances`.
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
@@ -111,13 +114,26 @@ class ClipMapper:
             "file_names": [record["file_names"][index] for index in frame_indices],
             **{key: record[key] for key in ("height", "width", "length", "video_id")},
         }
-        if self.audio_source == "waveform":
-            clip["audio_examples"] = load_examples(VideoSound.of(record), frame_indices, self.fps)
-        elif self.audio_source == "features":
-            clip["audio_features"] = load_features(VideoSound.of(record), frame_indices, self.feature_dim)
+        clip |= self._load_audio(VideoSound.of(record), frame_indices)
         if self.is_train:
             clip["instances"] = load_instances(record, frame_indices, transforms, tuple(images[0].shape[1:]))
         return clip
+
+    def _load_audio(self, sound: VideoSound, frame_indices: list[int]) -> dict:
+        """What a clip holds of its sound."""
+        source = self.audio_source
+        if source.kind is None:
+            return {}
+        if source.kind == "waveform":
+            return {"audio_examples": load_examples(sound, frame_indices, self.fps)}
+        if sound.features_file is not None:
+            features = load_features(sound, frame_indices, self.feature_dim)
+            made = read_provenance(sound.features_file)
+            return {"audio_features": features, **({"audio_weights": made.weights} if made else {})}
+        if source.silence is None:
+            return {"audio_silence": source.num_sources}
+        silence = torch.tensor(source.silence).expand(len(frame_indices), source.num_sources, -1)
+        return {"audio_features": silence}
 
     def _choose_frames(self, record: dict) -> list[int]:
         length = record["length"]

@@ -22,8 +22,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from avis.audio import AudioBackbone
+from avis.audio.provenance import BARE_BACKBONE, describe, provenance_of
+from avis.command_line import is_about_input
 from avis.data.clip_audio import VideoSound, load_examples, load_features
-from avis.files import is_file, remove_leftovers, replacing
+from avis.files import is_file, remove_leftovers
+from avis.formats.audio_features import Provenance, read_provenance, write_features
 from avis.media.video import has_audio_stream
 
 logger = logging.getLogger(__name__)
@@ -62,10 +65,11 @@ def prepare_features(
 ) -> Summary:
     """Write the features of sounds, float32 (T, A) in a .npy file each, with a progress bar.
 
-    Files that hold finite numbers of the right shape are kept, others made anew with a warning. A file
-    appears only when it is complete, and what killed runs have left is removed, so a run can be ended at any
-    time and started again, also beside another. A sound that cannot be read does not keep the others from
-    being written.
+    Files that hold finite numbers of the right shape are kept if the same backbone with the same weights has
+    made them, or if they do not say and it is a VGGish. Others are made anew with a warning. A file appears
+    only when it is complete, and what killed runs have left is removed, so a run can be ended at any time and
+    started again, also beside another. A sound that cannot be read does not keep the others from being
+    written.
 
     Args:
         sounds: from `find_sounds`.
@@ -82,7 +86,8 @@ def prepare_features(
     """
     for folder in {sound.features_file.parent for sound in sounds}:
         remove_leftovers(folder)
-    good = set() if overwrite else _find_good(sounds, backbone.output_dim)
+    made = provenance_of(backbone.to(device).eval(), fps, device)
+    good = set() if overwrite else _find_good(sounds, made)
     todo = [sound for sound in sounds if sound not in good]
     summary = Summary(kept=len(good))
     readings = DataLoader(
@@ -91,12 +96,12 @@ def prepare_features(
         collate_fn=itemgetter(0),
         num_workers=min(workers, len(todo)),
     )
-    compute = partial(_compute, backbone.to(device).eval(), device, batch_size)
+    compute = partial(_compute, backbone, device, batch_size)
     num_frames = sum(sound.length for sound in todo)
     with tqdm(desc="audio features", total=num_frames, unit="frame", disable=not todo) as bar:
         for group in _groups(_heard(readings, summary, bar), batch_size):
             for sound, features in compute(group):
-                _write(Path(sound.features_file), features)
+                write_features(Path(sound.features_file), features, made)
                 summary.written += 1
                 bar.update(sound.length)
     return summary
@@ -128,6 +133,8 @@ class _Readings(Dataset):
             heard = replace(sound, audio_file=None) if silent else sound
             return _Reading(sound, load_examples(heard, range(sound.length), self.fps), silent)
         except (OSError, ValueError) as error:
+            if not is_about_input(error):
+                raise
             return _Reading(sound, failure=str(error))
 
 
@@ -176,27 +183,45 @@ def _compute(
     return [(sound, part.numpy()) for sound, part in zip(sounds, parts, strict=True)]
 
 
-def _find_good(sounds: Sequence[VideoSound], feature_dim: int) -> set[VideoSound]:
-    """Those whose features exist and are in order."""
+def _find_good(sounds: Sequence[VideoSound], made: Provenance) -> set[VideoSound]:
+    """Those whose features exist, are in order, and are what would be made."""
     existing = [sound for sound in sounds if is_file(sound.features_file)]
     with ThreadPoolExecutor() as pool:
-        checks = pool.map(partial(_find_flaw, feature_dim=feature_dim), existing)
+        checks = pool.map(partial(_find_flaw, feature_dim=len(made.silence)), existing)
         flaws = list(tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False))
     for flaw in filter(None, flaws):
         logger.warning("%s: made anew", flaw)
-    return {sound for sound, flaw in zip(existing, flaws, strict=True) if not flaw}
+    return _without_others([sound for sound, flaw in zip(existing, flaws, strict=True) if not flaw], made)
 
 
 def _find_flaw(sound: VideoSound, feature_dim: int) -> str:
     """What is wrong with a file of features; nothing: an empty string."""
     try:
-        load_features(sound, range(sound.length), feature_dim)
+        features = load_features(sound, range(sound.length), feature_dim)
+        read_provenance(sound.features_file)
     except ValueError as error:
         return str(error)
-    return ""
+    several = features.dim() == 3
+    return f"{sound.features_file}: of {features.shape[1]} separated sources, not of one" if several else ""
 
 
-def _write(path: Path, features: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        np.save(unfinished, features)
+def _without_others(sounds: Sequence[VideoSound], made: Provenance) -> set[VideoSound]:
+    """Those whose features the same maker has made; one line says how many another has."""
+    makers = {sound: read_provenance(sound.features_file) for sound in sounds}
+    bare = {sound for sound, maker in makers.items() if maker is None and made.backbone == BARE_BACKBONE}
+    own = {sound for sound, maker in makers.items() if maker and _is_same(maker, made)}
+    if bare:
+        logger.info("%d files do not say what made them: taken for VGGish's and kept", len(bare))
+    others = [sound for sound in makers if sound not in bare | own]
+    if others:
+        first = others[0].features_file
+        logger.warning(
+            "%d files are of %s, the first is %s; now it is %s: made anew",
+            len(others), describe(makers[others[0]]), first, describe(made),
+        )  # fmt: skip
+    return bare | own
+
+
+def _is_same(maker: Provenance, other: Provenance) -> bool:
+    """Whether both make the same, but for the rounding of silence on another device."""
+    return replace(maker, silence=()) == replace(other, silence=())

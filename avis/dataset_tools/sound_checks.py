@@ -37,10 +37,15 @@ def sound_problems(
     elif not record["audio_features_file"]:
         message = f"{where}: there is neither a file in {SOUNDS} nor one in {FEATURES}"
         yield Problem(ERROR if sounding.any() else WARNING, "no sound", where, message)
+    if record["audio_features_file"]:
+        yield from _features_problems(record, feature_dim)
+
+
+def _features_problems(record: dict, feature_dim: int) -> Iterator[Problem]:
     try:
         load_features(VideoSound.of(record), range(record["length"]), feature_dim)
     except ValueError as error:
-        yield Problem(ERROR, "unusable features", where, str(error))
+        yield Problem(ERROR, "unusable features", f"video {record['video_id']!r}", str(error))
 
 
 def _waveform_problems(

@@ -101,8 +101,9 @@ class AVISMaskFormer(nn.Module):
         Args:
             batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
                 all; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
-                "audio_features", (T, A) or (T, S, A); in training "instances", T `Instances` with `gt_masks`,
-                `gt_classes` and `gt_ids` in the same order; in evaluation "video_id", and "height" and
+                "audio_features", (T, A) or (T, S, A), or "audio_silence", S, of S silent sources; in training
+                "instances", T `Instances` with `gt_masks`, `gt_classes` and `gt_ids` in the same order; in
+                evaluation "video_id", and "height" and
                 "width" of the original video.
 
         Returns:
@@ -131,25 +132,37 @@ class AVISMaskFormer(nn.Module):
         """(B, T, S, A) audio features of B clips; None for a model that does not hear.
 
         Raises:
-            ValueError: a clip has no audio, or the clips have different kinds of it.
+            ValueError: a clip has no audio, the clips have different kinds of it, or it is of other weights.
         """
         if self.audio_backbone is None:
             return None
-        if all("audio_features" in clip for clip in clips):
-            features = torch.stack([clip["audio_features"] for clip in clips]).to(self.device)
-            return features if features.dim() == 4 else features.unsqueeze(2)
-        if not all("audio_examples" in clip for clip in clips):
-            keys = [sorted(key for key in clip if key.startswith("audio")) for clip in clips]
-            raise ValueError(
-                "a model that hears needs 'audio_examples' (T, 96, 64) or 'audio_features' (T, A) of every "
-                f"clip of a batch, the same for all; the clips have {keys}"
-            )
-        examples = torch.stack([clip["audio_examples"] for clip in clips]).to(self.device)
+        if all("audio_examples" in clip for clip in clips):
+            return self._hear_examples(torch.stack([clip["audio_examples"] for clip in clips]))
+        if all("audio_features" in clip or "audio_silence" in clip for clip in clips):
+            return torch.stack([self._features_of(clip) for clip in clips])
+        keys = [sorted(key for key in clip if key.startswith("audio")) for clip in clips]
+        raise ValueError(
+            "a model that hears needs 'audio_examples' (T, 96, 64) or 'audio_features' (T, A) of every clip "
+            f"of a batch, the same for all; the clips have {keys}"
+        )
+
+    def _hear_examples(self, examples: Tensor) -> Tensor:
+        """(B, T, 96, 64) log-mel examples → (B, T, 1, A)."""
         # The batch norms of a backbone that learns take their statistics over the whole batch.
         at_once = examples[..., 0, 0].numel() if self.audio_backbone.training else _EXAMPLES_AT_ONCE
-        chunks = examples.flatten(0, 1).split(at_once)
+        chunks = examples.to(self.device).flatten(0, 1).split(at_once)
         features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
         return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
+
+    def _features_of(self, clip: dict) -> Tensor:
+        """(T, S, A) features that a clip brings; or those of silence, which the audio backbone knows."""
+        if "audio_silence" in clip:
+            silence = self.audio_backbone.silence(self.device)
+            return silence.expand(len(clip["image"]), clip["audio_silence"], -1)
+        if "audio_weights" in clip:
+            self.audio_backbone.check_made(clip["audio_weights"])
+        features = clip["audio_features"].to(self.device)
+        return features if features.dim() == 3 else features.unsqueeze(1)
 
     def fuse(self, features: FrameFeatures, audio: Tensor | None) -> FrameFeatures:
         """(B, T, C_i, h_i, w_i) features in and out; levels that have a fusion hear (B, T, S, A) audio."""

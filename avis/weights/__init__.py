@@ -10,7 +10,7 @@ from avis.weights.loading import (
     match_weights,
     set_classes,
 )
-from avis.weights.names import describe
+from avis.weights.names import describe, refuse_other_models
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.writing import SUFFIXES, write_weights
 
@@ -28,6 +28,7 @@ __all__ = [
     "match_weights",
     "newest_checkpoint",
     "read_checkpoint",
+    "refuse_other_models",
     "set_classes",
     "write_weights",
 ]

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from avis.structures import Categories
 from avis.weights.about import categories_of
-from avis.weights.names import name_as
+from avis.weights.names import name_as, refuse_other_models
 from avis.weights.reading import StateDict, read_checkpoint
+from avis.weights.wrappers import plain_names
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +147,11 @@ def load_weights(model: nn.Module, path: str) -> LoadReport:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or nothing in it belongs to the model.
+        ValueError: the file cannot be read, is of another model, or nothing in it belongs to the model.
     """
-    report = apply_weights(model, read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    refuse_other_models(model.state_dict(), checkpoint["model"], path)
+    report = apply_weights(model, checkpoint)
     if not report.loaded:
         raise ValueError(f"{path}: no weight in it belongs to the model ({report.summary()})")
     level = logging.INFO if report.as_expected() else logging.WARNING
@@ -184,7 +187,10 @@ def match_weights(
     Returns:
         The weights by the model's names, and what became of all others.
     """
-    source, weights = name_as(target, checkpoint)
+    # The model may be wrapped itself, while the names of files are without wrappers.
+    own_names = dict(zip(plain_names(target), target, strict=True))
+    source, weights = name_as({name: target[own] for name, own in own_names.items()}, checkpoint)
+    weights = {own_names.get(name, name): value for name, value in weights.items()}
     weights = {name: value for name, value in weights.items() if _is_wanted(name, value, target)}
     fitting = {name: v for name, v in weights.items() if name in target and v.shape == target[name].shape}
     categories = categories_of(checkpoint)

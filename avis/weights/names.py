@@ -5,7 +5,7 @@ backbone alone. Of the namings known for them, that counts under which most tens
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
@@ -66,7 +66,15 @@ NAMINGS = (
     Naming("an audio backbone", (_AUDIO_BACKBONE,)),
 )
 
-# Names that only one program's files have, for files that no model is at hand for.
+# Names that only one program's files have. AVIS does not have these models of the AVISM family. Two thirds
+# of their names are Mask2Former's, and would fit.
+_FAMILY: tuple[tuple[str, re.Pattern], ...] = (
+    ("H2S, of the AVISM family", re.compile(r"^.*\b(encode_av_fusion|bi_attn|audio_decomp_\w+)\.")),
+    ("ACVIS, of the AVISM family", re.compile(r"^.*\baudio_centric_query_generator\b")),
+    ("AVISM", re.compile(r"^(avism_module\.|vita_module\.(enc_av_\w+|av_proj)\.|.*\.predictor\.av_sf\.)")),
+    ("VITA, from which AVISM comes", re.compile(r"^vita_module\.")),
+)
+# For files that no model is at hand for.
 _SIGNS: tuple[tuple[str, re.Pattern], ...] = (
     ("a whole model of AVIS", re.compile(r"^(audio_backbone|fusion)\.")),
     ("a whole model of Mask2Former, or of AVIS without audio", re.compile(r"^sem_seg_head\.")),
@@ -83,10 +91,40 @@ _SIGNS: tuple[tuple[str, re.Pattern], ...] = (
 
 def describe(weights: StateDict) -> str:
     """What a file holds, in words, as far as its names alone tell."""
+    if family := _family_of(weights):
+        return family
     for what, sign in _SIGNS:
         if any(sign.match(name) for name in weights):
             return what
     return "a model that cannot be told by its names"
+
+
+def refuse_other_models(target: Iterable[str], weights: StateDict, path: str) -> None:
+    """Refuse the weights of a model of the AVISM family for a model that is none, although most names fit.
+
+    Args:
+        target: the names of the model's weights.
+        weights: those of the file.
+        path: of the file, for the message.
+
+    Raises:
+        ValueError: they are of such a model.
+    """
+    family = _family_of(weights)
+    if family and not _family_of(target):
+        raise ValueError(
+            f"{path} holds {family}, which is another model than the config's: nothing of it is loaded. Give "
+            "weights of AVIS or Mask2Former, or of a backbone alone"
+        )
+
+
+def _family_of(names: Iterable[str]) -> str | None:
+    """Which model of the AVISM family has such names, in words, with one of them."""
+    names = list(names)
+    for what, sign in _FAMILY:
+        if found := next(filter(None, map(sign.match, names)), None):
+            return f"a whole model of {what} ({found[0].rstrip('.')}.*)"
+    return None
 
 
 def name_as(target: Mapping[str, Tensor], checkpoint: dict) -> tuple[str, StateDict]:

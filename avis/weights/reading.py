@@ -1,37 +1,43 @@
 """Reading weight files safely. A file is data: nothing in it is ever executed."""
 
-import codecs
-import collections
-import io
-import pickle
-import re
+import mmap
+import struct
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from detectron2.utils.file_io import PathManager
-from torch import Tensor, nn
+from torch import Tensor
 
 from avis.weights.about import from_metadata
+from avis.weights.file_kinds import Kind, NotWeights, kind_of
+from avis.weights.pickled_objects import RefersToCode, StandIn
+from avis.weights.torch_files import read_pickle, read_torch_legacy, read_torch_zip
+from avis.weights.wrappers import plain_names
 
 StateDict = dict[str, Tensor]
 
 # Where programs put the weights in what they save; "blobs" is Caffe2's.
 _WEIGHT_KEYS = ("model", "state_dict", "blobs")
+# Errors that damaged bytes raise, and that tell a user nothing.
+_SPEAK_OF_BYTES = (LookupError, TypeError, AttributeError, EOFError, struct.error)
+# Of what a file says, that many characters are shown.
+_SHOWN = 200
 
 
 def read_checkpoint(path: str) -> dict:
     """Read a file of weights or of a whole training state.
 
     Args:
-        path: a file (.pth, .pt, .pkl, .safetensors), local or as iopath resolves it (https://, detectron2://).
+        path: a file of torch.save, a pickle or a file of safetensors, whatever its name; local or as iopath
+            resolves it (https://, detectron2://).
 
     Returns:
         A dict with the weights under "model", what the file says about them (see `about`) and, in a training
-        state, what else was saved.
+        state, what else was saved. Names lack what wrappers put before them (see `plain_names`). Of objects
+        that are neither tensors, arrays nor plain, a `StandIn` remains.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -39,13 +45,14 @@ def read_checkpoint(path: str) -> dict:
         ValueError: it is damaged, or holds more than weights.
     """
     local_path = _local_path(path)
-    readers = {".pkl": _read_pickle, ".safetensors": _read_safetensors}
     try:
-        content = readers.get(local_path.suffix, _read_torch)(local_path)
+        content = _read_content(local_path)
     except Exception as error:  # damaged bytes can raise anything
         raise ValueError(f"{path} cannot be read as a weight file: {_reason(error)}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is no weight file: it holds a {type(content).__name__}")
+        raise ValueError(
+            f"{path} is no weight file: it holds {_what_is(content)}; of a model, save its state_dict()"
+        )
     checkpoint = _with_model(content)
     checkpoint["model"] = _tensors_of(checkpoint["model"], path)
     return checkpoint
@@ -56,7 +63,10 @@ def _with_model(content: dict) -> dict:
     for key in _WEIGHT_KEYS:
         if isinstance(content.get(key), dict):
             return {"model": content.pop(key), **content}
-    return {"model": content}
+    tensors = {name: value for name, value in content.items() if _is_tensor(value)}
+    if not tensors:
+        return {"model": content}
+    return {**{key: value for key, value in content.items() if key not in tensors}, "model": tensors}
 
 
 def _local_path(path: str) -> Path:
@@ -66,18 +76,23 @@ def _local_path(path: str) -> Path:
         raise OSError(
             f"{path} cannot be downloaded ({error}); download it by hand and give the path of the file"
         ) from error
+    if local_path.is_dir():
+        raise FileNotFoundError(f"weight file not found: {path} is a folder; give a file in it")
     if not local_path.is_file():
         raise FileNotFoundError(f"weight file not found: {path}")
     return local_path
 
 
-def _read_torch(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_pickle(path: Path) -> dict:
-    with path.open("rb") as file:
-        return _WeightUnpickler(file, encoding="latin1").load()
+def _read_content(path: Path) -> object:
+    kind = kind_of(path)
+    if kind is Kind.SAFETENSORS:
+        return _read_safetensors(path)
+    if kind is Kind.TORCH_ZIP:
+        return read_torch_zip(path)
+    read = read_torch_legacy if kind is Kind.TORCH_LEGACY else read_pickle
+    # A map's reads end at its end, while a file's first take as much memory as they are asked for.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return read(content)
 
 
 def _read_safetensors(path: Path) -> dict:
@@ -86,59 +101,37 @@ def _read_safetensors(path: Path) -> dict:
     return {"model": safetensors.torch.load_file(path), **from_metadata(metadata)}
 
 
-def _load_storage(content: bytes) -> torch.TypedStorage:
-    """A pickled tensor's memory, for which pickle would call a function that runs any code in it."""
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-
-
-class _WeightUnpickler(pickle.Unpickler):
-    """Unpickles NumPy arrays and scalars and tensors in plain containers, and refuses everything else."""
-
-    ALLOWED = {  # noqa: RUF012
-        ("collections", "OrderedDict"): collections.OrderedDict,
-        ("_codecs", "encode"): codecs.encode,
-        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-        ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-        ("torch.storage", "_load_from_bytes"): _load_storage,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        **{
-            (f"numpy.{core}.{module}", function.__name__): function
-            for core in ("core", "_core")
-            for module, function in (
-                ("multiarray", np.zeros(1).__reduce__()[0]),
-                ("multiarray", np.float32(0).__reduce__()[0]),
-                ("numeric", np.zeros(1).__reduce_ex__(5)[0]),
-            )
-        },
-    }
-
-    def __init__(self, file: BinaryIO, encoding: str) -> None:
-        super().__init__(file, encoding=encoding)
-
-    def find_class(self, module: str, name: str) -> object:
-        """Look up what the pickle names, in the list of the harmless."""
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"unsupported GLOBAL {module}.{name}")
-        return self.ALLOWED[module, name]
-
-
 def _tensors_of(weights: dict, path: str) -> StateDict:
-    tensors = {}
-    for name, value in weights.items():
-        is_numeric_array = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-        if not (isinstance(value, Tensor) or is_numeric_array):
-            kind = type(value).__name__
-            raise ValueError(f"{path} is no weight file: {name!r} in it is a {kind}, not a tensor")
-        tensors[name] = torch.as_tensor(value)
-    nn.modules.utils.consume_prefix_in_state_dict_if_present(tensors, "module.")
-    return tensors
+    tensors = {name: _tensor_of(name, value, path) for name, value in weights.items()}
+    return dict(zip(plain_names(tensors), tensors.values(), strict=True))
+
+
+def _tensor_of(name: object, value: object, path: str) -> Tensor:
+    if isinstance(name, str) and _is_tensor(value):
+        return torch.as_tensor(value)
+    shown = repr(name)[:_SHOWN]
+    raise ValueError(
+        f"{path} is no weight file: {shown} in it is {_what_is(value)}, not a tensor with a name"
+    )
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiub")
+
+
+def _what_is(value: object) -> str:
+    return f"a {_one_line(value.name)}" if isinstance(value, StandIn) else f"a {type(value).__name__}"
 
 
 def _reason(error: Exception) -> str:
-    if refused := re.search(r"GLOBAL (\S+)", str(error)):  # the word of pickle, and of torch.load, for a name
-        return f"it refers to {refused[1]}, which weights do not need and which could run code"
-    lines = str(error).strip().splitlines()
-    if not lines or lines[0].startswith("Weights only load failed"):  # and torch advises to run what is in it
-        return "it is damaged or of another format"
-    return f"it is damaged or of another format ({type(error).__name__}: {lines[0]})"
+    """Why a file cannot be read."""
+    told = "" if isinstance(error, _SPEAK_OF_BYTES) else _one_line(str(error))
+    if isinstance(error, RefersToCode):
+        return told
+    if told and not isinstance(error, NotWeights):
+        told = f"{type(error).__name__}: {told}"
+    return "it is damaged or of another format" + (f" ({told})" if told else "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_SHOWN]

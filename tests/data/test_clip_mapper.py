@@ -62,6 +62,22 @@ def test_whole_videos_come_without_objects(cfg, records):
     torch.testing.assert_close(video["audio_examples"], log_mel_examples(waveform, rate, LENGTH))
 
 
+@pytest.mark.parametrize("is_train", [True, False])
+def test_frames_hear_the_sound_of_their_time_at_input_fps(cfg, records, is_train):
+    """Frame t hears what begins at t / INPUT.FPS seconds."""
+    waveform, rate = read_waveform(records[0]["audio_file"])
+    heard = {}
+    for fps in (1.0, 2.0):
+        cfg.INPUT.FPS = fps
+        np.random.seed(0)
+        clip = ClipMapper(cfg, is_train=is_train, audio_source="waveform")(records[0])
+        expected = log_mel_examples(waveform, rate, LENGTH, fps)[clip["frame_indices"]]
+        # What follows a frame's sound is cut off at another place: the filter sees other neighbours.
+        torch.testing.assert_close(clip["audio_examples"], expected, atol=1e-3, rtol=1e-3)
+        heard[fps] = clip["audio_examples"]
+    assert not torch.allclose(heard[1.0], heard[2.0], atol=1.0)
+
+
 def test_a_model_that_does_not_hear_gets_no_audio(cfg, records):
     clip = ClipMapper(cfg, is_train=True, audio_source=None)(records[0])
     assert not any(key.startswith("audio") for key in clip)

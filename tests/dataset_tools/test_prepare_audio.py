@@ -122,7 +122,7 @@ def test_features_that_are_prepared_are_taken(train_json, cfg):
     with pytest.raises(ValueError, match=r"tools/prepare_audio\.py makes them"):
         choose_audio_source(cfg, records)
     cfg.INPUT.AUDIO.SOURCE = "auto"
-    prepare_features(find_sounds([train_json]), AudioCNN(output_dim=128))
+    prepare_features(find_sounds([train_json]), VGGish())
     assert choose_audio_source(cfg, list(load_aviseg_json(train_json))) == "features"
 
 
@@ -171,6 +171,38 @@ def test_a_backbone_of_other_channels_or_overwriting_makes_all_anew(prepared, ba
     summary = prepare_features(find_sounds([json_file]), backbone, overwrite=True)
     assert (summary.written, summary.kept) == (3, 0)
     assert_files_hold_what_the_model_hears(backbone, json_file)
+
+
+def test_files_of_other_weights_or_rates_are_made_anew_with_one_line(prepared, backbone, caplog):
+    json_file, _ = prepared
+    other = AudioCNN(output_dim=24)
+    assert prepare_features(find_sounds([json_file]), other).written == 3
+    assert_files_hold_what_the_model_hears(other, json_file)
+    assert prepare_features(find_sounds([json_file]), other, fps=2).written == 3
+    first, second = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    for digest in (backbone.weights_digest(), other.weights_digest()):
+        assert digest in first
+    assert "3 files are of AudioCNN" in first and "made anew" in first
+    assert "at 1 FPS" in second and "at 2 FPS" in second
+    assert prepare_features(find_sounds([json_file]), other, fps=2).kept == 3
+
+
+def test_files_of_separated_sources_are_not_those_of_one(prepared, backbone, caplog):
+    json_file, files = prepared
+    np.save(files[1], np.zeros((LENGTH, 2, 24), np.float32))
+    assert prepare_features(find_sounds([json_file]), backbone).written == 1
+    assert "clip2.npy: of 2 separated sources" in caplog.text
+
+
+def test_files_that_do_not_say_are_kept_as_those_of_vggish_only(train_json, caplog):
+    features_folder(train_json).mkdir()
+    paths = [features_folder(train_json) / f"clip{number}.npy" for number in (1, 2, 3)]
+    for path in paths:
+        np.save(path, np.ones((LENGTH, 128), np.float32))
+    with caplog.at_level(logging.INFO):
+        assert prepare_features(find_sounds([train_json]), VGGish()).kept == 3
+    assert "3 files do not say what made them: taken for VGGish's" in caplog.text
+    assert prepare_features(find_sounds([train_json]), AudioCNN(output_dim=128)).written == 3
 
 
 def test_unfinished_files_of_dead_processes_are_removed_and_of_living_ones_left(prepared, backbone):

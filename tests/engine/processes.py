@@ -20,7 +20,16 @@ from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer, launch, setup
 from avis.files import replacing
+from tests.modeling.fixed_points import fixed_points
 from tests.modeling.test_avis_mask_former import SMALL, clip
+
+# Vision only, as audio has batch norms, which see other batches; every query of every clip weighs the same.
+# Changes of the weights are proportional to the gradients.
+PLAIN_MEANS = [
+    "MODEL.AUDIO.NAME", "", "MODEL.FUSION.NAME", "", "MODEL.MASK_FORMER.AUDIO_QUERY", "",
+    "MODEL.MASK_FORMER.NO_OBJECT_WEIGHT", 1.0,
+    "SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 0.01, "SOLVER.CLIP_GRADIENTS.ENABLED", False,
+]  # fmt: skip
 
 
 def report(output_dir: str) -> None:
@@ -100,6 +109,20 @@ def train_flawed(output_dir: str) -> None:
 
 def launch_flawed(output_dir: str) -> None:
     launch(train_flawed, 2, args=(output_dir,), device="cpu")
+
+
+def train_on_two_clips(output_dir: str) -> None:
+    """Take one step on this process's share of a batch of two clips; write what it logs and the weights."""
+    cfg = get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *PLAIN_MEANS, "OUTPUT_DIR", output_dir])
+    torch.manual_seed(0)
+    trainer = AVISTrainer(cfg)
+    model = getattr(trainer.model, "module", trainer.model)
+    model.criterion.terms["prediction"].criterion.rand = fixed_points
+    torch.manual_seed(1)
+    batch = [clip(2, num_tracks=1), clip(2, num_tracks=3)]
+    metrics = trainer.step(batch[comm.get_rank() :: comm.get_world_size()])
+    seen = {"metrics": metrics, "weights": model.state_dict(), "threads": torch.get_num_threads()}
+    torch.save(seen, Path(output_dir, f"step{comm.get_rank()}.pt"))
 
 
 @exit_on_bad_input()

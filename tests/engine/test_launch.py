@@ -54,6 +54,27 @@ def test_two_processes_set_up_log_and_fail(
     assert yaml.safe_load((output_dir / "config.yaml").read_text())["SEED"] == 5
 
 
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_and_share_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Though one clip has a track and the other three. Sums in another order differ by rounding."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    launch(processes.train_on_two_clips, 1, args=(str(folders[0]),), device="cpu")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    launch(processes.train_on_two_clips, 2, args=(str(folders[1]),), device="cpu")
+    alone, *shared = (torch.load(f) for f in (folders[0] / "step0.pt", *sorted(folders[1].glob("step*.pt"))))
+
+    code = "import torch; print(torch.get_num_threads())"
+    all_threads = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert [seen["threads"] for seen in shared] == [max(1, all_threads // 2)] * 2
+    for seen in shared:
+        assert seen["metrics"] == pytest.approx(alone["metrics"], rel=1e-5)
+        torch.testing.assert_close(seen["weights"], alone["weights"], rtol=1e-4, atol=1e-5)
+
+
 def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One that does aborts the process at its end, once in a while."""
     for _ in range(2):

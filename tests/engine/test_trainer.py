@@ -115,6 +115,26 @@ def test_finished_run_trains_no_more_but_evaluates(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pth")} == files
 
 
+def test_the_last_iteration_is_followed_by_an_evaluation(tmp_path: Path):
+    train(evaluating_cfg(tmp_path), trainer_class=EvaluatingTrainer)
+    assert CountingEvaluator.runs == 1
+
+
+@pytest.mark.parametrize("iteration", [0, 3])
+def test_training_that_fails_is_not_evaluated(tmp_path: Path, iteration: int):
+    """Also not in its last iteration, 3, where Detectron2 evaluates, and waits for who has not failed."""
+
+    class Failing(EvaluatingTrainer):
+        def run_step(self) -> None:
+            if self.iter == iteration:
+                raise RuntimeError("out of memory")
+            super().run_step()
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(evaluating_cfg(tmp_path), trainer_class=Failing)
+    assert CountingEvaluator.runs == 0
+
+
 def test_missing_test_set_shows_before_training(tmp_path: Path):
     cfg = small_cfg(tmp_path)
     cfg.DATASETS.TEST = (str(tmp_path / "absent.json"),)
@@ -154,6 +174,7 @@ def test_files_of_a_run(tmp_path: Path):
         "loss_square", "loss_absolute", "total_loss", "grad_norm", "lr", "data_time", "time", "eta_seconds"
     }  # fmt: skip
     assert logged["avis/AP"] == 42.0
+    assert "max_mem_mb" not in logged  # that is a GPU's
 
 
 def test_console_shows_losses_and_eta(tmp_path: Path, caplog: pytest.LogCaptureFixture):

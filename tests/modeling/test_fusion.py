@@ -66,3 +66,25 @@ def test_avsbenchs_state_dict_loads_as_it_is():
     fusion = TPAVI(256)
     fusion.load_state_dict(state)  # refuses a name that is missing or unknown, and another shape
     assert all(value.eq(2).all() for value in fusion.state_dict().values())
+
+
+@pytest.fixture
+def two_clips() -> tuple[TPAVI, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    fusion = TPAVI(8, audio_dim=6).eval()
+    torch.nn.init.normal_(fusion.W_z[1].weight)
+    return fusion, torch.randn(2, 8, 3, 4, 5, requires_grad=True), torch.randn(2, 3, 6, requires_grad=True)
+
+
+def test_clips_of_a_batch_are_fused_each_by_itself(two_clips):
+    fusion, visual, audio = two_clips
+    alone = [fusion(visual[i : i + 1], audio[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(fusion(visual, audio), torch.cat(alone))
+
+
+def test_a_clip_s_gradients_do_not_reach_another(two_clips):
+    fusion, visual, audio = two_clips
+    fusion(visual, audio)[0].square().sum().backward()
+    for inputs in (visual, audio):
+        assert inputs.grad[0].abs().amax() > 0
+        assert inputs.grad[1].abs().amax() == 0

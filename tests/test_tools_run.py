@@ -1,0 +1,79 @@
+"""Command lines that no other test runs, on a tiny data set; every tool runs in some test."""
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from avis.config import get_avis_cfg
+from avis.modeling import build_model
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+SMALL = [
+    *("INPUT.MIN_SIZE_TRAIN", "(48,)", "INPUT.MIN_SIZE_TEST", "48", "INPUT.SAMPLING_FRAME_NUM", "2"),
+    *("SOLVER.IMS_PER_BATCH", "2", "MODEL.MASK_FORMER.TRAIN_NUM_POINTS", "64"),
+]
+
+
+def run(tool: str, *arguments: object) -> str:
+    """What a tool prints when it succeeds without a word on stderr."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / tool, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_check_listening_compares_three_sounds(synthavis_root: Path, tmp_path: Path):
+    torch.manual_seed(0)
+    torch.save(build_model(get_avis_cfg(QUICKSTART)).state_dict(), tmp_path / "model.pth")
+    printed = run(
+        "check_listening.py", "--config-file", QUICKSTART, "--weights", tmp_path / "model.pth", *SMALL,
+        "DATASETS.TEST", f"('{synthavis_root}/val.json',)", "OUTPUT_DIR", tmp_path,
+    )  # fmt: skip
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    metrics = json.loads((tmp_path / "listening" / "metrics.json").read_text())
+    assert list(metrics) == ["own", "silent", "shuffled"]
+    for sound, name in zip(metrics, ("own sound", "silence", "another video's sound"), strict=True):
+        assert (tmp_path / "listening" / sound / "inference" / "val" / "results.json").is_file()
+        assert any(name in line and f"{metrics[sound]['AP']:.1f}" in line for line in table)
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., list[str]]:
+    """Runs tools/benchmark.py here; the lines that it prints below the table's head."""
+
+    def run_here(*arguments: object) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])
+        runpy.run_path(str(ROOT / "tools" / "benchmark.py"), run_name="__main__")
+        return capsys.readouterr().out.splitlines()[2:]
+
+    return run_here
+
+
+def test_benchmark_measures_a_model(benchmark):
+    arguments = ["model", "--config-file", QUICKSTART, "--size", 48, 64, "--video-frames", 3, "--repeats", 1]
+    rows = benchmark(*arguments, *SMALL)
+    beginnings = ("loading 2 clips of 2 frames", "training step, 2 clips of 2", "inference, a video of 3")
+    for row, beginning in zip(rows, beginnings, strict=True):
+        assert row.startswith(beginning)
+        assert float(re.search(r"frames +(\S+)", row)[1]) > 0
+
+
+def test_benchmark_measures_parts_that_agree_with_their_definitions(benchmark):
+    rows = benchmark("parts", "--frames", 1, "--size", 4, 6, "--channels", 16, "--repeats", 1)
+    assert len(rows) == 3
+    assert all(float(row.split()[-1]) < 1e-3 for row in rows)
