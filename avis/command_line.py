@@ -1,13 +1,17 @@
 """What command lines share: options, and how they end on bad input. Needs neither torch nor Detectron2."""
 
 import argparse
+import ast
 import logging
 import re
 import signal
 import sys
+import sysconfig
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 logger = logging.getLogger(__name__)
@@ -15,13 +19,24 @@ logger = logging.getLogger(__name__)
 # Signals that ask a program to end: of job schedulers and `kill`, and of a terminal that is closed.
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
-# What torch makes of an error in a loader's worker: the traceback there, and at its end the message.
-WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker process.*\n[\w.]+: (.*)$", re.DOTALL)
+# What torch makes of an error in a loader's worker: the traceback there, whose last frame is where the error
+# was raised, and at its end the message.
+WORKER_ERROR = re.compile(
+    r'Caught \w+ in DataLoader worker process.*\n  File "(?P<file>[^"\n]+)", line \d+, in [^\n]+\n'
+    r" +(?P<line>[^\n]*)\n.*?^[\w.]+: (?P<message>.*)$",
+    re.DOTALL | re.MULTILINE,
+)
+# Installed packages whose errors are about what the user gives them: config keys, names of parts.
+ABOUT_INPUT = {"avis", "detectron2", "fvcore", "iopath"}
+STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 
 
 @contextmanager
 def exit_on_bad_input() -> Iterator[None]:
     """End the program with one line on stderr and exit code 2 on an error about its input.
+
+    That is one which this program raises in words of its own, or the system over a file. An error that comes
+    out of an expression, or of a library, is a mistake of the program and keeps its traceback.
 
     Once `avis.engine.startup` has opened the log, the traceback goes there. Where the program is ended by
     SIGTERM or SIGHUP, it first removes what it has half written.
@@ -30,14 +45,37 @@ def exit_on_bad_input() -> Iterator[None]:
         with _cleaning_up_when_ended():
             yield
     except (FloatingPointError, KeyError, OSError, ValueError) as error:
+        if not is_about_input(error):
+            raise
         logger.debug("Ended by this error:", exc_info=True)
-        message = error.args[0] if isinstance(error, KeyError) else error
-        if in_worker := WORKER_ERROR.match(str(message)):
-            message = in_worker[1].rstrip()
         log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
-        sys.stderr.write(f"error: {message}{hint}\n")
+        sys.stderr.write(f"error: {_origin(error)[2]}{hint}\n")
         sys.exit(2)
+
+
+def _origin(error: Exception) -> tuple[str, str, str]:
+    """The file and the first line of the statement that has raised an error, and its message."""
+    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if in_worker := WORKER_ERROR.match(message):
+        message = in_worker["message"].rstrip()
+        message = ast.literal_eval(message) if isinstance(error, KeyError) else message  # shown as its repr
+        return in_worker["file"], in_worker["line"], str(message)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return frame.filename, frame.line or "", message
+
+
+def is_about_input(error: Exception) -> bool:
+    """Whether the system over a file has raised it, or code that speaks to users: ours, a part of theirs."""
+    if isinstance(error, OSError):
+        return True
+    file, line, _ = _origin(error)
+    if not line.startswith("raise ") or file.startswith("<"):
+        return False
+    *_, package = re.split(r"(?:site|dist)-packages[/\\]", file)
+    if package != file:
+        return re.split(r"[/\\]", package)[0] in ABOUT_INPUT
+    return not Path(file).is_relative_to(STANDARD_LIBRARY)
 
 
 @contextmanager

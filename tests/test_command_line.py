@@ -1,13 +1,19 @@
 """How programs end on bad input, and when they are told to end."""
 
+import json
 import signal
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from detectron2.modeling import META_ARCH_REGISTRY
 
 from avis.command_line import exit_on_bad_input
 
@@ -20,20 +26,89 @@ def test_bad_input_ends_with_one_line_and_code_2(error: Exception, capsys: pytes
     assert capsys.readouterr().err == "error: bad clip 7\n"
 
 
-def test_errors_of_a_loaders_worker_show_their_message_alone(capsys: pytest.CaptureFixture):
-    class Broken(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return 1
+def our_message(path: str) -> None:
+    raise ValueError(
+        "video 7 frame 3: "
+        f"{path} cannot be read"
+    )  # fmt: skip
 
-        def __getitem__(self, index: int) -> None:
-            raise ValueError("video 7 frame 3: a.jpg cannot be read")
 
-    with pytest.raises(SystemExit), exit_on_bad_input():
-        next(iter(torch.utils.data.DataLoader(Broken(), num_workers=1)))
+def our_message_about_another(path: str) -> None:
+    try:
+        {}[path]
+    except KeyError as error:
+        raise KeyError(f"video 7 frame 3: {path} cannot be read") from error
+
+
+def ours_within_a_context(path: str) -> None:
+    with open(__file__):
+        our_message(path)
+
+
+MESSAGES = (our_message, our_message_about_another, ours_within_a_context)
+MISTAKES = {
+    "a lookup": lambda: {}["bad clip 7"],
+    "a conversion": lambda: int("x"),
+    "an unpacking": lambda: [a for a, _ in [(1, 2, 3)]],
+    "torch": lambda: torch.utils.data.DataLoader([1], batch_size=-1),
+    "torch's own": lambda: torch.distributions.Normal(0.0, -1.0),
+    "NumPy": lambda: np.zeros(3).reshape(2),
+    "NumPy's arithmetic": lambda: np.float64(1) / divided_by_zero(),
+    "the standard library": lambda: statistics.NormalDist.from_samples([]) or json.loads("{"),
+}
+
+
+def divided_by_zero() -> np.float64:
+    with np.errstate(all="raise"):
+        return np.array(1.0) / np.array(0.0)
+
+
+class Broken(torch.utils.data.Dataset):
+    """Does something when it is read."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> object:
+        return self.action()
+
+
+def in_worker(action: Callable[[], object]) -> object:
+    return next(iter(torch.utils.data.DataLoader(Broken(action), num_workers=1)))
+
+
+@pytest.mark.parametrize("run", [lambda action: action(), in_worker], ids=["here", "in a worker"])
+@pytest.mark.parametrize("message", MESSAGES)
+def test_messages_of_ours_are_one_line(message: Callable, run: Callable, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as ended, exit_on_bad_input():
+        run(partial(message, "a.jpg"))
+    assert ended.value.code == 2
     assert capsys.readouterr().err == "error: video 7 frame 3: a.jpg cannot be read\n"
 
 
-def test_mistakes_of_the_program_keep_their_traceback():
+def test_files_that_the_system_refuses_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit), exit_on_bad_input():
+        (tmp_path / "absent").read_text()
+    assert capsys.readouterr().err.endswith(f"No such file or directory: '{tmp_path}/absent'\n")
+
+
+def test_config_values_that_detectron2_refuses_are_one_line(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit), exit_on_bad_input():
+        META_ARCH_REGISTRY.get("NoModel")
+    assert capsys.readouterr().err == "error: No object named 'NoModel' found in 'META_ARCH' registry!\n"
+
+
+@pytest.mark.parametrize("run", [lambda action: action(), in_worker], ids=["here", "in a worker"])
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_of_the_program_keep_their_traceback(mistake: Callable, run: Callable):
+    with pytest.raises((KeyError, ValueError, FloatingPointError)), exit_on_bad_input():
+        run(mistake)
+
+
+def test_other_kinds_of_errors_keep_their_traceback():
     with pytest.raises(AttributeError), exit_on_bad_input():
         raise AttributeError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import exit_on_bad_input, is_about_input
 from avis.files import fit_name, remove_leftovers, write_json
 from avis.media.origin import Origin, check_replaceable, read_origin
 from avis.visualization import write_overlay_video
@@ -101,7 +101,8 @@ def main() -> None:
         try:
             run(open_video(path, fps, args.audio_track), path, output)
         except (OSError, OutOfMemoryError, ValueError) as error:
-            logger.error("%s failed: %s", path, error)
+            expected = isinstance(error, OutOfMemoryError) or is_about_input(error)
+            logger.error("%s failed: %s", path, error, exc_info=not expected)
             failures += 1
     if failures:
         sys.exit(1)

@@ -15,15 +15,16 @@ examples:
 
 Without a GPU, --num-gpus N starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt,
 training_metrics.json, TensorBoard events, checkpoints, and under inference/ what each test set gave.
+A folder that holds a training is refused without --resume; OVERWRITE_OUTPUT True deletes that training.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
-the same; --resume takes the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
+the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
 """
 
 
 @exit_on_bad_input()
 def run(args: argparse.Namespace) -> None:
     """What every process does."""
-    from avis.engine import AVISTrainer, setup
+    from avis.engine import AVISTrainer, clear_output_dir, setup
     from avis.modeling import load_trained_model
 
     cfg = setup(args)
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> None:
         return
     trainer = AVISTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
+    if not args.resume:
+        clear_output_dir(cfg)
     trainer.train()
 
 
@@ -41,10 +44,12 @@ def main() -> None:
     args = training_parser(__doc__, EPILOG).parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
-    from avis.engine import launch
+    from avis.engine import check_output_dir, launch
 
     # a mistake in the config ends here, before processes start
     cfg = get_avis_cfg(args.config_file, args.opts)
+    if not (args.resume or args.eval_only):
+        check_output_dir(cfg)
     launch(
         run,
         args.num_gpus,

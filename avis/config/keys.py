@@ -10,6 +10,8 @@ def add_avis_config(cfg: CfgNode) -> None:
     """Add the AVIS keys to a Detectron2 config, in place."""
     # Modules of yours to import first, such as ["my_package.my_fusion"]: they register parts and add keys.
     cfg.IMPORTS = []
+    # True: a new training deletes the checkpoints and metrics of an earlier one in OUTPUT_DIR.
+    cfg.OVERWRITE_OUTPUT = False
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
     _add_backbone_config(cfg)
     _add_audio_config(cfg)

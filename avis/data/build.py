@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, DatasetFromList, build_detection_test_loader
 from detectron2.utils import comm
@@ -63,6 +64,7 @@ def build_train_loader(
         sampler=ClipSampler(len(records), seed, start, comm.get_rank(), world_size),
         num_workers=_num_workers(cfg),
         collate_fn=list,
+        worker_init_fn=_send_tensors_by_name,
     )
 
 
@@ -88,6 +90,14 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
     if not wanted:
         return DataLoader([])  # Detectron2's cannot be empty
     return build_detection_test_loader(wanted, mapper=mapper, num_workers=_num_workers(cfg))
+
+
+def _send_tensors_by_name(worker: int) -> None:
+    """Let a worker name the memory of a tensor rather than send a file descriptor for each.
+
+    A clip of 60 frames has more tensors than a process may have descriptors, by default.
+    """
+    torch.multiprocessing.set_sharing_strategy("file_system")
 
 
 def _num_workers(cfg: CfgNode) -> int:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from avis.audio import AudioBackbone
 from avis.audio.provenance import BARE_BACKBONE, describe, provenance_of
+from avis.command_line import is_about_input
 from avis.data.clip_audio import VideoSound, load_examples, load_features
 from avis.files import is_file, remove_leftovers
 from avis.formats.audio_features import Provenance, read_provenance, write_features
@@ -132,6 +133,8 @@ class _Readings(Dataset):
             heard = replace(sound, audio_file=None) if silent else sound
             return _Reading(sound, load_examples(heard, range(sound.length), self.fps), silent)
         except (OSError, ValueError) as error:
+            if not is_about_input(error):
+                raise
             return _Reading(sound, failure=str(error))
 
 

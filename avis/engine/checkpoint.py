@@ -16,7 +16,15 @@ from avis.audio import weights as audio_weights
 from avis.engine.rng import get_rng_state
 from avis.files import replacing
 from avis.structures import Categories
-from avis.weights import apply_weights, classes_of, load_weights, read_checkpoint, set_classes
+from avis.weights import (
+    LAST_CHECKPOINT,
+    apply_weights,
+    classes_of,
+    load_weights,
+    newest_checkpoint,
+    read_checkpoint,
+    set_classes,
+)
 from avis.weights.about import categories_of
 
 logger = logging.getLogger(__name__)
@@ -62,8 +70,25 @@ class AVISCheckpointer(Checkpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
-        with replacing(Path(self.save_dir, "last_checkpoint")) as unfinished:
+        with replacing(Path(self.save_dir, LAST_CHECKPOINT)) as unfinished:
             unfinished.write_text(last_filename_basename)
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
+        """Load the newest whole checkpoint of `save_dir`, or if there is none the weights of `path`.
+
+        Args:
+            path: as `load` takes it.
+            resume: False loads `path` alone.
+
+        Returns:
+            As `load`.
+
+        Raises:
+            FileNotFoundError: as `newest_checkpoint` and `load`.
+            ValueError: as `newest_checkpoint` and `load`.
+        """
+        newest = newest_checkpoint(self.save_dir) if resume else None
+        return self.load(newest) if newest else self.load(path, checkpointables=[])
 
     def load(self, path: str, checkpointables: Sequence[str] | None = None) -> dict:
         """Load a checkpoint.

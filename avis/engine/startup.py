@@ -16,9 +16,12 @@ from detectron2.utils.logger import setup_logger
 
 from avis.config import get_avis_cfg, use_available_device
 from avis.files import remove_leftovers
+from avis.weights import LAST_CHECKPOINT, checkpoint_files
 
 logger = logging.getLogger(__name__)
 
+# Of the main process, one JSON object a line.
+TRAINING_METRICS = "training_metrics.json"
 # Loggers of libraries, with the level from which on they have something to say to our users.
 QUIET_LOGGERS = {
     "torch.utils.cpp_extension": logging.ERROR,
@@ -26,6 +29,38 @@ QUIET_LOGGERS = {
     "detectron2.checkpoint.c2_model_loading": logging.WARNING,
     "detectron2.data.common": logging.WARNING,
 }
+
+
+def check_output_dir(cfg: CfgNode) -> None:
+    """Make sure that a new training does not mix with an earlier one in OUTPUT_DIR.
+
+    Raises:
+        FileExistsError: OUTPUT_DIR holds one and OVERWRITE_OUTPUT is False, or the new one starts from it.
+    """
+    found = _earlier_training(cfg)
+    if found and not cfg.OVERWRITE_OUTPUT:
+        raise FileExistsError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training already ({found[0].name}): go on with it by "
+            "--resume, choose another OUTPUT_DIR, or delete it by OVERWRITE_OUTPUT True"
+        )
+    needed = {Path(path).resolve() for path in (cfg.MODEL.WEIGHTS, cfg.MODEL.AUDIO.WEIGHTS) if path}
+    for path in found:
+        if path.resolve() in needed:
+            raise FileExistsError(f"OVERWRITE_OUTPUT True would delete {path}, from which training starts")
+
+
+def clear_output_dir(cfg: CfgNode) -> None:
+    """Delete what `check_output_dir` has found: nobody shall take it for the new training's."""
+    if comm.is_main_process():
+        for path in _earlier_training(cfg):
+            logger.info("Deleting %s of an earlier training", path)
+            path.unlink()
+
+
+def _earlier_training(cfg: CfgNode) -> list[Path]:
+    folder = Path(cfg.OUTPUT_DIR)
+    paths = (*checkpoint_files(folder), folder / LAST_CHECKPOINT, folder / TRAINING_METRICS)
+    return [path for path in paths if path.is_file()]
 
 
 def setup(args: argparse.Namespace) -> CfgNode:

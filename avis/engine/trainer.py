@@ -31,6 +31,7 @@ from avis.engine.fingerprint import fingerprint
 from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
+from avis.engine.startup import TRAINING_METRICS
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.modeling import build_model
@@ -157,7 +158,8 @@ class AVISTrainer(TrainerBase):
         super().load_state_dict(state_dict)
         self.seed = state_dict["seed"]
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+        if state_dict["grad_scaler"]:  # empty where the run did not scale: this one begins to
+            self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, checkpoints and evaluation; the writing of metrics comes after them."""
@@ -177,7 +179,7 @@ class AVISTrainer(TrainerBase):
         output_dir.mkdir(parents=True, exist_ok=True)
         return [
             CommonMetricPrinter(self.max_iter),
-            JSONWriter(str(output_dir / "training_metrics.json")),
+            JSONWriter(str(output_dir / TRAINING_METRICS)),
             TensorboardXWriter(str(output_dir)),
         ]
 

@@ -31,6 +31,7 @@ import yaml
 
 from avis.config import CfgNode, get_avis_cfg
 from avis.config.yaml_files import read_yaml
+from avis.engine.inference_folders import inference_dir
 from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
@@ -86,6 +87,7 @@ class Run:
         config_file: of the full model.
         opts: KEY, VALUE, … for all that the run does.
         folder: what the run writes.
+        weights: the file that it tests at its end.
     """
 
     variant: Variant
@@ -93,6 +95,7 @@ class Run:
     config_file: Path
     opts: tuple[str, ...]
     folder: Path
+    weights: Path
 
     @property
     def trains(self) -> bool:
@@ -121,8 +124,11 @@ class Run:
         path = self.folder / "config.yaml"
         if not path.exists() or path.read_text() == self.cfg.dump():
             return
-        found, wanted = _flat(yaml.safe_load(path.read_text())), _flat(yaml.safe_load(self.cfg.dump()))
-        key = next(key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key))
+        defaults, wanted = (_flat(yaml.safe_load(cfg.dump())) for cfg in (get_avis_cfg(), self.cfg))
+        found = defaults | _flat(yaml.safe_load(path.read_text()))  # keys may have come since
+        key = next((key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)), None)
+        if key is None:
+            return
         raise ValueError(
             f"{self.folder} holds a run with {key} {found.get(key)}, not {wanted.get(key)}: choose another "
             "--output, or delete it"
@@ -138,9 +144,16 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float] | None:
-        """The metrics on the test set, None until the run has ended."""
-        files = list(self.folder.glob("inference/*/metrics.json"))
-        return read_json(files[0]) if files else None
+        """The metrics on the test set, None until the run has ended.
+
+        Metrics older than the weights are of an evaluation during the training, or of other weights.
+        """
+        if not self.weights.is_file():
+            return None
+        (test_set,) = self.cfg.DATASETS.TEST
+        file = inference_dir(self.cfg, test_set) / "metrics.json"
+        ended = file.is_file() and file.stat().st_mtime_ns >= self.weights.stat().st_mtime_ns
+        return read_json(file) if ended else None
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -174,10 +187,11 @@ def plan_runs(plan: Plan, output: Path, opts: Sequence[str] = ()) -> list[Run]:
     for seed, variant in product(plan.seeds, plan.variants):
         folder = output / variant.folder / f"seed_{seed}"
         of_run = [*plan.opts, *variant.opts, *opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        trained = runs[variant.weights_of, seed].folder if variant.weights_of else folder
+        weights = trained / "model_final.pth"
         if variant.weights_of:
-            weights = runs[variant.weights_of, seed].folder / "model_final.pth"
             of_run += ["MODEL.WEIGHTS", str(weights)]
-        runs[variant.name, seed] = Run(variant, seed, plan.config_file, tuple(of_run), folder)
+        runs[variant.name, seed] = Run(variant, seed, plan.config_file, tuple(of_run), folder, weights)
     return list(runs.values())
 
 

@@ -34,6 +34,9 @@ class ClipTargets:
     ids: Tensor
 
 
+# Logits below this cannot overflow the sums over points of costs and losses.
+_LARGEST_LOGIT = 1e30
+
 # Of one clip: indices of the matched queries, ascending, and of their tracks.
 Match = tuple[Tensor, Tensor]
 
@@ -107,10 +110,11 @@ class VideoSetCriterion(nn.Module):
         Returns:
             "loss_ce", "loss_mask", "loss_dice", and the same with suffix; connected to the predictions also
             where no clip has a track. And for each prediction the match of each clip.
+
+        Raises:
+            FloatingPointError: in every process, if the predictions of any are not finite.
         """
-        num_tracks = _mean_over_processes(
-            sum(len(target.classes) for target in targets), predictions[0].class_logits.device
-        )
+        num_tracks = _mean_num_tracks(targets, predictions)
         losses, matches = {}, []
         for index, prediction in enumerate(predictions):
             suffix = f"_{index - 1}" if index else ""
@@ -183,10 +187,30 @@ def _dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return 1 - (2 * intersection + 1) / (probabilities.sum(-1) + labels.sum(-1) + 1)
 
 
-def _mean_over_processes(count: int, device: torch.device) -> float:
-    """The processes' mean of `count`, at least 1."""
-    mean = torch.tensor(float(count), device=device)
+def _mean_num_tracks(targets: list[ClipTargets], predictions: list[DecoderOutput]) -> float:
+    """The processes' mean number of tracks, at least 1.
+
+    Raises:
+        FloatingPointError: in every process, if the predictions of any are not finite. One alone that failed
+            would leave the others waiting for its gradients.
+    """
+    logits = [x for prediction in predictions for x in (prediction.class_logits, prediction.mask_logits)]
+    failed = ~torch.stack([_is_finite(x) for x in logits]).all()
+    count = torch.tensor(float(sum(len(target.classes) for target in targets)), device=failed.device)
+    shared = torch.stack([count, failed.float()])
     if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(mean)
-        mean /= comm.get_world_size()
-    return max(mean.item(), 1.0)
+        torch.distributed.all_reduce(shared)
+        shared /= comm.get_world_size()
+    mean, share_failed = shared.tolist()
+    if share_failed:
+        raise FloatingPointError(
+            "the predictions are not finite: they hold NaN or infinite values "
+            "(lower SOLVER.BASE_LR, or use bfloat16 instead of float16)"
+        )
+    return max(mean, 1.0)
+
+
+def _is_finite(logits: Tensor) -> Tensor:
+    """Whether no value is NaN, infinite or close to it, as one bool tensor."""
+    low, high = (x.float() for x in logits.detach().aminmax())
+    return (low > -_LARGEST_LOGIT) & (high < _LARGEST_LOGIT)

@@ -44,7 +44,8 @@ class MSDeformAttnPixelDecoder(nn.Module):
 
         Args:
             input_shape: channels and stride of every backbone feature.
-            transformer_in_features: the features that pass the deformable encoder; finer ones join after it.
+            transformer_in_features: the features that pass the deformable encoder; those that are finer than
+                all of them join after it.
             conv_dim: C of the encoder and the pyramid.
             mask_dim: channels of the per-pixel embeddings.
             num_layers: layers of the encoder.
@@ -54,14 +55,22 @@ class MSDeformAttnPixelDecoder(nn.Module):
             norm: normalisation of the pyramid's convolutions, as Detectron2's `get_norm` takes it.
             position_in_mask_features: add a sine embedding of the place to the per-pixel embeddings.
             fusion: modules that fuse levels of the encoder with the audio before it, by feature name.
+
+        Raises:
+            ValueError: no feature passes the encoder, or one that is not in `input_shape`.
         """
         super().__init__()
         self.fusion = fusion if fusion is not None else nn.ModuleDict()
         self.position_in_mask_features = position_in_mask_features
-        by_stride = sorted(input_shape.items(), key=lambda item: item[1].stride)
+        if not transformer_in_features or not set(transformer_in_features) <= set(input_shape):
+            raise ValueError(
+                "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES is "
+                f"{list(transformer_in_features)}; it names some of IN_FEATURES, {list(input_shape)}"
+            )
         # From coarse to fine, the order of the levels in every tensor of tokens.
-        self.transformer_in_features = [n for n, _ in by_stride if n in transformer_in_features][::-1]
-        self.lateral_in_features = [n for n, _ in by_stride if n not in transformer_in_features][::-1]
+        by_stride = sorted(input_shape, key=lambda name: input_shape[name].stride, reverse=True)
+        self.transformer_in_features = [name for name in by_stride if name in transformer_in_features]
+        self.lateral_in_features = by_stride[by_stride.index(self.transformer_in_features[-1]) + 1 :]
 
         self.input_proj = nn.ModuleList(
             nn.Sequential(nn.Conv2d(input_shape[name].channels, conv_dim, 1), nn.GroupNorm(32, conv_dim))
@@ -88,6 +97,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         projected = {
             name: ShapeSpec(channels=head.CONVS_DIM, stride=input_shape[name].stride)
             for name in head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES
+            if name in input_shape
         }
         return {
             "input_shape": {name: input_shape[name] for name in head.IN_FEATURES},

@@ -26,11 +26,26 @@ def select_tracks(class_logits: Tensor, topk: int) -> tuple[Tensor, Tensor, Tens
 
     Returns:
         Scores, class indices and query indices, (S,) each, best first.
+
+    Raises:
+        FloatingPointError: a logit is not finite.
     """
+    check_finite("class logits", class_logits)
     probabilities = class_logits.float().softmax(-1)[:, :-1]
     scores, pairs = probabilities.flatten().topk(min(topk, probabilities.numel()))
     num_classes = probabilities.shape[1]
     return scores, pairs % num_classes, pairs // num_classes
+
+
+def check_finite(name: str, values: Tensor) -> Tensor:
+    """Return the values. Unnoticed, NaN would become a video without tracks, or an empty mask.
+
+    Raises:
+        FloatingPointError: one of them is not finite.
+    """
+    if not values.isfinite().all():
+        raise FloatingPointError(f"the {name} are not finite: do the weights hold NaN or infinite values?")
+    return values
 
 
 def resize_masks(

@@ -1,14 +1,13 @@
 """Building the model of a config, with or without trained weights."""
 
 import logging
-from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model as build_meta_architecture
 from torch import nn
 
 from avis.audio.weights import keep_configured_weights, note_loaded, prefixes_given_elsewhere
-from avis.weights import LoadReport, load_weights, set_classes
+from avis.weights import LoadReport, load_weights, newest_checkpoint, set_classes
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
         FileNotFoundError: there is no such file.
         ValueError: there are no weights to load, or the file is damaged or does not hold the whole model.
     """
-    newest = _newest_checkpoint(cfg.OUTPUT_DIR) if last_checkpoint else None
+    newest = newest_checkpoint(cfg.OUTPUT_DIR) if last_checkpoint else None
     weights = newest or cfg.MODEL.WEIGHTS
     if not weights:
         found = f", and there is no checkpoint in {cfg.OUTPUT_DIR}" if last_checkpoint else ""
@@ -49,12 +48,6 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
     _check_whole(cfg, model, report)
     set_classes(model, report.categories)
     return model
-
-
-def _newest_checkpoint(folder: str) -> str | None:
-    """The path of the newest checkpoint in a folder, as the file ``last_checkpoint`` names it."""
-    name = Path(folder, "last_checkpoint")
-    return str(Path(folder, name.read_text().strip())) if name.is_file() else None
 
 
 def _check_whole(cfg: CfgNode, model: nn.Module, report: LoadReport) -> None:

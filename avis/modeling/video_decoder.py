@@ -17,7 +17,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 
 from avis.config import hears
-from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery
+from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
 from avis.modeling.feature_store import FrameFeatures, join_frames
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
@@ -25,8 +25,8 @@ from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
 from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
 from avis.registry import Shapes
 
-# The decoder reads the coarsest levels that there are, in turn.
-_NUM_LEVELS = 3
+# The decoder reads the coarsest levels that there are, at most so many, in turn.
+_MAX_LEVELS = 3
 
 
 @TRANSFORMER_DECODER_REGISTRY.register()
@@ -49,6 +49,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         num_layers: int,
         make_mask_head: Callable[[], MaskHead],
         make_audio_query: Callable[[], AudioQuery] | None = None,
+        num_levels: int = _MAX_LEVELS,
         enforce_input_proj: bool = False,
         temporal_position: bool = True,
     ) -> None:
@@ -65,11 +66,12 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             make_mask_head: makes the mask head. It is called here, after the layers: a seed shall give the
                 initial weights that it has always given.
             make_audio_query: makes the audio query, likewise; None: a decoder that does not hear.
+            num_levels: feature levels that the decoder reads, the coarsest ones.
             enforce_input_proj: project the levels also where `in_channels` equals C.
             temporal_position: pixels also tell in which frame they are.
         """
         super().__init__()
-        self.num_layers, self.temporal_position = num_layers, temporal_position
+        self.num_layers, self.num_levels, self.temporal_position = num_layers, num_levels, temporal_position
         layers = range(num_layers)
         self.transformer_cross_attention_layers = nn.ModuleList(
             CrossAttentionLayer(hidden_dim, num_heads) for _ in layers
@@ -81,15 +83,17 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         self.decoder_norm = nn.LayerNorm(hidden_dim)
         self.query_feat = nn.Embedding(num_queries, hidden_dim)
         self.query_embed = nn.Embedding(num_queries, hidden_dim)
-        self.level_embed = nn.Embedding(_NUM_LEVELS, hidden_dim)
+        self.level_embed = nn.Embedding(num_levels, hidden_dim)
         self.input_proj = nn.ModuleList(
-            _input_projection(in_channels, hidden_dim, enforce_input_proj) for _ in range(_NUM_LEVELS)
+            _input_projection(in_channels, hidden_dim, enforce_input_proj) for _ in range(num_levels)
         )
         self.class_embed = nn.Linear(hidden_dim, num_classes + 1)
         # The mask head has the name of Mask2Former's and the audio query that of the first, whichever they
         # are: checkpoints know them by these names.
         self.mask_embed = make_mask_head()
         self.audio_proj = make_audio_query() if make_audio_query else None
+        if self.audio_proj is None or isinstance(self.audio_proj, MeanAudioQuery):
+            self._freeze_what_no_layer_reads()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
@@ -111,6 +115,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             "make_audio_query": partial(AUDIO_QUERY_REGISTRY.build, mask_former.AUDIO_QUERY, cfg, shapes)
             if has_audio_query
             else None,
+            "num_levels": min(len(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES), _MAX_LEVELS),
             "enforce_input_proj": mask_former.ENFORCE_INPUT_PROJ,
             "temporal_position": mask_former.TEMPORAL_POSITION,
         }
@@ -119,7 +124,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         """Keep the per-pixel embeddings, and project the levels; see `VideoDecoder.see`."""
         projected = {
             _level_name(index): self._project(index, level)
-            for index, level in enumerate(levels[:_NUM_LEVELS])
+            for index, level in enumerate(levels[: self.num_levels])
         }
         return FrameFeatures(mask_features=mask_features, **projected)
 
@@ -131,13 +136,13 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         """
         frames = join_frames(parts)
         mask_features = frames["mask_features"]
-        levels = [frames[_level_name(index)] for index in range(_NUM_LEVELS)]
+        levels = [frames[_level_name(index)] for index in range(self.num_levels)]
         sizes = [tuple(level.shape[-2:]) for level in levels]
         keys_values = [self._keys_and_values(level) for level in levels]
         queries, embed = self._initial_queries([values for _, values in keys_values], audio)
         predictions = [self._predict(queries, mask_features)]
         for index in range(self.num_layers):
-            level = index % _NUM_LEVELS
+            level = index % self.num_levels
             allowed = self._attention_mask(predictions[-1], mask_features, sizes[level])
             queries = self.transformer_cross_attention_layers[index](
                 queries, embed, *keys_values[level], allowed
@@ -146,6 +151,13 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             queries = self.transformer_ffn_layers[index](queries)
             predictions.append(self._predict(queries, mask_features))
         return Decoded(predictions, mask_features)
+
+    def _freeze_what_no_layer_reads(self) -> None:
+        """Such parameters get no gradient, and training on several processes would wait for one."""
+        self.input_proj[self.num_layers :].requires_grad_(False)
+        if self.num_layers == 0:
+            self.query_embed.requires_grad_(False)
+            self.level_embed.requires_grad_(False)
 
     @property
     def num_extra(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 from avis.modeling.decoder import Decoded
 from avis.modeling.feature_store import FeatureStore, FrameFeatures
 from avis.modeling.mask_former_head import MaskFormerHead
-from avis.modeling.postprocess import encode_tracks, resize_masks, select_tracks
+from avis.modeling.postprocess import check_finite, encode_tracks, resize_masks, select_tracks
 from avis.structures import Track, VideoPrediction
 
 # Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice.
@@ -49,13 +49,20 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
     Args:
         model: in evaluation mode.
         video: an input as `AVISMaskFormer.forward` takes it.
+
+    Raises:
+        FloatingPointError: class logits, queries or mask logits are not finite.
     """
     frames = video["image"]
     chunk_size = model.chunk_size or max(1, _PIXELS_AT_ONCE // frames[0][0].numel())
     audio = model.hear([video])
     decoded, padded_size = _decode(model, frames, audio, chunk_size)
     size = (video["height"], video["width"])
-    tracks = _tracks(model, decoded, chunk_size, (padded_size, tuple(frames[0].shape[-2:]), size))
+    sizes = (padded_size, tuple(frames[0].shape[-2:]), size)
+    try:
+        tracks = _tracks(model, decoded, chunk_size, sizes)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"video {video['video_id']!r}: {error}") from error
     return VideoPrediction(video["video_id"], *size, len(frames), tracks)
 
 
@@ -83,12 +90,13 @@ def _tracks(
 ) -> list[Track]:
     """The best tracks; `sizes` are of the padded frames, the frames, and the video."""
     answer, mask_head = decoded.predictions[-1], model.sem_seg_head.predictor.mask_embed
+    check_finite("queries", answer.queries)
     scores, classes, queries = select_tracks(answer.class_logits[0], model.topk)
     # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
     height, width = sizes[-1]
     frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (len(queries) * height * width))
     masks = (
-        resize_masks(mask_head(answer.queries, chunk, queries)[0], *sizes)
+        resize_masks(check_finite("mask logits", mask_head(answer.queries, chunk, queries)[0]), *sizes)
         for chunk in decoded.mask_features.split(min(chunk_size, frames_at_once), dim=1)
     )
     triples = zip(scores.tolist(), classes.tolist(), encode_tracks(masks), strict=True)

@@ -2,6 +2,9 @@ import itertools
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,3 +275,30 @@ def test_videos_to_skip_are_left_out(cfg):
     assert left == videos[1:]
     nothing_left = build_test_loader(cfg, name, skip=set(videos))
     assert len(nothing_left) == 0 and list(nothing_left) == []
+
+
+LONG_CLIPS = """
+import resource, sys
+import torch
+from avis.config import get_avis_cfg
+from avis.data import build_train_loader
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+opts = ["DATASETS.TRAIN", (sys.argv[1],), "INPUT.SAMPLING_FRAME_NUM", 70, "DATALOADER.NUM_WORKERS", 2,
+        "SOLVER.IMS_PER_BATCH", 4, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2, "INPUT.MIN_SIZE_TRAIN", (48,)]
+loader = iter(build_train_loader(get_avis_cfg(opts=opts)))
+kept = [next(loader) for _ in range(4)]
+assert all(len(clip["image"]) == len(clip["instances"]) == 70 for batch in kept for clip in batch)
+assert all(max(frame.max() for frame in clip["image"]) > 0 for batch in kept for clip in batch)
+print(*(worker.pid for worker in loader._workers))
+"""
+
+
+@pytest.mark.slow
+def test_long_clips_come_from_workers_with_few_file_descriptors(train_json: Path):
+    command = [sys.executable, "-c", LONG_CLIPS, train_json]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    workers = ended.stdout.split()
+    assert len(workers) == 2
+    assert not [path for worker in workers for path in Path("/dev/shm").glob(f"torch_{worker}_*")]

@@ -5,10 +5,13 @@ import random
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -62,6 +65,50 @@ def set_up_and_fail(output_dir: str) -> None:
     report(output_dir)
     comm.synchronize()
     raise ValueError("bad clip 7")
+
+
+class ClipTrainer(AVISTrainer):
+    """Trains the small audio-visual model on a clip of noise a process."""
+
+    deaf_from = sys.maxsize  # iteration from which on the last process hears NaN
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> Iterator[list[dict]]:
+        iteration = start_iteration
+        while True:
+            batch = [clip(2)]
+            if comm.get_rank() == 1 and iteration >= cls.deaf_from:
+                batch[0]["audio_examples"].fill_(float("nan"))
+            yield batch
+            iteration += 1
+
+
+class FlawedTrainer(ClipTrainer):
+    deaf_from = 1
+
+
+def train_clips(trainer_class: type[ClipTrainer], output_dir: str, opts: list) -> None:
+    """Train for 3 iterations."""
+    keys = ["OUTPUT_DIR", output_dir, "SOLVER.MAX_ITER", 3, "DATASETS.TEST", (), "SEED", 1]
+    trainer_class(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *keys, *opts])).train()
+
+
+def train_shallow(output_dir: str) -> None:
+    """Train decoders of 0 to 2 layers, with and without projections of the levels."""
+    for predictions, projected in product((1, 2, 3), (False, True)):
+        keys = zip(("DEC_LAYERS", "ENFORCE_INPUT_PROJ"), (predictions, projected), strict=True)
+        opts = [item for key, value in keys for item in (f"MODEL.MASK_FORMER.{key}", value)]
+        train_clips(ClipTrainer, output_dir, opts)
+    Path(output_dir, f"trained{comm.get_rank()}").touch()
+
+
+@exit_on_bad_input()
+def train_flawed(output_dir: str) -> None:
+    train_clips(FlawedTrainer, output_dir, [])
+
+
+def launch_flawed(output_dir: str) -> None:
+    launch(train_flawed, 2, args=(output_dir,), device="cpu")
 
 
 def train_on_two_clips(output_dir: str) -> None:

@@ -71,6 +71,61 @@ def test_named_checkpoint_that_is_gone_is_an_error(tmp_path: Path):
         checkpointer.resume_or_load("", resume=True)
 
 
+def save_run(folder: Path, names: dict[str, int]) -> AVISCheckpointer:
+    """Checkpoints with their iterations, each of which its counter tells, too."""
+    for name, iteration in names.items():
+        AVISCheckpointer(build_small_model(), str(folder), counter=Counter(iteration)).save(
+            name, iteration=iteration
+        )
+    return AVISCheckpointer(build_small_model(), str(folder), counter=Counter())
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("record", [None, "", "\n", "model_0000099.pth", "model_0000005.pth"])
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        ({"model_0000003": 3, "model_0000001": 1}, 3),
+        ({"model_0000003": 3, "model_final": 4}, 4),
+        ({"model_final": 4, "model_0000007": 7}, 7),  # MAX_ITER was raised after the end
+    ],
+)
+def test_run_goes_on_from_its_newest_whole_checkpoint(
+    tmp_path: Path, names: dict[str, int], newest: int, record: str | None, caplog: pytest.LogCaptureFixture
+):
+    """Whatever has become of `last_checkpoint` and the checkpoint it names."""
+    checkpointer = save_run(tmp_path, names | {"model_0000005": 5})
+    (tmp_path / "last_checkpoint").unlink()
+    if record is not None:
+        (tmp_path / "last_checkpoint").write_text(record)
+    cut_off(tmp_path / "model_0000005.pth")
+    torch.save({}, tmp_path / "model_weights.pth")  # no checkpoint of the run
+    before = {path.name for path in tmp_path.iterdir()}
+    assert checkpointer.resume_or_load("", resume=True)["iteration"] == newest
+    assert checkpointer.checkpointables["counter"].value == newest
+    assert "last_checkpoint " in caplog.messages[-1] and "is taken instead" in caplog.messages[-1]
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_without_a_whole_checkpoint_nothing_starts_over(tmp_path: Path):
+    checkpointer = save_run(tmp_path, {"model_0000001": 1, "model_0000003": 3})
+    for path in tmp_path.glob("*.pth"):
+        cut_off(path)
+    for _ in ("named", "not named"):
+        with pytest.raises(ValueError, match=r"no checkpoint in .* is whole.*model_000000\d\.pth"):
+            checkpointer.resume_or_load("", resume=True)
+        (tmp_path / "last_checkpoint").unlink(missing_ok=True)
+
+
+def test_folder_without_checkpoints_starts_anew(tmp_path: Path):
+    (tmp_path / "last_checkpoint").touch()
+    torch.save({}, tmp_path / "model_weights.pth")
+    assert AVISCheckpointer(build_small_model(), str(tmp_path), counter=Counter()).resume_or_load("") == {}
+
+
 def test_no_weights_leave_the_model_as_it_is():
     model = build_small_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}

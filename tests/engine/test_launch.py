@@ -1,3 +1,4 @@
+import os
 import random
 import signal
 import socket
@@ -85,6 +86,33 @@ def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.Mo
         launch(processes.leave_a_cycle, 1, args=(str(tmp_path),), device="cpu")
         assert "gloo" in (tmp_path / "threads0").read_text()
         assert "gloo" not in processes.threads()
+
+
+@pytest.mark.slow
+def test_predictions_of_one_process_that_are_not_finite_end_all(tmp_path: Path):
+    """Each with the same message and code: the others do not wait for it."""
+    program = "import sys; from tests.engine import processes; processes.launch_flawed(sys.argv[1])"
+    command = [sys.executable, "-c", program, tmp_path]
+    ended = [subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=env) for env in members(2)]
+    for process in ended:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert "\nerror: iteration 1: the predictions are not finite" in f"\n{errors}"
+
+
+def members(number: int) -> list[dict[str, str]]:
+    """The environments of a group's processes, as torchrun makes them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    shared = {**os.environ, **meeting, "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number)}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
+
+
+@pytest.mark.slow
+def test_decoders_of_few_layers_train_on_several_processes(tmp_path: Path):
+    launch(processes.train_shallow, 2, args=(str(tmp_path),), device="cpu")
+    assert {path.name for path in tmp_path.glob("trained*")} == {"trained0", "trained1"}
 
 
 def test_several_machines_need_an_address():

@@ -107,11 +107,53 @@ def test_mistake_in_the_config_ends_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     arguments = ["--num-gpus", "2", "OUTPUT_DIR", str(tmp_path / "new"), "SOLVER.MAX_ITERS", "3"]
-    monkeypatch.setattr(sys, "argv", ["train_net.py", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == (
+    assert run_here(monkeypatch, capsys, *arguments) == (
         "error: command line: there is no config key 'SOLVER.MAX_ITERS'; did you mean 'SOLVER.MAX_ITER'?\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """What tools/train_net.py writes to stderr, in this process, before it ends with code 2."""
+    monkeypatch.setattr(sys, "argv", ["train_net.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model_0000001.pth", "model_final.pth", "training_metrics.json"])
+def test_new_training_in_the_folder_of_another_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / name).touch()
+    errors = run_here(monkeypatch, capsys, "--num-gpus", 2, "OUTPUT_DIR", tmp_path)
+    assert errors == (
+        f"error: OUTPUT_DIR {tmp_path} holds a training already ({name}): go on with it by --resume, "
+        "choose another OUTPUT_DIR, or delete it by OVERWRITE_OUTPUT True\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_training_does_not_delete_what_it_starts_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    weights = tmp_path / "model_final.pth"
+    weights.touch()
+    options = ["OUTPUT_DIR", tmp_path, "OVERWRITE_OUTPUT", True, "MODEL.WEIGHTS", weights]
+    errors = run_here(monkeypatch, capsys, *options)
+    assert errors == f"error: OVERWRITE_OUTPUT True would delete {weights}, from which training starts\n"
+    assert weights.exists()
+
+
+@pytest.mark.slow
+def test_training_that_overwrites_another_leaves_nothing_of_it(synthavis_root: Path, tmp_path: Path):
+    for name in ("model_0000007.pth", "last_checkpoint", "training_metrics.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "notes.txt").touch()
+    options = {"OUTPUT_DIR": tmp_path, "OVERWRITE_OUTPUT": True, "SOLVER.CHECKPOINT_PERIOD": 0}
+    assert_succeeded(train_net(synthavis_root, [], **options))
+    assert {path.name for path in tmp_path.glob("*.pth")} == {"model_final.pth"}
+    assert "{}" not in (tmp_path / "training_metrics.json").read_text()
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    assert (tmp_path / "notes.txt").exists()

@@ -84,6 +84,17 @@ def test_resumed_run_ends_with_the_same_bits(tmp_path: Path, optimizer: str, pre
     assert resumed.scheduler.get_last_lr() == straight.scheduler.get_last_lr()
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # float16 skips the first update
+@pytest.mark.parametrize("precisions", [("", "float16"), ("float16", ""), ("bfloat16", "float16")])
+def test_run_goes_on_in_another_precision(tmp_path: Path, precisions: tuple[str, str]):
+    for iterations, precision in zip((2, 4), precisions, strict=True):
+        cfg = small_cfg(tmp_path, MAX_ITER=iterations)
+        cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.AMP.PRECISION = bool(precision), precision or "unused"
+        trainer = train(cfg, resume=True)
+    assert trainer.start_iter == 2
+    assert trainer.step.grad_scaler.is_enabled() == (precisions[1] == "float16")
+
+
 def test_evaluation_leaves_training_as_it_is(tmp_path: Path):
     plain = train(small_cfg(tmp_path / "plain"))
     cfg = evaluating_cfg(tmp_path / "evaluating")

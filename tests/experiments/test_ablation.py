@@ -1,6 +1,7 @@
 """Ablations: plans, and real runs of a tiny one that is interrupted, goes on and is changed."""
 
 import csv
+import itertools
 import os
 import signal
 import subprocess
@@ -146,11 +147,48 @@ def test_runs_of_a_plan():
     assert runs[0].iteration == 0 and runs[0].metrics is None
 
 
+def test_a_run_has_ended_when_its_final_weights_are_tested(tmp_path: Path):
+    keys = ["DATASETS.TEST", "('a.json',)"]
+    variants = {name: VARIANTS[name] for name in ("full model", "silence at test")}
+    plan = read_plan(write_plan(tmp_path, OPTS=keys, VARIANTS=variants))
+    trained, tested = plan_runs(plan, tmp_path / "out")
+    clock = itertools.count(1_000_000_000)
+
+    def write(path: Path, content: str = "{}") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        os.utime(path, (next(clock),) * 2)
+
+    def evaluate(run: Run, value: int) -> None:
+        assert run.metrics is None
+        write(run.folder / "inference/a/metrics.json", f'{{"AP": {value}}}')
+
+    evaluate(trained, 1)  # with TEST.EVAL_PERIOD, while it trains
+    assert trained.metrics is None
+    write(trained.folder / "model_final.pth")
+    evaluate(trained, 2)
+    evaluate(tested, 3)
+    assert (trained.metrics, tested.metrics) == ({"AP": 2}, {"AP": 3})
+    write(trained.folder / "model_final.pth")  # trained again
+    assert trained.metrics is None and tested.metrics is None
+
+
+def test_a_run_of_before_there_was_a_key_goes_on(tmp_path: Path):
+    (run, *_) = plan_runs(read_plan(write_plan(tmp_path)), tmp_path / "out")
+    run.folder.mkdir(parents=True)
+    config = run.folder / "config.yaml"
+    config.write_text(run.cfg.dump().replace("OVERWRITE_OUTPUT: false\n", ""))
+    run.check()
+    config.write_text(config.read_text().replace("SEED: 3", "SEED: 4"))
+    with pytest.raises(ValueError, match="holds a run with SEED 4, not 3"):
+        run.check()
+
+
 def test_a_plan_has_one_test_set(tmp_path: Path):
     """Of several, the table would show any one."""
     config = ROOT / "configs" / "quickstart.yaml"
     for names in ("()", "('synthavis_val', 'synthavis_test')"):
-        run = Run(Variant("full"), 1, config, ("DATASETS.TEST", names), tmp_path)
+        run = Run(Variant("full"), 1, config, ("DATASETS.TEST", names), tmp_path, tmp_path / "model.pth")
         with pytest.raises(ValueError, match="give one data set to test on, not DATASETS"):
             run.check()
 

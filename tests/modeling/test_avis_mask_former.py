@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
 
 import avis.modeling  # noqa: F401  (registers the model)
 from avis.config import get_avis_cfg
+from avis.modeling import build_model
 from avis.structures import VideoPrediction
 
 SMALL = [
@@ -62,13 +62,35 @@ VARIANTS = {
     "neither query nor fusion": ["MODEL.MASK_FORMER.AUDIO_QUERY", "", "MODEL.FUSION.NAME", ""],
     "last layer only": ["MODEL.MASK_FORMER.DEEP_SUPERVISION", False],
 }
+FEATURES, ENCODER = (
+    f"MODEL.SEM_SEG_HEAD.{key}" for key in ("IN_FEATURES", "DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES")
+)
+ALL = ["res2", "res3", "res4", "res5"]
+FUSED = "MODEL.FUSION.IN_FEATURES"
+LEVELS = {
+    "four in the encoder": [ENCODER, ALL],
+    "two": [ENCODER, ["res4", "res5"]],
+    "one": [ENCODER, ["res5"]],
+    "with a gap": [ENCODER, ["res3", "res5"], FUSED, ["res3", "res5"]],
+    "in another order": [ENCODER, ["res5", "res3", "res4"]],
+    "three at all": [FEATURES, ALL[1:], ENCODER, ["res4", "res5"]],
+    "two at all": [FEATURES, ALL[2:], ENCODER, ["res5"], FUSED, ["res5"]],
+    "one at all": [FEATURES, ALL[3:], ENCODER, ["res5"], FUSED, ["res5"]],
+    "fused in the pixel decoder": ["MODEL.FUSION.AT", "pixel_decoder", ENCODER, ALL],
+}
+VARIANTS |= {f"levels: {name}": options for name, options in LEVELS.items()}
+PROJECTED = ["MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ", True]
+VARIANTS |= {f"projected, {name}": [*options, *PROJECTED] for name, options in LEVELS.items() if "at" in name}
+OF_LAYERS = {f"{n} predictions": ["MODEL.MASK_FORMER.DEC_LAYERS", n] for n in (1, 2, 3)}
+VARIANTS |= OF_LAYERS | {f"projected, {name}": [*options, *PROJECTED] for name, options in OF_LAYERS.items()}
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
 def test_trains_on_short_clips_and_runs_on_a_longer_video(options):
     model = small_model(*options).train()
     losses = model([clip(2), clip(2, height=32, num_tracks=1)])
-    assert len(losses) == (3 if "MODEL.MASK_FORMER.DEEP_SUPERVISION" in options else 12)
+    last_only = "MODEL.MASK_FORMER.DEEP_SUPERVISION" in options
+    assert len(losses) == (1 if last_only else model.sem_seg_head.predictor.num_layers + 1) * 3
     sum(losses.values()).backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
@@ -129,14 +151,30 @@ def test_clips_of_different_lengths_cannot_be_one_batch():
         small_model().train()([clip(2), clip(3)])
 
 
-def test_non_finite_predictions_are_named_before_matching():
-    model = small_model().train()
+PARTS = [
+    *("predictor.class_embed.bias", "predictor.decoder_norm.weight", "predictor.mask_embed.linear.bias"),
+    "pixel_decoder.mask_features.bias",
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("training", [True, False])
+def test_predictions_that_are_not_finite_are_an_error(part: str, value: float, training: bool):
+    model = small_model().train(training)
     with torch.no_grad():
-        model.sem_seg_head.predictor.class_embed.bias.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="matching cost is not finite"):
-        model([clip(2)])
+        model.sem_seg_head.get_parameter(part)[0] = value
+        problem = r"^the predictions are not finite" if training else r"^video 7: the .* are not finite"
+        with pytest.raises(FloatingPointError, match=problem):
+            model([clip(2)])
 
 
 def test_fusion_on_a_feature_that_the_backbone_lacks_is_refused():
     with pytest.raises(ValueError, match=r"IN_FEATURES names \['res6'\]"):
         small_model("MODEL.FUSION.IN_FEATURES", ["res6"])
+
+
+@pytest.mark.parametrize("names", [[], ["res6"], ["res2", "res3"]])
+def test_the_encoder_takes_features_of_the_pixel_decoder(names: list[str]):
+    with pytest.raises(ValueError, match=r"ENCODER_IN_FEATURES is \[.*\]; .*\['res3', 'res4', 'res5'\]"):
+        small_model(FEATURES, ALL[1:], ENCODER, names)
