@@ -138,6 +138,19 @@ def test_moved_project_gets_a_new_environment(project):
     assert not setup_env.is_up_to_date()
 
 
+def test_environment_of_another_project_is_not_emptied(project, tmp_path):
+    other = tmp_path / "other"
+    (other / "tools").mkdir(parents=True)
+    for name in COPIED:
+        shutil.copy(ROOT / name, other / name)
+    (other / ".venv").symlink_to(project / ".venv")
+    before = snapshot(project)
+    result = run_setup(other)
+    assert result.returncode == 1
+    assert f"{other}/.venv is a link, and what it leads to would be emptied" in result.stderr
+    assert snapshot(project) == before
+
+
 def test_vanished_interpreter_is_noticed(project):
     setup_env = load_setup_env(project)
     setup_env.PYTHON.unlink()

@@ -146,6 +146,10 @@ def only_one_process() -> Iterator[None]:
 
 
 def make_venv(reason: str) -> None:
+    if VENV.is_symlink():
+        raise SetupError(
+            f"{VENV} is a link, and what it leads to would be emptied ({reason}); remove the link"
+        )
     version = ".".join(str(number) for number in sys.version_info[:3])
     print(f"[1/4] Making {VENV} with Python {version} ({reason})", flush=True)
     free = shutil.disk_usage(ROOT).free
