@@ -15,7 +15,8 @@ from tqdm import tqdm
 from avis.command_line import exit_on_bad_input, is_about_input
 from avis.files import fit_name, remove_leftovers, write_json
 from avis.media.origin import Origin, check_replaceable, read_origin
-from avis.visualization import write_overlay_video
+from avis.media.video import write_video
+from avis.visualization import draw_video
 
 if TYPE_CHECKING:
     from avis.inference import VideoPredictor, VideoSource
@@ -167,10 +168,8 @@ def write(predictor: "VideoPredictor", video: "VideoSource", output: Path, origi
     decoding = replace(video, frames=lambda: progress(video.frames(), desc="decoding"))
     prediction = predictor.predict(decoding)
     frames = progress(video.frames(), desc="drawing", total=prediction.length)
-    class_names, sound = predictor.categories.names, (video.audio_file, video.audio_track)
-    write_overlay_video(
-        output, frames, prediction, class_names, video.fps, *sound, comment=origin.to_comment()
-    )
+    drawn = draw_video(frames, prediction, predictor.categories.names, video.fps)
+    write_video(output, drawn, video.fps, video.audio_file, video.audio_track, comment=origin.to_comment())
     content = origin.to_json() | prediction_to_json(prediction, video.fps, predictor.categories.to_json())
     write_json(output.with_suffix(".json"), content)
     logger.info("%d frames, %d tracks: %s", prediction.length, len(prediction.tracks), output)

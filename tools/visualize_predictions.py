@@ -18,8 +18,9 @@ from avis.formats.results import Predictions
 from avis.formats.tracks import GroundTruth, VideoId
 from avis.media.origin import Origin, check_replaceable
 from avis.media.pictures import read_pictures
+from avis.media.video import write_video
 from avis.structures import VideoPrediction
-from avis.visualization import ComparedVideo, draw_comparison, shown_frames, write_overlay_video
+from avis.visualization import ComparedVideo, draw_comparison, draw_video, shown_frames
 
 EPILOG = """\
 example:
@@ -160,10 +161,10 @@ def write_overlay(
     record: dict, path: Path, prediction: VideoPrediction, class_names: list[str], fps: float
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = read_pictures(record["file_names"])
+    drawn = draw_video(read_pictures(record["file_names"]), prediction, class_names, fps)
     sound = {"audio_from": record["audio_file"], "audio_start": record["sound_start"]}
     comment = Origin(PROGRAM, frames_folder(record)).to_comment()
-    write_overlay_video(path, frames, prediction, class_names, fps, **sound, comment=comment)
+    write_video(path, drawn, fps, **sound, comment=comment)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """Pictures and videos of tracks."""
 
 from avis.visualization.comparison import ComparedVideo, draw_comparison, shown_frames
-from avis.visualization.overlay import draw_frame, write_overlay_video
+from avis.visualization.overlay import draw_frame, draw_video
 from avis.visualization.timeline import TimelineRow, draw_timeline
 
 __all__ = [
@@ -10,6 +10,6 @@ __all__ = [
     "draw_comparison",
     "draw_frame",
     "draw_timeline",
+    "draw_video",
     "shown_frames",
-    "write_overlay_video",
 ]

@@ -4,13 +4,11 @@ Pictures are RGB uint8 (H, W, 3); small ones are enlarged so that labels can be 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from avis.media.video import write_video
 from avis.structures import RLE, VideoPrediction, is_sounding
 from avis.visualization.drawing import PAPER, Color, draw_texts, readable_on, text_size, track_color
 from avis.visualization.timeline import TimelineRow, draw_timeline
@@ -76,37 +74,6 @@ def draw_video(
     for t, image in enumerate(frames):
         picture = draw_frame(image, prediction, t, class_names)
         yield np.concatenate([picture, _timeline_below(picture, rows, fps, t)]) if rows else picture
-
-
-def write_overlay_video(
-    path: str | Path,
-    frames: Iterable[np.ndarray],
-    prediction: VideoPrediction,
-    class_names: Sequence[str],
-    fps: float,
-    audio_from: str | Path | None = None,
-    audio_track: int | None = None,
-    audio_start: float = 0.0,
-    comment: str = "",
-) -> None:
-    """Write an H.264 video of the drawn frames.
-
-    Args:
-        path: the .mp4 to write, replaced if it exists.
-        frames: the T frames, RGB uint8 (H, W, 3).
-        prediction: the tracks of the video.
-        class_names: name of each contiguous class index.
-        fps: frames per second.
-        audio_from: a file whose sound is added.
-        audio_track: of several, counted from 0; None for the first that is not silent.
-        audio_start: second of that sound at which frame 0 is.
-        comment: a text within the file.
-
-    Raises:
-        MediaError: the video cannot be written or the sound cannot be read.
-    """
-    drawn = draw_video(frames, prediction, class_names, fps)
-    write_video(path, drawn, fps, audio_from, audio_track, audio_start, comment)
 
 
 def _timeline_below(picture: np.ndarray, rows: Sequence[TimelineRow], fps: float, t: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
 
-from avis.media.video import decode_video, has_audio_stream
+from avis.media.video import decode_video, has_audio_stream, write_video
 from avis.structures import Track, VideoPrediction
-from avis.visualization import draw_frame, write_overlay_video
+from avis.visualization import draw_frame, draw_video
 from avis.visualization.drawing import draw_texts, shorten, text_size, track_color
 from avis.visualization.overlay import _place
 from tests.small_dataset import tones, write_wav
@@ -120,7 +120,8 @@ def test_text_is_drawn_on_a_copy(image):
 def test_an_overlay_video_has_all_frames_the_timeline_and_the_sound(tmp_path, image, prediction):
     write_wav(tmp_path / "sound.wav", tones(1, seconds=3))
     path = tmp_path / "overlay.mp4"
-    write_overlay_video(path, [image] * 3, prediction, NAMES, fps=1, audio_from=tmp_path / "sound.wav")
+    drawn = draw_video([image] * 3, prediction, NAMES, fps=1)
+    write_video(path, drawn, fps=1, audio_from=tmp_path / "sound.wav")
     frames = list(decode_video(path, fps=1))
     assert len(frames) == 3
     assert frames[0].shape[0] > 480 and frames[0].shape[1] == 640
