@@ -16,13 +16,16 @@ def add_avis_config(cfg: CfgNode) -> None:
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
+    _add_clip_decoder_config(cfg)
     _add_input_config(cfg)
     _add_solver_config(cfg)
 
 
 def hears(cfg: CfgNode) -> bool:
     """Whether anything of the model takes audio features; if nothing does, nothing shall compute them."""
-    return bool(cfg.MODEL.AUDIO.NAME and (cfg.MODEL.FUSION.NAME or cfg.MODEL.MASK_FORMER.AUDIO_QUERY))
+    model = cfg.MODEL
+    takes_audio = model.FUSION.NAME or model.MASK_FORMER.AUDIO_QUERY or model.TEMPORAL_FUSION.NAME
+    return bool(model.AUDIO.NAME and takes_audio)
 
 
 def _add_backbone_config(cfg: CfgNode) -> None:
@@ -45,6 +48,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FREEZE = True
     # Channels of the audio features, (T, FEATURE_DIM).
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
+    # True: VGGish's features pass its published post-processing (PCA, 8 bit), and are whole numbers 0 … 255.
+    cfg.MODEL.AUDIO.POSTPROCESS = False
     # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
     cfg.MODEL.AUDIO.SYNC_BN = False
 
@@ -59,7 +64,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
 
 def _add_mask_former_config(cfg: CfgNode) -> None:
     cfg.MODEL.MASK_FORMER = mask_former = CfgNode()
-    # A name in TRANSFORMER_DECODER_REGISTRY.
+    # A name in TRANSFORMER_DECODER_REGISTRY: over the pixels of whole clips, or "FrameClipDecoder", which
+    # decodes frames apart and joins their queries.
     mask_former.TRANSFORMER_DECODER_NAME = "VideoMultiScaleMaskedTransformerDecoder"
     # Channels of queries and features; attention heads; width of the feed-forward layers.
     mask_former.HIDDEN_DIM = 256
@@ -71,8 +77,9 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.NUM_OBJECT_QUERIES = 100
     # True: a 1x1 convolution per feature level also where the channels already agree.
     mask_former.ENFORCE_INPUT_PROJ = False
-    # A name in AUDIO_QUERY_REGISTRY: "mean" adds the mean audio feature, projected, to every query; "": none.
-    # True and False are still read, as "mean" and "".
+    # A name in AUDIO_QUERY_REGISTRY: "mean" adds the mean audio feature, projected, to every query;
+    # "localize" (AVISM), "centric" (ACVIS) and "sources" (H2S) enter frame by frame; "": none. True and False
+    # are still read, as "mean" and "".
     mask_former.AUDIO_QUERY = "mean"
     # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
     mask_former.MASK_HEAD = "residual"
@@ -82,8 +89,11 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.SIZE_DIVISIBILITY = 32
 
     cfg.MODEL.LOSSES = CfgNode()
-    # Names in LOSS_REGISTRY, summed in this order.
+    # Names in LOSS_REGISTRY, summed in this order: "prediction", or of a FrameClipDecoder "frame_prediction",
+    # "clip_prediction", "similarity" (after these two), "count".
     cfg.MODEL.LOSSES.NAMES = ["prediction"]
+    cfg.MODEL.LOSSES.SIMILARITY_WEIGHT = 1.0
+    cfg.MODEL.LOSSES.COUNT_WEIGHT = 1.0
     # Losses: every decoder layer supervised; weight of the no-object class; weights of the three losses.
     mask_former.DEEP_SUPERVISION = True
     mask_former.NO_OBJECT_WEIGHT = 0.1
@@ -100,6 +110,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.TOPK = 10
     # Predicted videos have the tracks that score more, and HOTA and FSLA are of these. AP ranks all TOPK.
     mask_former.TEST.SCORE_THRESHOLD = 0.5
+    # True: a score is multiplied by the mean probability inside the track's masks.
+    mask_former.TEST.MASK_QUALITY = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0
 
@@ -123,6 +135,40 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD = 1024
 
 
+def _add_clip_decoder_config(cfg: CfgNode) -> None:
+    # Of the decoder "FrameClipDecoder", which joins the frame queries of a video.
+    cfg.MODEL.CLIP_DECODER = clip_decoder = CfgNode()
+    # Upper bound on the objects found in a video.
+    clip_decoder.NUM_QUERIES = 100
+    # Layers among the frame queries, and in the temporal fusion; layers of the clip queries.
+    clip_decoder.ENC_LAYERS = 6
+    clip_decoder.DEC_LAYERS = 3
+    clip_decoder.DIM_FEEDFORWARD = 2048
+    # Frames whose queries attend to each other.
+    clip_decoder.WINDOW = 6
+    # True: every other layer shifts the windows also in training, not only on whole videos.
+    clip_decoder.SHIFT_IN_TRAINING = False
+    # Last layers of the frame decoder whose queries are joined in training; the last one is on whole videos.
+    clip_decoder.FRAME_LAYERS = 3
+
+    cfg.MODEL.TEMPORAL_FUSION = CfgNode()
+    # A name in TEMPORAL_FUSION_REGISTRY: how sound joins the frame queries; "window_attention" (AVISM),
+    # "state_space" (H2S); "": it does not.
+    cfg.MODEL.TEMPORAL_FUSION.NAME = ""
+
+    # Attention to clusters of pixels, of the audio query "sources".
+    cfg.MODEL.CLUSTERED_ATTENTION = clustered = CfgNode()
+    # Clusters of queries and of pixels; the most rounds of k-means.
+    clustered.CLUSTERS = 8
+    clustered.ITERATIONS = 50
+    # Share of the attention that the chosen clusters may have, by level from coarse to fine.
+    clustered.TOP_P = [0.7, 0.8, 0.9]
+    # Where k-means starts: "farthest" points, the same in every run, or "random" (k-means++, as released).
+    clustered.START = "farthest"
+    # True: rows of few pixels are filled with copies of their first one, as in H2S's published weights.
+    clustered.RELEASED_PADDING = True
+
+
 def _add_input_config(cfg: CfgNode) -> None:
     # Frames of a training clip, drawn within ±SAMPLING_FRAME_RANGE of a reference frame.
     cfg.INPUT.SAMPLING_FRAME_NUM = 2
@@ -140,6 +186,10 @@ def _add_input_config(cfg: CfgNode) -> None:
     # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the
     # run have them and they come from the model's own frozen audio backbone, the waveform otherwise.
     cfg.INPUT.AUDIO.SOURCE = "auto"
+    # The folder of features beside JPEGImages.
+    cfg.INPUT.AUDIO.FEATURES_DIR = "FEATAudios"
+    # Separated sources of each video, S: FEATURES_DIR/<video>/source_01.npy … instead of <video>.npy.
+    cfg.INPUT.AUDIO.NUM_SOURCES = 1
     # What the model hears in evaluation: "own", "silent" (nothing), "shuffled" (another video's sound).
     cfg.INPUT.AUDIO.AT_TEST = "own"
 
