@@ -110,6 +110,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.TOPK = 10
     # Predicted videos have the tracks that score more, and HOTA and FSLA are of these. AP ranks all TOPK.
     mask_former.TEST.SCORE_THRESHOLD = 0.5
+    # Tracks that do not score more are dropped before everything, AP too.
+    mask_former.TEST.MIN_SCORE = 0.0
     # True: a score is multiplied by the mean probability inside the track's masks.
     mask_former.TEST.MASK_QUALITY = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.

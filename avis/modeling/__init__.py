@@ -1,6 +1,11 @@
 """The model and its parts. Importing this package registers them all."""
 
-from avis.modeling import avis_mask_former, backbones  # noqa: F401  they register their parts
+from avis.modeling import (  # noqa: F401  they register their parts
+    avis_mask_former,
+    backbones,
+    family_losses,
+    frame_clip_decoder,
+)
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
@@ -11,6 +16,7 @@ from avis.modeling.mask_head import MASK_HEAD_REGISTRY, DotMaskHead, MaskHead, R
 from avis.modeling.matcher import VideoHungarianMatcher
 from avis.modeling.ms_deform_attn import ms_deform_attn
 from avis.modeling.pixel_decoder import MSDeformAttnPixelDecoder
+from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY, TemporalFusion
 from avis.modeling.trained_model import build_model, load_trained_model
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
 
@@ -19,6 +25,7 @@ __all__ = [
     "AV_FUSION_REGISTRY",
     "LOSS_REGISTRY",
     "MASK_HEAD_REGISTRY",
+    "TEMPORAL_FUSION_REGISTRY",
     "TPAVI",
     "TRANSFORMER_DECODER_REGISTRY",
     "AudioQuery",
@@ -33,6 +40,7 @@ __all__ = [
     "MaskHead",
     "MeanAudioQuery",
     "ResidualMaskHead",
+    "TemporalFusion",
     "VideoDecoder",
     "VideoHungarianMatcher",
     "VideoMultiScaleMaskedTransformerDecoder",

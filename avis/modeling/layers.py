@@ -44,6 +44,8 @@ class MultiheadAttention(nn.Module):
         Returns:
             (B, N, C).
         """
+        if key.shape[1] == 1 and allowed is None:
+            return self._only_value(value).expand_as(query)
         projections = zip(
             (query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
         )
@@ -51,6 +53,11 @@ class MultiheadAttention(nn.Module):
         mask = None if allowed is None else allowed.unsqueeze(1)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def _only_value(self, value: Tensor) -> Tensor:
+        """(B, 1, C): what every query gets of one key, whose weight is 1 whatever the query."""
+        weight, bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
+        return self.out_proj(F.linear(value, weight, bias))
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

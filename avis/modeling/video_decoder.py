@@ -18,15 +18,18 @@ from torch import Tensor, nn
 
 from avis.config import hears
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
-from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
+from avis.modeling.decoder import (
+    TRANSFORMER_DECODER_REGISTRY,
+    Decoded,
+    DecoderOutput,
+    VideoDecoder,
+    num_decoder_levels,
+)
 from avis.modeling.feature_store import FrameFeatures, join_frames
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
 from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
 from avis.registry import Shapes
-
-# The decoder reads the coarsest levels that there are, at most so many, in turn.
-_MAX_LEVELS = 3
 
 
 @TRANSFORMER_DECODER_REGISTRY.register()
@@ -49,7 +52,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         num_layers: int,
         make_mask_head: Callable[[], MaskHead],
         make_audio_query: Callable[[], AudioQuery] | None = None,
-        num_levels: int = _MAX_LEVELS,
+        num_levels: int = 3,
         enforce_input_proj: bool = False,
         temporal_position: bool = True,
     ) -> None:
@@ -92,6 +95,8 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         # are: checkpoints know them by these names.
         self.mask_embed = make_mask_head()
         self.audio_proj = make_audio_query() if make_audio_query else None
+        if self.audio_proj is not None and self.audio_proj.replaces_query_embed:
+            self.query_embed = None
         if self.audio_proj is None or isinstance(self.audio_proj, MeanAudioQuery):
             self._freeze_what_no_layer_reads()
 
@@ -115,7 +120,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             "make_audio_query": partial(AUDIO_QUERY_REGISTRY.build, mask_former.AUDIO_QUERY, cfg, shapes)
             if has_audio_query
             else None,
-            "num_levels": min(len(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES), _MAX_LEVELS),
+            "num_levels": num_decoder_levels(cfg),
             "enforce_input_proj": mask_former.ENFORCE_INPUT_PROJ,
             "temporal_position": mask_former.TEMPORAL_POSITION,
         }
@@ -165,8 +170,9 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         return self.audio_proj.num_extra if self.audio_proj is not None else 0
 
     def _initial_queries(self, levels: list[Tensor], audio: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Queries (B, E + N, C) and their embedding (E + N, C), from levels (B, T·h_i·w_i, C)."""
-        queries, embed = self.query_feat.weight.expand(len(levels[0]), -1, -1), self.query_embed.weight
+        """Queries (B, E + N, C) and their embedding, from levels (B, T·h_i·w_i, C)."""
+        queries = self.query_feat.weight.expand(len(levels[0]), -1, -1)
+        embed = None if self.query_embed is None else self.query_embed.weight
         if self.audio_proj is None:
             return queries, embed
         return self.audio_proj(queries, embed, levels, audio.flatten(1, 2))

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 # These depend on the number of classes, and so start anew when a model is fine-tuned on other classes.
 _CLASS_DEPENDENT = re.compile(r"\bclass_embed\.")
 # The config decides the weight of no-object (NO_OBJECT_WEIGHT), although models keep it in their state.
-_CONFIGURED = re.compile(r"\bcriterion\.empty_weight$")
+_CONFIGURED = re.compile(r"\b(avism_|vita_)?criterion\.empty_weight$")
 # Follows from the rest of a model, or is a mere count; some programs save it, others do not.
 _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # What models that do not hear lack or have otherwise.

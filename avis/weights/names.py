@@ -23,6 +23,34 @@ _IMAGE_BACKBONE: Rule = (re.compile(r"^"), "backbone.")
 _TIMM_BACKBONE: Rule = (re.compile(r"^"), "backbone.model.")
 _AUDIO_BACKBONE: Rule = (re.compile(r"^"), "audio_backbone.")
 
+# Of VITA and those that descend from it: AVISM, ACVIS and H2S, whose COCO models keep VITA's names. Their frame
+# decoder is Mask2Former's decoder of images.
+_FRAME_AND_CLIP: tuple[Rule, ...] = (
+    (
+        re.compile(r"^(avism|vita)_module\.(avism|vita)_mask_features\."),
+        "sem_seg_head.predictor.mask_features.",
+    ),
+    (re.compile(r"^(avism|vita)_module\.(?=sim_embed_)"), "criterion.terms.similarity."),
+    (
+        re.compile(r"^(avism|vita)_module\.(?=av_proj|enc_av_|encode_av_fusion|audio_decomp_)"),
+        "sem_seg_head.predictor.clip.temporal_fusion.",
+    ),
+    (re.compile(r"^(avism|vita)_module\."), "sem_seg_head.predictor.clip."),
+    (re.compile(r"^sem_seg_head\.predictor\.(?=cnt_proj\.)"), "criterion.terms.count."),
+    (
+        re.compile(r"^sem_seg_head\.predictor\.(?=av_|audio_|cls_token)"),
+        "sem_seg_head.predictor.frame.audio_proj.",
+    ),
+    (
+        re.compile(r"^sem_seg_head\.predictor\.(?!clip\.|frame\.|mask_features\.)"),
+        "sem_seg_head.predictor.frame.",
+    ),
+    (
+        re.compile(r"^sem_seg_head\.pixel_decoder\.bi_attn\.(\d)\."),
+        lambda match: f"sem_seg_head.pixel_decoder.fusion.res{5 - int(match[1])}.",
+    ),
+)
+
 # In files of whole models: Mask2Former's older names; AVSBench's TPAVI modules, numbered from stride 4 on.
 _WHOLE_MODEL: tuple[Rule, ...] = (
     (re.compile(r"^sem_seg_head\.(?!predictor\.|pixel_decoder\.)"), "sem_seg_head.pixel_decoder."),
@@ -58,6 +86,7 @@ class Naming:
 
 NAMINGS = (
     Naming("a whole model", _WHOLE_MODEL),
+    Naming("a whole model, of frames or of frames and clips", (*_WHOLE_MODEL, *_FRAME_AND_CLIP)),
     Naming("Detectron2's or the official backbone", (_IMAGE_BACKBONE,)),
     Naming("a ResNet in torchvision's names", (*_TORCHVISION_RESNET, _IMAGE_BACKBONE)),
     Naming("a Swin Transformer in timm's names", (*_TIMM_SWIN, _IMAGE_BACKBONE)),
