@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from avis.structures import Categories
 from avis.weights.about import categories_of
-from avis.weights.names import name_as, refuse_other_models
+from avis.weights.family import refuse_other_models
+from avis.weights.names import name_as
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.wrappers import plain_names
 
@@ -27,8 +28,11 @@ _CONFIGURED = re.compile(r"\b(avism_|vita_)?criterion\.empty_weight$")
 _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # What models that do not hear lack or have otherwise.
 _FOR_HEARING = re.compile(
-    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.fusion\.|\.predictor\.(audio_proj|mask_embed)\."
+    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.(fusion|bi_attn)\.|\.temporal_fusion\.|^criterion\.terms\.count\."
+    r"|\.predictor\.((frame\.)?(audio_proj|mask_embed)|av_post_proj)\."
 )
+# What models of images lack.
+_FOR_CLIPS = re.compile(r"\.predictor\.(clip|mask_features)\.|^criterion\.terms\.")
 _BACKBONES = ("backbone.", "audio_backbone.")
 # What a Swin for detection has beside a classifier's.
 _OUTPUT_NORM = re.compile(r"^backbone\.norm\d\.")
@@ -75,12 +79,14 @@ class LoadReport:
         return not (self.reinitialized or self.missing or self.unused)
 
     def as_expected(self) -> bool:
-        """Whether the file is a whole model, perhaps of other classes or deaf, or a backbone alone."""
+        """Whether the file is a whole model, perhaps deaf or of images, or a backbone."""
         if not all(_CLASS_DEPENDENT.search(name) for name in self.reinitialized):
             return False
         if self._is_backbone():
             return not self._other_blocks()
-        return all(_FOR_HEARING.search(name) for name in (*self.missing, *self.unused))
+        if not all(_FOR_HEARING.search(name) for name in self.unused):
+            return False
+        return all(_FOR_HEARING.search(name) or _FOR_CLIPS.search(name) for name in self.missing)
 
     def summary(self) -> str:
         """One line: counts, and the modules concerned."""

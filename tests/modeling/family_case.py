@@ -38,7 +38,7 @@ _OPTIONS = {
     "MODEL.AVISM.TEST_RUN_CHUNK_SIZE": "MODEL.MASK_FORMER.TEST.CHUNK_SIZE",
     "TEST.DETECTIONS_PER_IMAGE": "MODEL.MASK_FORMER.TEST.TOPK",
 }
-_CONFIGS = {"avism": "configs/avism_R50.yaml", "acvis": "configs/acvis_R50.yaml", "h2s": "configs/h2s_R50.yaml"}
+_CONFIG = "configs/{which}_R50.yaml"
 
 # Our names by those of the originals; MODULE is what the model calls the clip module.
 _TO_ORIGINAL = (
@@ -63,7 +63,7 @@ class Case:
         self.is_training = "loss_keys" in self.facts
 
     def build(self) -> tuple[nn.Module, LoadReport]:
-        """The model with the parameters of the case, loaded under the originals' names; and what became of them."""
+        """The model with the case's parameters under the original's names, and what became of them."""
         options = {"MODEL.DEVICE": "cpu", "DATALOADER.NUM_WORKERS": 0}
         given = self.facts["opts"]
         for key, value in zip(given[::2], given[1::2], strict=True):
@@ -72,7 +72,7 @@ class Case:
         if self.facts["which"] == "h2s":
             # On one process, batch norm is what synchronised batch norm is.
             options["MODEL.RESNETS.NORM"] = "BN"
-        cfg = get_avis_cfg(_CONFIGS[self.facts["which"]], [x for pair in options.items() for x in pair])
+        cfg = get_avis_cfg(_CONFIG.format(**self.facts), [x for pair in options.items() for x in pair])
         model = build_model(cfg)
         report = apply_weights(model, {"model": self._parameters(model)})
         if self.facts["which"] == "acvis":
