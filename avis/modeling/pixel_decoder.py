@@ -128,7 +128,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
 
         Args:
             features: (B, C_i, h_i, w_i) for every name in `input_shape`.
-            audio: (B, S, A) audio features of each image; needed for fusion and for the sound in the embeddings only.
+            audio: (B, S, A) audio features of each image, for fusion and for the sound in the embeddings.
 
         Returns:
             Per-pixel embeddings (B, mask_dim, h, w) at the finest level's size, and feature maps

@@ -140,7 +140,7 @@ def test_runs_of_a_plan():
         "--resume --config-file model.yaml A 0 B 0 A 1 C 3 SEED 1 OUTPUT_DIR out/full_model/seed_1"
     )
     assert " ".join(runs[-1].arguments) == (
-        "--eval-only --resume --config-file model.yaml A 0 B 0 B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
+        "--eval-only --resume --config-file other.yaml A 0 B 0 B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
         "MODEL.WEIGHTS out/full_model/seed_2/model_final.pth"
     )
     assert collect(runs) == {"full model": [], "test: it": []}
