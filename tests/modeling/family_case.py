@@ -27,6 +27,12 @@ from tests.modeling.recorded import RecordedRand
 _OPTIONS = {
     "MODEL.AVISM.HIDDEN_DIM": None,
     "MODEL.AVISM.NHEADS": None,
+    "MODEL.AVISM.ENFORCE_INPUT_PROJ": None,
+    "MODEL.AVISM.FREEZE_DETECTOR": None,
+    "MODEL.AVISM.MULTI_CLS_ON": None,
+    "MODEL.AVISM.APPLY_CLS_THRES": None,
+    "MODEL.AVISM.SIM_USE_CLIP": None,
+    "INPUT.AUDIO_DIM": None,
     "MODEL.AVISM.SIM_WEIGHT": None,
     "MODEL.AVISM.TEST_INTERPOLATE_CHUNK_SIZE": None,
     "MODEL.AVISM.NUM_OBJECT_QUERIES": "MODEL.CLIP_DECODER.NUM_QUERIES",
@@ -38,7 +44,7 @@ _OPTIONS = {
     "MODEL.AVISM.TEST_RUN_CHUNK_SIZE": "MODEL.MASK_FORMER.TEST.CHUNK_SIZE",
     "TEST.DETECTIONS_PER_IMAGE": "MODEL.MASK_FORMER.TEST.TOPK",
 }
-_CONFIG = "configs/{which}_R50.yaml"
+_CONFIG = "configs/{which}_{backbone}.yaml"
 
 # Our names by those of the originals; MODULE is what the model calls the clip module.
 _TO_ORIGINAL = (
@@ -64,7 +70,8 @@ class Case:
 
     def build(self) -> tuple[nn.Module, LoadReport]:
         """The model with the case's parameters under the original's names, and what became of them."""
-        cfg = get_avis_cfg(_CONFIG.format(**self.facts), self.options())
+        backbone = "SwinL_COCO" if "SwinL" in self.facts["config_file"] else "R50"
+        cfg = get_avis_cfg(_CONFIG.format(which=self.facts["which"], backbone=backbone), self.options())
         model = build_model(cfg)
         report = apply_weights(model, {"model": self._parameters(model)})
         if self.facts["which"] == "acvis":
@@ -183,7 +190,8 @@ def evaluate(case: Case) -> tuple[dict[str, np.ndarray], list]:
         (video,) = model([case.clip()])
     numbers = seen.numbers(1)
     if "count" in model.criterion.terms:
-        numbers["instance_logits"] = model.criterion.terms["count"].cnt_proj(seen.tokens())[:, 0]
+        logits = model.criterion.terms["count"].cnt_proj(seen.tokens())
+        numbers["instance_logits"] = logits.view(case.arrays["instance_logits"].shape)
     return numbers, video.tracks
 
 
