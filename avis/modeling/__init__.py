@@ -5,6 +5,9 @@ from avis.modeling import (  # noqa: F401  they register their parts
     backbones,
     family_losses,
     frame_clip_decoder,
+    source_query,
+    state_space,
+    two_way_attention,
 )
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
