@@ -64,6 +64,15 @@ class Case:
 
     def build(self) -> tuple[nn.Module, LoadReport]:
         """The model with the case's parameters under the original's names, and what became of them."""
+        cfg = get_avis_cfg(_CONFIG.format(**self.facts), self.options())
+        model = build_model(cfg)
+        report = apply_weights(model, {"model": self._parameters(model)})
+        if self.facts["which"] == "acvis":
+            model.audio_backbone.train(self.is_training)
+        return model.train(self.is_training), report
+
+    def options(self) -> list:
+        """KEY, VALUE, … of our config."""
         options = {"MODEL.DEVICE": "cpu", "DATALOADER.NUM_WORKERS": 0}
         given = self.facts["opts"]
         for key, value in zip(given[::2], given[1::2], strict=True):
@@ -72,12 +81,7 @@ class Case:
         if self.facts["which"] == "h2s":
             # On one process, batch norm is what synchronised batch norm is.
             options["MODEL.RESNETS.NORM"] = "BN"
-        cfg = get_avis_cfg(_CONFIG.format(**self.facts), [x for pair in options.items() for x in pair])
-        model = build_model(cfg)
-        report = apply_weights(model, {"model": self._parameters(model)})
-        if self.facts["which"] == "acvis":
-            model.audio_backbone.train(self.is_training)
-        return model.train(self.is_training), report
+        return [item for pair in options.items() for item in pair]
 
     def clip(self) -> dict:
         """The input, from the case's seed."""
