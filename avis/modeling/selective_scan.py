@@ -52,7 +52,8 @@ def _scan_chunk(
     """Outputs (l, B, J, D) of l positions, and the last state, from the state (B, J, D, H) before them."""
     decay = (step.unsqueeze(-1) * rate).exp()
     states = _Recurrence.apply(decay, (step * x).unsqueeze(-1) * drive.unsqueeze(-2), state)
-    return (states @ readout.unsqueeze(-1)).squeeze(-1), states[-1]
+    # A copy, as a view would keep all states of the chunk.
+    return (states @ readout.unsqueeze(-1)).squeeze(-1), states[-1].clone()
 
 
 class _Recurrence(torch.autograd.Function):
