@@ -74,8 +74,10 @@ class Case:
         cfg = get_avis_cfg(_CONFIG.format(which=self.facts["which"], backbone=backbone), self.options())
         model = build_model(cfg)
         report = apply_weights(model, {"model": self._parameters(model)})
-        if self.facts["which"] == "acvis":
-            model.audio_backbone.train(self.is_training)
+        if self.facts["which"] == "h2s":
+            starts = self._starts()
+            for attention in model.sem_seg_head.predictor.frame.audio_proj.av_sf:
+                attention.start = lambda points, number: next(starts)
         return model.train(self.is_training), report
 
     def options(self) -> list:
@@ -113,6 +115,11 @@ class Case:
         """Masks that are stored as bits."""
         shape = self.facts["arrays"][name]["shape"]
         return np.unpackbits(self.arrays[name])[: np.prod(shape)].reshape(shape).astype(bool)
+
+    def _starts(self) -> Iterator[Tensor]:
+        """Where k-means started, call by call: of each chunk's levels the queries, then the keys."""
+        names = sorted(name for name in self.arrays if name.startswith("kmeans"))
+        return (torch.from_numpy(self.arrays[name].astype(np.int64)) for name in names)
 
     def _parameters(self, model: nn.Module) -> dict[str, Tensor]:
         """Every entry under its original name, as the recording filled it."""
