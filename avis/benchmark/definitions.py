@@ -12,7 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avis.modeling import TPAVI, ClusteredAttention, ResidualMaskHead
+from avis.modeling.audio_query import CentricAudioQuery
 from avis.modeling.clustered_attention import allowed_keys, choose_clusters
+from avis.modeling.frame_windows import FrameWindows
+from avis.modeling.mask_head import MaskHead, resize_frames
+from avis.modeling.temporal_fusion import WindowAttention
 
 
 def quadratic_tpavi(fusion: TPAVI, visual: Tensor, audio: Tensor) -> Tensor:
@@ -94,3 +98,33 @@ def stepwise_scan(x: Tensor, step: Tensor, rate: Tensor, drive: Tensor, readout:
         state = (step_l.unsqueeze(-1) * rate).exp() * state + entering
         outputs.append((state * readout_l.unsqueeze(-2)).sum(-1))
     return torch.stack(outputs)
+
+
+def copied_sounds(fusion: WindowAttention, frames: Tensor, audio: Tensor) -> Tensor:
+    """AVISM's audio encoder with a copy of the frame's sound for each query; (B, T, N, C), (B, T, 1, A)."""
+    batch, num_frames, num_queries, _ = frames.shape
+    sounds = fusion.av_proj(audio).expand_as(frames)
+    layers = zip(fusion.enc_av_cross_attn, fusion.enc_av_ffn, strict=True)
+    for index, (attention, feedforward) in enumerate(layers):
+        windows = FrameWindows(num_frames, fusion.window, shifted=index % 2 == 1)
+        allowed = windows.allowed(batch, num_queries, frames.device)
+        keys = windows.split(frames)
+        sounds = windows.join(
+            feedforward(attention(windows.split(sounds), None, keys, keys, allowed)), num_queries
+        )
+    return frames + sounds
+
+
+def attended_sound(query: CentricAudioQuery, queries: Tensor, audio: Tensor) -> Tensor:
+    """ACVIS's queries with an attention to the frame's one audio token; (B, N, C), (B, 1, A)."""
+    queries = torch.cat([query.cls_token.weight.expand(len(queries), -1, -1), queries], dim=1)
+    sound = query.av_pre_proj(audio)
+    everywhere = torch.ones(*queries.shape[:2], 1, dtype=torch.bool, device=queries.device)
+    for layer in query.audio_centric_query_generator:
+        queries = layer(queries, None, sound, sound, everywhere)
+    return queries
+
+
+def resized_masks(head: MaskHead, size: tuple[int, int], queries: Tensor, mask_features: Tensor) -> Tensor:
+    """Full masks of all queries, then at the size of attention masks; (B, N, C), (B, T, C, H, W)."""
+    return resize_frames(head(queries, mask_features), size)

@@ -13,15 +13,20 @@ from torch import Tensor, nn
 
 from avis.benchmark.definitions import (
     all_rounds_kmeans,
+    attended_sound,
+    copied_sounds,
     gathered_attention,
     plain_ms_deform_attn,
     plain_residual_masks,
     quadratic_tpavi,
+    resized_masks,
     stepwise_scan,
 )
-from avis.modeling import TPAVI, ClusteredAttention, ResidualMaskHead, ms_deform_attn
+from avis.modeling import TPAVI, ClusteredAttention, DotMaskHead, ResidualMaskHead, ms_deform_attn
+from avis.modeling.audio_query import CentricAudioQuery
 from avis.modeling.kmeans import farthest_points, kmeans
 from avis.modeling.selective_scan import selective_scan
+from avis.modeling.temporal_fusion import WindowAttention
 
 NUM_QUERIES, NUM_HEADS, NUM_POINTS = 100, 8, 4
 NUM_SCANS, NUM_STATES = 4, 16
@@ -64,6 +69,7 @@ def make_parts(frames: int, size: tuple[int, int], channels: int, device: str) -
         *_baseline_parts(frames, size, channels, device),
         *_clustering_parts(frames, size, channels, device),
         _scan_part(frames, channels, device),
+        *_frame_and_clip_parts(frames, size, channels, device),
     ]
 
 
@@ -132,6 +138,39 @@ def _scan_part(frames: int, channels: int, device: str) -> Part:
     )
     inputs = (x, step, rate.requires_grad_(), drive, readout)
     return Part("selective scan", selective_scan, stepwise_scan, inputs)
+
+
+def _frame_and_clip_parts(frames: int, size: tuple[int, int], channels: int, device: str) -> list[Part]:
+    """What AVISM and ACVIS do with the queries of frames."""
+    random = partial(_random, device)
+    fusion = WindowAttention(
+        128, channels, num_heads=NUM_HEADS, dim_feedforward=8 * channels, num_layers=6, window=6
+    ).to(device)
+    query = CentricAudioQuery(128, channels, num_heads=NUM_HEADS, num_layers=3).to(device)
+    embed = torch.zeros(NUM_QUERIES, channels, device=device)
+    head = DotMaskHead(channels, channels).to(device)
+    height, width = size
+    queries = random(frames, NUM_QUERIES, channels)
+    return [
+        Part(
+            "audio encoder of AVISM",
+            fusion,
+            partial(copied_sounds, fusion),
+            (random(1, frames, NUM_QUERIES, channels), random(1, frames, 1, 128)),
+        ),
+        Part(
+            "audio query of ACVIS",
+            lambda queries, audio: query(queries, embed, [], audio)[0],
+            partial(attended_sound, query),
+            (queries, random(frames, 1, 128)),
+        ),
+        Part(
+            "masks for attention",
+            lambda queries, mask_features: head.resized(queries, mask_features, size),
+            partial(resized_masks, head, size),
+            (queries, random(frames, 1, channels, 2 * height, 2 * width)),
+        ),
+    ]
 
 
 def _points_around(num_places: int, device: str, *shape: int) -> Tensor:

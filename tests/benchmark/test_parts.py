@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from avis.benchmark.parts import make_parts
 
-NAMES = ["TPAVI", "deformable attention", "mask head", "clustered attention", "k-means", "selective scan"]
+NAMES = [
+    "TPAVI", "deformable attention", "mask head", "clustered attention", "k-means", "selective scan",
+    "audio encoder of AVISM", "audio query of ACVIS", "masks for attention",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("index", range(len(NAMES)), ids=NAMES)
