@@ -137,6 +137,12 @@ def test_it_is_built_as_the_config_says(fusion):
     assert fusion.audio_decomp_attention.multihead_attn.num_heads == 4
 
 
+@pytest.mark.parametrize("num_sources", [1, 3])
+def test_every_parameter_has_a_gradient(fusion, num_sources):
+    fusion(torch.randn(1, 3, 5, 16), torch.randn(1, 3, num_sources, 6)).sum().backward()
+    assert [name for name, parameter in fusion.named_parameters() if parameter.grad is None] == []
+
+
 def test_clips_of_a_batch_do_not_meet(fusion):
     frames, audio = torch.randn(2, 3, 5, 16, requires_grad=True), torch.randn(2, 3, 4, 6, requires_grad=True)
     fused = fusion(frames, audio)
