@@ -86,14 +86,6 @@ def recorded_starts(arrays: dict[str, np.ndarray]) -> Callable[[Tensor, int], Te
     return start
 
 
-def begin_where_recorded(model: nn.Module, arrays: dict[str, np.ndarray]) -> None:
-    """Let every clustered attention of a model begin its k-means where the recording of a video did."""
-    start = recorded_starts(arrays)
-    for module in model.modules():
-        if isinstance(module, ClusteredAttention):
-            module.start = start
-
-
 def run_clustered_attention(case: ModuleCase) -> Numbers:
     layer = ClusteredAttention(
         int(case.options["embed_dim"]),
