@@ -214,7 +214,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             return allowed
         return torch.cat([allowed.new_ones(len(allowed), self.num_extra, allowed.shape[2]), allowed], dim=1)
 
-    def _predict(self, queries: Tensor, mask_features: Tensor, audio: Tensor | None) -> DecoderOutput:
+    def _predict(self, queries: Tensor, mask_features: Tensor, audio: Tensor | None = None) -> DecoderOutput:
         normalised = self.decoder_norm(queries)
         extra, queries = normalised[:, : self.num_extra], normalised[:, self.num_extra :]
         gate = None if self.sounding_gate is None else self.sounding_gate(queries, audio)
