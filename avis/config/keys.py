@@ -50,6 +50,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
     # True: VGGish's features pass its published post-processing (PCA, 8 bit), and are whole numbers 0 … 255.
     cfg.MODEL.AUDIO.POSTPROCESS = False
+    # Its PCA: torchvggish's vggish_pca_params-….pth or AudioSet's .npz; "": WEIGHTS has it, as ACVIS's has.
+    cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
     # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
     cfg.MODEL.AUDIO.SYNC_BN = False
 

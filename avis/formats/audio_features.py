@@ -31,6 +31,7 @@ class Provenance:
         sample_rate: of that sound, in Hz.
         front_end: version of the log-mel values that the backbone takes.
         silence: what the backbone gives for silence, (A,).
+        postprocess: whether they have passed VGGish's post-processing.
     """
 
     backbone: str
@@ -40,6 +41,7 @@ class Provenance:
     sample_rate: int
     front_end: int
     silence: tuple[float, ...]
+    postprocess: bool = False
 
 
 def open_features(path: str | PathLike) -> np.memmap:

@@ -20,6 +20,7 @@ from avis.data import choose_audio_source, get_dataset_records, load_aviseg_json
 from avis.data.clip_audio import VideoSound, load_examples
 from avis.dataset_tools.audio_features import prepare_features
 from avis.dataset_tools.sound_files import find_sounds
+from avis.formats.audio_features import read_provenance
 from avis.media.video import write_video
 from tests.small_dataset import LENGTH, edit, tones, write_split, write_wav
 
@@ -203,6 +204,23 @@ def test_files_that_do_not_say_are_kept_as_those_of_vggish_only(train_json, capl
         assert prepare_features(find_sounds([train_json]), VGGish()).kept == 3
     assert "3 files do not say what made them: taken for VGGish's" in caplog.text
     assert prepare_features(find_sounds([train_json]), AudioCNN(output_dim=128)).written == 3
+
+
+def test_postprocessed_features_are_whole_numbers_and_files_that_do_not_say_are_not_theirs(tmp_path):
+    json_file = write_split(tmp_path, num_videos=1, length=2)
+    features_folder(json_file).mkdir()
+    path = features_folder(json_file) / "clip1.npy"
+    np.save(path, np.ones((2, 128), np.float32))
+    vggish = VGGish(postprocess=True)
+    with torch.no_grad():
+        vggish.embeddings[-2].bias.uniform_()  # or all features of weights as built would be about 0
+    assert prepare_features(find_sounds([json_file]), vggish).written == 1
+    features = np.load(path)
+    assert len(np.unique(features)) > 20 and (features == features.round()).all()
+    assert features.min() >= 0 and features.max() <= 255
+    assert_files_hold_what_the_model_hears(vggish, json_file)
+    assert read_provenance(path).postprocess
+    assert prepare_features(find_sounds([json_file]), vggish).kept == 1
 
 
 def test_unfinished_files_of_dead_processes_are_removed_and_of_living_ones_left(prepared, backbone):
