@@ -210,7 +210,7 @@ def _without_others(sounds: Sequence[VideoSound], made: Provenance) -> set[Video
     makers = {sound: read_provenance(sound.features_file) for sound in sounds}
     takes_bare = made.backbone == BARE_BACKBONE and not made.postprocess
     bare = {sound for sound, maker in makers.items() if maker is None and takes_bare}
-    own = {sound for sound, maker in makers.items() if maker and _is_same(maker, made)}
+    own = {sound for sound, maker in makers.items() if maker and maker.recipe == made.recipe}
     if bare:
         logger.info("%d files do not say what made them: taken for VGGish's and kept", len(bare))
     others = [sound for sound in makers if sound not in bare | own]
@@ -221,8 +221,3 @@ def _without_others(sounds: Sequence[VideoSound], made: Provenance) -> set[Video
             len(others), describe(makers[others[0]]), first, describe(made),
         )  # fmt: skip
     return bare | own
-
-
-def _is_same(maker: Provenance, other: Provenance) -> bool:
-    """Whether both make the same, but for the rounding of silence on another device."""
-    return replace(maker, silence=()) == replace(other, silence=())
