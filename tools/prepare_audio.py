@@ -36,8 +36,8 @@ VGGish's, and kept unless --overwrite is given. A run can be ended at any time a
 separated sources:
   A config whose INPUT.AUDIO.NUM_SOURCES is S > 1 takes WAVAudios_sep/<video>/source_01.wav, … of S sources,
   and FEATURES_DIR/<video>/source_01.npy, … appear. This program does not separate sounds. H2S's eight sources
-  are MixIT's (TensorFlow, YFCC100M checkpoint model.ckpt-3547330) from the first channel at 16 kHz, scaled to a
-  peak of 0.99. datasets/README.md says which programs make them, and how to use other separators.
+  are MixIT's (TensorFlow, YFCC100M checkpoint model.ckpt-3547330), of the first channel at 16 kHz, scaled to
+  a peak of 0.99. datasets/README.md says which programs make them, and how to use other separators.
 
 Exit code 0 if all is written; 1 if the sound of some videos, listed at the end, could not be read; 2 if
 nothing could be done with the arguments.
