@@ -5,8 +5,11 @@ from avis.modeling import (  # noqa: F401  they register their parts
     backbones,
     family_losses,
     frame_clip_decoder,
+    source_query,
+    state_space,
 )
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
+from avis.modeling.clustered_attention import ClusteredAttention
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
 from avis.modeling.feature_store import FeatureStore, FrameFeatures, join_frames
@@ -18,6 +21,7 @@ from avis.modeling.ms_deform_attn import ms_deform_attn
 from avis.modeling.pixel_decoder import MSDeformAttnPixelDecoder
 from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY, TemporalFusion
 from avis.modeling.trained_model import build_model, load_trained_model
+from avis.modeling.two_way_attention import TwoWayAttention
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
     "AudioQuery",
     "ClipTargets",
+    "ClusteredAttention",
     "Decoded",
     "DecoderOutput",
     "DotMaskHead",
@@ -41,6 +46,7 @@ __all__ = [
     "MeanAudioQuery",
     "ResidualMaskHead",
     "TemporalFusion",
+    "TwoWayAttention",
     "VideoDecoder",
     "VideoHungarianMatcher",
     "VideoMultiScaleMaskedTransformerDecoder",

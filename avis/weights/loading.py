@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from avis.structures import Categories
 from avis.weights.about import categories_of
-from avis.weights.family import refuse_other_models
+from avis.weights.family import family_of, refuse_other_models
 from avis.weights.names import name_as
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.wrappers import plain_names
@@ -28,7 +28,7 @@ _CONFIGURED = re.compile(r"\b(avism_|vita_)?criterion\.empty_weight$")
 _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # What models that do not hear lack or have otherwise.
 _FOR_HEARING = re.compile(
-    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.(fusion|bi_attn)\.|\.temporal_fusion\.|^criterion\.terms\.count\."
+    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.(fusion|bi_attn|sound_embed)\.|\.temporal_fusion\.|^criterion\.terms\.count\."
     r"|\.predictor\.((frame\.)?(audio_proj|mask_embed)|av_post_proj)\."
 )
 # What models of images lack.
@@ -43,7 +43,11 @@ _MODULES_SHOWN = 6
 
 # What to do about tensors of another shape.
 _HINTS = (
-    (re.compile(r"\.query_(feat|embed)\."), "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES is {0} in the file"),
+    (re.compile(r"\.clip\.query_(feat|embed)\."), "MODEL.CLIP_DECODER.NUM_QUERIES is {0} in the file"),
+    (
+        re.compile(r"(?<!\.clip)\.query_(feat|embed)\.|\.fq_pos\."),
+        "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES is {0} in the file",
+    ),
     (
         re.compile(r"\.relative_position_bias_table$"),
         "the file's Swin has other windows: choose MODEL.TIMM.NAME accordingly",
@@ -202,8 +206,9 @@ def match_weights(
     categories = categories_of(checkpoint)
     if categories and classes:
         fitting = _arrange_classes(fitting, categories, classes)
+    family = family_of(checkpoint["model"])
     report = LoadReport(
-        source=source,
+        source=f"a whole model of {family}" if family else source,
         categories=categories,
         loaded=sorted(fitting),
         reinitialized={

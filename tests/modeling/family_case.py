@@ -27,6 +27,12 @@ from tests.modeling.recorded import RecordedRand
 _OPTIONS = {
     "MODEL.AVISM.HIDDEN_DIM": None,
     "MODEL.AVISM.NHEADS": None,
+    "MODEL.AVISM.ENFORCE_INPUT_PROJ": None,
+    "MODEL.AVISM.FREEZE_DETECTOR": None,
+    "MODEL.AVISM.MULTI_CLS_ON": None,
+    "MODEL.AVISM.APPLY_CLS_THRES": None,
+    "MODEL.AVISM.SIM_USE_CLIP": None,
+    "INPUT.AUDIO_DIM": None,
     "MODEL.AVISM.SIM_WEIGHT": None,
     "MODEL.AVISM.TEST_INTERPOLATE_CHUNK_SIZE": None,
     "MODEL.AVISM.NUM_OBJECT_QUERIES": "MODEL.CLIP_DECODER.NUM_QUERIES",
@@ -38,7 +44,7 @@ _OPTIONS = {
     "MODEL.AVISM.TEST_RUN_CHUNK_SIZE": "MODEL.MASK_FORMER.TEST.CHUNK_SIZE",
     "TEST.DETECTIONS_PER_IMAGE": "MODEL.MASK_FORMER.TEST.TOPK",
 }
-_CONFIG = "configs/{which}_R50.yaml"
+_CONFIG = "configs/{which}_{backbone}.yaml"
 
 # Our names by those of the originals; MODULE is what the model calls the clip module.
 _TO_ORIGINAL = (
@@ -64,6 +70,18 @@ class Case:
 
     def build(self) -> tuple[nn.Module, LoadReport]:
         """The model with the case's parameters under the original's names, and what became of them."""
+        backbone = "SwinL_COCO" if "SwinL" in self.facts["config_file"] else "R50"
+        cfg = get_avis_cfg(_CONFIG.format(which=self.facts["which"], backbone=backbone), self.options())
+        model = build_model(cfg)
+        report = apply_weights(model, {"model": self._parameters(model)})
+        if self.facts["which"] == "h2s":
+            starts = self._starts()
+            for attention in model.sem_seg_head.predictor.frame.audio_proj.av_sf:
+                attention.start = lambda points, number: next(starts)
+        return model.train(self.is_training), report
+
+    def options(self) -> list:
+        """KEY, VALUE, … of our config."""
         options = {"MODEL.DEVICE": "cpu", "DATALOADER.NUM_WORKERS": 0}
         given = self.facts["opts"]
         for key, value in zip(given[::2], given[1::2], strict=True):
@@ -72,12 +90,7 @@ class Case:
         if self.facts["which"] == "h2s":
             # On one process, batch norm is what synchronised batch norm is.
             options["MODEL.RESNETS.NORM"] = "BN"
-        cfg = get_avis_cfg(_CONFIG.format(**self.facts), [x for pair in options.items() for x in pair])
-        model = build_model(cfg)
-        report = apply_weights(model, {"model": self._parameters(model)})
-        if self.facts["which"] == "acvis":
-            model.audio_backbone.train(self.is_training)
-        return model.train(self.is_training), report
+        return [item for pair in options.items() for item in pair]
 
     def clip(self) -> dict:
         """The input, from the case's seed."""
@@ -102,6 +115,11 @@ class Case:
         """Masks that are stored as bits."""
         shape = self.facts["arrays"][name]["shape"]
         return np.unpackbits(self.arrays[name])[: np.prod(shape)].reshape(shape).astype(bool)
+
+    def _starts(self) -> Iterator[Tensor]:
+        """Where k-means started, call by call: of each chunk's levels the queries, then the keys."""
+        names = sorted(name for name in self.arrays if name.startswith("kmeans"))
+        return (torch.from_numpy(self.arrays[name].astype(np.int64)) for name in names)
 
     def _parameters(self, model: nn.Module) -> dict[str, Tensor]:
         """Every entry under its original name, as the recording filled it."""
@@ -179,7 +197,8 @@ def evaluate(case: Case) -> tuple[dict[str, np.ndarray], list]:
         (video,) = model([case.clip()])
     numbers = seen.numbers(1)
     if "count" in model.criterion.terms:
-        numbers["instance_logits"] = model.criterion.terms["count"].cnt_proj(seen.tokens())[:, 0]
+        logits = model.criterion.terms["count"].cnt_proj(seen.tokens())
+        numbers["instance_logits"] = logits.view(case.arrays["instance_logits"].shape)
     return numbers, video.tracks
 
 

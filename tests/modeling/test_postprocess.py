@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from pycocotools import mask as mask_utils
 
-from avis.modeling.postprocess import at_input_size, encode_tracks, masks_at, select_tracks
+from avis.modeling.postprocess import MaskQuality, at_input_size, encode_tracks, masks_at, select_tracks
 
 
 def test_best_pairs_of_query_and_class_are_kept_in_order():
@@ -41,3 +41,16 @@ def test_encoded_tracks_decode_to_the_masks_whatever_the_chunks():
             for rle, mask in zip(track, expected.numpy(), strict=True):
                 found = np.zeros_like(mask) if rle is None else mask_utils.decode(rle).astype(bool)
                 np.testing.assert_array_equal(found, mask)
+
+
+def test_quality_is_the_mean_probability_inside_the_masks_of_all_frames():
+    torch.manual_seed(1)
+    logits = torch.randn(3, 5, 7, 9)
+    logits[2] = -1
+    probabilities = logits.sigmoid()
+    expected = [p[p > 0.5].mean().item() for p in probabilities[:2]] + [0.0]
+    for sizes in ([5], [2, 2, 1], [1] * 5):
+        quality = MaskQuality()
+        for chunk in logits.split(sizes, dim=1):
+            quality.add(chunk)
+        torch.testing.assert_close(quality.value(), torch.tensor(expected), atol=1e-5, rtol=1e-5)

@@ -7,6 +7,7 @@ import ast
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -18,10 +19,19 @@ from avis.audio import AudioCNN
 from avis.audio.weights import load_audio_weights
 from avis.config import get_avis_cfg
 from avis.modeling import build_model
-from avis.weights import LoadReport, describe, load_weights, match_weights, refuse_other_models
+from avis.weights import (
+    LoadReport,
+    describe,
+    load_weights,
+    match_weights,
+    read_checkpoint,
+    refuse_other_models,
+)
 from tests.engine.small_model import build_small_model
+from tests.modeling.family_case import Case
 
-KEYS = Path(__file__).parents[1] / "recorded" / "family" / "keys"
+RECORDED = Path(__file__).parents[1] / "recorded" / "family"
+KEYS = RECORDED / "keys"
 # Our config by the original's list of names, and what of the list our model does not have.
 LISTS = {
     "avism_R50_IN": ("avism_R50", ()),
@@ -79,6 +89,7 @@ def test_all_entries_of_the_original_are_accounted_for(original: str):
     assert not missing and not report.reinitialized
     assert all(any(f".{part}." in name for part in unused) for name in report.unused)
     assert len({part for part in unused for name in report.unused if f".{part}." in name}) == len(unused)
+    assert report.source.startswith(f"a whole model of {FAMILY[original.split('_')[0] + '_R50']}")
     derived = [name for name in names_of(original) if CONFIGURED in name or "num_batches" in name]
     assert len(report.loaded) + len(report.unused) >= len(names_of(original)) - len(derived)
     assert report.as_expected()
@@ -129,6 +140,65 @@ def test_our_own_checkpoints_are_told_apart_too(config: str):
     assert describe(state_of(config)).startswith(f"a whole model of {FAMILY[config]}")
     with pytest.raises(ValueError, match=f"whole model of {FAMILY[config]}"):
         refuse_other_models(state_of("avis_R50"), state_of(config), "w.pth")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, nn.Module, dict[str, Tensor]]:
+    """A small AVISM, and its weights under the original's names."""
+    case = Case(RECORDED / "m1_avism_in_eval_T7_W3_chunks.json")
+    model, _ = case.build()
+    state = model.state_dict()
+    return case, model, {original: state[name] for name, original in case.original_names(model).items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda weights: weights,
+        lambda weights: {"model": weights},
+        lambda weights: {
+            "model": weights,
+            "optimizer": {"state": {}, "param_groups": []},
+            "iteration": 47999,
+        },
+        lambda weights: {"state_dict": {f"module.{name}": value for name, value in weights.items()}},
+    ],
+    ids=["bare", "under model", "with an optimizer", "of distributed training"],
+)
+def test_a_file_of_the_original_loads_whole(tmp_path: Path, published: tuple, wrap: Callable):
+    case, model, weights = published
+    torch.save(wrap(weights), tmp_path / "AVISM_R50_IN.pth")
+    fresh, _ = case.build()
+    for parameter in fresh.parameters():
+        nn.init.zeros_(parameter)
+    report = load_weights(fresh, str(tmp_path / "AVISM_R50_IN.pth"))
+    assert report.complete() and report.source == "a whole model of AVISM"
+    torch.testing.assert_close(fresh.state_dict(), model.state_dict(), atol=0, rtol=0)
+
+
+def test_the_convert_tool_writes_it_under_our_names(tmp_path: Path, published: tuple):
+    case, model, weights = published
+    torch.save({"model": weights}, tmp_path / "AVISM_R50_IN.pth")
+    given, made = tmp_path / "AVISM_R50_IN.pth", tmp_path / "avism.safetensors"
+    command = [sys.executable, "-W", "ignore", "tools/convert_weights.py", given, made]
+    command += ["--config-file", "configs/avism_R50.yaml", *case.options()]
+    printed = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+    assert "a whole model of AVISM" in printed and "not in the file" not in printed.split("|")[0]
+    converted = read_checkpoint(str(made))["model"]
+    assert not any(name.startswith("avism_") for name in converted)
+    assert match_weights(model.state_dict(), {"model": converted})[1].complete()
+
+
+def test_the_numbers_of_queries_are_named_where_they_differ(published: tuple):
+    case, _, weights = published
+    sizes = ["MODEL.CLIP_DECODER.NUM_QUERIES", 9, "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", 8]
+    options = [*case.options(), *sizes]
+    model = build_model(get_avis_cfg("configs/avism_R50.yaml", options))
+    hints = match_weights(model.state_dict(), {"model": weights})[1].hints()
+    assert sorted(hints) == [
+        "MODEL.CLIP_DECODER.NUM_QUERIES is 12 in the file",
+        "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES is 10 in the file",
+    ]
 
 
 def small_file(path: Path, prefix: str = "") -> str:
