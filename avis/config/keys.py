@@ -56,6 +56,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
     # True: VGGish's features pass its published post-processing (PCA, 8 bit), and are whole numbers 0 … 255.
     cfg.MODEL.AUDIO.POSTPROCESS = False
+    # Its PCA: torchvggish's vggish_pca_params-….pth or AudioSet's .npz; "": WEIGHTS has it, as ACVIS's has.
+    cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
     # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
     cfg.MODEL.AUDIO.SYNC_BN = False
 
@@ -195,12 +197,12 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FPS = 1.0
 
     cfg.INPUT.AUDIO = CfgNode()
-    # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the
-    # run have them and they come from the model's own frozen audio backbone, the waveform otherwise.
+    # "features" (FEATURES_DIR), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the run
+    # have them and they come from the model's own frozen audio backbone, the waveform otherwise.
     cfg.INPUT.AUDIO.SOURCE = "auto"
-    # The folder of features beside JPEGImages.
+    # The folder of features beside JPEGImages: <video>.npy, or of separated sources <video>/source_01.npy ….
     cfg.INPUT.AUDIO.FEATURES_DIR = "FEATAudios"
-    # Separated sources of each video, S: FEATURES_DIR/<video>/source_01.npy … instead of <video>.npy.
+    # Separated sources of each video, S. More than 1 are taken as features only.
     cfg.INPUT.AUDIO.NUM_SOURCES = 1
     # What the model hears in evaluation: "own", "silent" (nothing), "shuffled" (another video's sound).
     cfg.INPUT.AUDIO.AT_TEST = "own"
