@@ -28,6 +28,7 @@ def hears(cfg: CfgNode) -> bool:
         model.FUSION.NAME,
         model.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES,
         model.MASK_FORMER.AUDIO_QUERY,
+        model.MASK_FORMER.SOUNDING_GATE,
         model.TEMPORAL_FUSION.NAME,
     )
     return bool(model.AUDIO.NAME and any(listeners))
@@ -55,6 +56,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
     # True: VGGish's features pass its published post-processing (PCA, 8 bit), and are whole numbers 0 … 255.
     cfg.MODEL.AUDIO.POSTPROCESS = False
+    # Its PCA: torchvggish's vggish_pca_params-….pth or AudioSet's .npz; "": WEIGHTS has it, as ACVIS's has.
+    cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
     # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
     cfg.MODEL.AUDIO.SYNC_BN = False
 
@@ -88,6 +91,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.AUDIO_QUERY = "mean"
     # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
     mask_former.MASK_HEAD = "residual"
+    # True: masks are closed in frames that do not sound like their query (avis/modeling/sounding_gate.py).
+    mask_former.SOUNDING_GATE = False
     # False: positions tell the place in the frame alone, not the frame.
     mask_former.TEMPORAL_POSITION = True
     # Frames are padded (bottom, right) to a multiple of this.
@@ -192,12 +197,12 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FPS = 1.0
 
     cfg.INPUT.AUDIO = CfgNode()
-    # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the
-    # run have them and they come from the model's own frozen audio backbone, the waveform otherwise.
+    # "features" (FEATURES_DIR), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the run
+    # have them and they come from the model's own frozen audio backbone, the waveform otherwise.
     cfg.INPUT.AUDIO.SOURCE = "auto"
-    # The folder of features beside JPEGImages.
+    # The folder of features beside JPEGImages: <video>.npy, or of separated sources <video>/source_01.npy ….
     cfg.INPUT.AUDIO.FEATURES_DIR = "FEATAudios"
-    # Separated sources of each video, S: FEATURES_DIR/<video>/source_01.npy … instead of <video>.npy.
+    # Separated sources of each video, S. More than 1 are taken as features only.
     cfg.INPUT.AUDIO.NUM_SOURCES = 1
     # What the model hears in evaluation: "own", "silent" (nothing), "shuffled" (another video's sound).
     cfg.INPUT.AUDIO.AT_TEST = "own"
