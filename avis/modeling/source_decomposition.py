@@ -5,7 +5,6 @@ Follows the audio decomposition of H2S (Liu et al., "Hear to See", ACM MM 2026),
 Dimensions: R frames, N queries, C channels, S audio sources.
 """
 
-import torch
 from torch import Tensor, nn
 
 from avis.modeling.layers import CrossAttentionLayer
@@ -27,7 +26,4 @@ class SourceDecomposition(nn.Module):
     def decompose(self, sources: Tensor) -> Tensor:
         """(R, S, C) to (R, N, C), what each query hears in a frame."""
         queries = self.audio_decomp_queries.weight.expand(len(sources), -1, -1)
-        # It hides nothing. Without a mask, attention to one source is its value, and the position embedding
-        # would have no gradient instead of 0, for which training on several processes would wait.
-        allowed = torch.ones(1, 1, sources.shape[1], dtype=torch.bool, device=sources.device)
-        return self.audio_decomp_attention(queries, self.audio_decomp_pos.weight, sources, sources, allowed)
+        return self.audio_decomp_attention(queries, self.audio_decomp_pos.weight, sources, sources)
