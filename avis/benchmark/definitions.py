@@ -119,9 +119,8 @@ def attended_sound(query: CentricAudioQuery, queries: Tensor, audio: Tensor) -> 
     """ACVIS's queries with an attention to the frame's one audio token; (B, N, C), (B, 1, A)."""
     queries = torch.cat([query.cls_token.weight.expand(len(queries), -1, -1), queries], dim=1)
     sound = query.av_pre_proj(audio)
-    everywhere = torch.ones(*queries.shape[:2], 1, dtype=torch.bool, device=queries.device)
     for layer in query.audio_centric_query_generator:
-        queries = layer(queries, None, sound, sound, everywhere)
+        queries = layer(queries, None, sound, sound)
     return queries
 
 

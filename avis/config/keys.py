@@ -28,6 +28,7 @@ def hears(cfg: CfgNode) -> bool:
         model.FUSION.NAME,
         model.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES,
         model.MASK_FORMER.AUDIO_QUERY,
+        model.MASK_FORMER.SOUNDING_GATE,
         model.TEMPORAL_FUSION.NAME,
     )
     return bool(model.AUDIO.NAME and any(listeners))
@@ -90,6 +91,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.AUDIO_QUERY = "mean"
     # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
     mask_former.MASK_HEAD = "residual"
+    # True: masks are closed in frames that do not sound like their query (avis/modeling/sounding_gate.py).
+    mask_former.SOUNDING_GATE = False
     # False: positions tell the place in the frame alone, not the frame.
     mask_former.TEMPORAL_POSITION = True
     # Frames are padded (bottom, right) to a multiple of this.

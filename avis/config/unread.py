@@ -52,10 +52,8 @@ _HINTS = {
     "TEST.PRECISE_BN": "set MODEL.RESNETS.NORM to FrozenBN or GN, which have no statistics to measure",
 }
 
-# Sections that a decoder does not read.
-_UNREAD_BY_DECODER = {
-    "VideoMultiScaleMaskedTransformerDecoder": ("MODEL.CLIP_DECODER", "MODEL.TEMPORAL_FUSION"),
-}
+# What a decoder does not read, although its value says that the model hears.
+_UNREAD_BY_DECODER = {"VideoMultiScaleMaskedTransformerDecoder": ("MODEL.TEMPORAL_FUSION.NAME",)}
 
 
 def unread_keys() -> dict[str, str]:
@@ -78,9 +76,8 @@ def find_unread(cfg: CfgNode, defaults: CfgNode, hints: Mapping[str, str]) -> It
     is_ours = cfg.MODEL.META_ARCHITECTURE == ARCHITECTURE
     values, before = leaves(cfg), leaves(defaults)
     decoder = cfg.MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME
-    for section in _UNREAD_BY_DECODER.get(decoder, ()):
-        hint = f"{decoder} has no such part; set MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME FrameClipDecoder"
-        hints = {**hints, **{key: hint for key in values if key.startswith(f"{section}.")}}
+    hint = f"{decoder} has no such part; set MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME FrameClipDecoder"
+    hints = {**hints, **dict.fromkeys(_UNREAD_BY_DECODER.get(decoder, ()), hint)}
     for key, hint in hints.items():
         if _differ(values[key], before[key]) and (is_ours or not key.startswith("MODEL.")):
             yield key, f"{key} is {values[key]!r:.60}, but nothing reads it: {hint}"

@@ -117,7 +117,7 @@ class CentricAudioQuery(AudioQuery):
     """The queries, and a token that counts, attend to the sound three times.
 
     The loss "count" reads the token. With one audio token, as in ACVIS, the attention is 1 whatever the
-    queries are, and adds the projected sound.
+    queries are. It then adds the projected sound, and is not computed.
     """
 
     num_extra = 1
@@ -151,5 +151,8 @@ class CentricAudioQuery(AudioQuery):
         embed = torch.cat([token, query_embed])
         sounds = self.av_pre_proj(audio)
         for layer in self.audio_centric_query_generator:
-            queries = layer(queries, embed, sounds, sounds)
+            if sounds.shape[1] == 1:
+                queries = layer.attend_to_one(queries, sounds)
+            else:
+                queries = layer(queries, embed, sounds, sounds)
         return queries, embed

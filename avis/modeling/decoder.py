@@ -42,12 +42,14 @@ class DecoderOutput:
         queries: (B, N, C), normalised, as the mask head takes them.
         mask_logits: (B, N, T, H, W) in training; None in evaluation, which needs the masks of few queries.
         extra: (B, E, C), the normalised extra tokens of the audio query; None without.
+        gate: (B, N, T), what is to be added to the mask logits of a frame, as `mask_logits` have it; or None.
     """
 
     class_logits: Tensor
     queries: Tensor
     mask_logits: Tensor | None = None
     extra: Tensor | None = None
+    gate: Tensor | None = None
 
 
 @dataclass

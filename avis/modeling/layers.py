@@ -44,8 +44,6 @@ class MultiheadAttention(nn.Module):
         Returns:
             (B, N, C).
         """
-        if key.shape[1] == 1 and allowed is None:
-            return self._only_value(value).expand_as(query)
         projections = zip(
             (query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
         )
@@ -54,8 +52,8 @@ class MultiheadAttention(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
-    def _only_value(self, value: Tensor) -> Tensor:
-        """(B, 1, C): what every query gets of one key, whose weight is 1 whatever the query."""
+    def of_one_key(self, value: Tensor) -> Tensor:
+        """What every query gets of one key, whose weight is 1 whatever the query; (B, 1, C) in and out."""
         weight, bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
         return self.out_proj(F.linear(value, weight, bias))
 
@@ -94,6 +92,10 @@ class CrossAttentionLayer(nn.Module):
         """
         attended = self.multihead_attn(_positioned(queries, query_embed), keys, values, allowed)
         return self.norm(queries + attended)
+
+    def attend_to_one(self, queries: Tensor, value: Tensor) -> Tensor:
+        """`forward` with one key of value (B, 1, C), without its attention: (B, N, C) in and out."""
+        return self.norm(queries + self.multihead_attn.of_one_key(value))
 
 
 class SelfAttentionLayer(nn.Module):

@@ -121,6 +121,9 @@ def _tracks(
     quality = MaskQuality() if model.mask_quality else None
     mask_head = model.sem_seg_head.predictor.mask_embed
     logits = (mask_head(answer.queries, chunk, queries)[0] for chunk in chunks)
+    if answer.gate is not None:
+        gates = answer.gate[0, queries, :, None, None].split(chunks[0].shape[1], dim=1)
+        logits = (chunk + gate for chunk, gate in zip(logits, gates, strict=True))
     segmentations = encode_tracks(_masks(logits, sizes, quality))
     if quality is not None:
         scores = scores * quality.value()

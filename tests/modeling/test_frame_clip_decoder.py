@@ -15,7 +15,7 @@ from avis.modeling.audio_query import CentricAudioQuery, LocalizingAudioQuery
 from avis.modeling.clip_decoder import ClipDecoder
 from avis.modeling.frame_clip_decoder import FrameClipDecoder
 from avis.modeling.frame_windows import FrameWindows
-from avis.modeling.layers import MultiheadAttention
+from avis.modeling.layers import CrossAttentionLayer
 from avis.modeling.temporal_fusion import WindowAttention
 from tests.modeling.test_protocol import features
 
@@ -114,12 +114,11 @@ def plain_window_attention(fusion: WindowAttention, frames: Tensor, audio: Tenso
 
 def test_attention_to_one_key_is_its_value():
     torch.manual_seed(5)
-    attention = MultiheadAttention(C, HEADS)
+    layer = CrossAttentionLayer(C, HEADS)
     query, key = torch.randn(3, 7, C, requires_grad=True), torch.randn(3, 1, C, requires_grad=True)
-    found = attention(query, key, key)
-    expected = attention(query, key, key, torch.ones(3, 7, 1, dtype=torch.bool))
+    found, expected = layer.attend_to_one(query, key), layer(query, torch.randn(7, C), key, key)
     torch.testing.assert_close(found, expected, **CLOSE)
-    inputs = (key, *attention.parameters())
+    inputs = (query, key, *layer.parameters())
     ours, plain = (torch.autograd.grad(x.square().sum(), inputs) for x in (found, expected))
     torch.testing.assert_close(ours, plain, **CLOSE)
 
