@@ -26,8 +26,8 @@ from avis.registry import Shapes
 class SourceAudioQuery(SourceDecomposition, AudioQuery):
     """What the sources find among the pixels is added to the queries.
 
-    The decoder's queries are placed by the embedding of those that hear the sources, so the decoder needs
-    none.
+    The queries that hear the sources have a position embedding. The decoder's queries take it, too. So the
+    decoder keeps none of its own.
     """
 
     replaces_query_embed = True

@@ -25,7 +25,7 @@ class TwoWayAttention(nn.Module):
     takes_sources = True
 
     @configurable
-    def __init__(self, in_channels: int, audio_dim: int = 128, num_heads: int = 8) -> None:
+    def __init__(self, in_channels: int, audio_dim: int, num_heads: int) -> None:
         """Make the module.
 
         Args:

@@ -32,7 +32,7 @@ class ModuleCase:
         self.facts = json.loads(path.read_text())
         with np.load(path.with_suffix(".npz")) as arrays:
             self.arrays = dict(arrays)
-        self.original = self.facts["what"].split("(")[0].split()[-1]
+        self.original = original_class(self.facts)
         self.options = dict(re.findall(r"(\w+)=([\w.]+)", self.facts["what"]))
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -46,7 +46,7 @@ class ModuleCase:
     def fill(self, module: nn.Module) -> None:
         """Give a module the recorded parameters, of which some are multiples of the usual ones."""
         fill_parameters(module)
-        scaled = re.search(r"([\w.]+(?: and [\w.]+)*) times ([\d.]+)", self.facts["params"])
+        scaled = re.search(r"([\w.]+(?: and [\w.]+)*) times (\d+(?:\.\d+)?)", self.facts["params"])
         for name in scaled[1].split(" and ") if scaled else ():
             module.get_parameter(name).data *= float(scaled[2])
 
@@ -61,7 +61,12 @@ class ModuleCase:
 
 def module_cases(folder: Path = RECORDED) -> list[Path]:
     """The cases of a folder that hold a single module."""
-    return [path for path in sorted(folder.glob("*.json")) if ModuleCase(path).original in RUNS]
+    return [path for path in sorted(folder.glob("*.json")) if original_class(json.loads(path.read_text()))]
+
+
+def original_class(facts: dict) -> str:
+    """The class that a case is of; "" for a whole model."""
+    return next((name for name in RUNS if name in facts.get("what", "")), "")
 
 
 def assert_case_is_recomputed(path: Path) -> None:
@@ -84,14 +89,6 @@ def recorded_starts(arrays: dict[str, np.ndarray]) -> Callable[[Tensor, int], Te
         return indices
 
     return start
-
-
-def begin_where_recorded(model: nn.Module, arrays: dict[str, np.ndarray]) -> None:
-    """Let every clustered attention of a model begin its k-means where the recording of a video did."""
-    start = recorded_starts(arrays)
-    for module in model.modules():
-        if isinstance(module, ClusteredAttention):
-            module.start = start
 
 
 def run_clustered_attention(case: ModuleCase) -> Numbers:

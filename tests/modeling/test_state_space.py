@@ -120,7 +120,11 @@ def test_initial_values_are_mambas():
     steps = torch.nn.functional.softplus(layer.dt_projs_bias)
     assert 1e-3 * 0.999 < steps.min() < 2e-3 and 0.05 < steps.max() < 0.1001
     torch.testing.assert_close(layer.A_logs.exp(), torch.arange(1.0, 17).expand(4 * 64, 16))
-    assert layer.Ds.eq(1).all() and layer.x_proj_weight.shape == (4, 2 + 2 * 16, 64)
+    assert layer.Ds.eq(1).all()
+    # Spread as those of linear layers of 64 and of 2 inputs.
+    for weight, bound in ((layer.x_proj_weight, 1 / 8), (layer.dt_projs_weight, 1 / math.sqrt(2))):
+        assert 0.9 * bound < weight.max() <= bound and -bound <= weight.min() < -0.9 * bound
+    assert layer.x_proj_weight.shape == (4, 2 + 2 * 16, 64)
 
 
 @pytest.fixture
@@ -135,6 +139,12 @@ def fusion() -> StateSpaceFusion:
 def test_it_is_built_as_the_config_says(fusion):
     assert len(fusion.encode_av_fusion) == 2 and fusion.audio_decomp_queries.weight.shape == (5, 16)
     assert fusion.audio_decomp_attention.multihead_attn.num_heads == 4
+
+
+@pytest.mark.parametrize("num_sources", [1, 3])
+def test_every_parameter_has_a_gradient(fusion, num_sources):
+    fusion(torch.randn(1, 3, 5, 16), torch.randn(1, 3, num_sources, 6)).sum().backward()
+    assert [name for name, parameter in fusion.named_parameters() if parameter.grad is None] == []
 
 
 def test_clips_of_a_batch_do_not_meet(fusion):
