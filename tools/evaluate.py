@@ -49,7 +49,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--gt", required=True, metavar="GT.json", help="annotations of the data set")
     parser.add_argument(
         "--predictions", required=True, metavar="RESULTS.json|DIR",
-        help="predicted tracks: a results file, or what tools/predict.py wrote, a file or the whole folder",
+        help="predicted tracks: a results file, the folder that an evaluation wrote, or what tools/predict.py "
+        "wrote, a file or the whole folder",
     )  # fmt: skip
     parser.add_argument(
         "--protocol",

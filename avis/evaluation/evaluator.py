@@ -20,7 +20,7 @@ from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
 from avis.files import write_json
 from avis.formats.ground_truth import load_ground_truth
-from avis.formats.results import load_predictions
+from avis.formats.results import METRICS, RESULTS, load_predictions
 from avis.formats.tracks import VideoId
 from avis.structures import Categories, VideoPrediction
 
@@ -157,7 +157,7 @@ class AVISEvaluator(DatasetEvaluator):
     def _score(self) -> dict[str, float]:
         truth = load_ground_truth(self._json_file)
         self._warn_about_missing(truth.videos.keys() - self._store.videos())
-        results = self._store.folder / "results.json"
+        results = self._store.folder / RESULTS
         num_tracks = self._store.write_results(results, truth.videos)
         if not any(truth.tracks.values()):
             logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
@@ -167,7 +167,7 @@ class AVISEvaluator(DatasetEvaluator):
         metrics = with_thresholds(metrics, score_threshold=self.score_threshold)
         logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, metrics_table(metrics))
         if self.output_dir is not None:
-            write_json(self.output_dir / "metrics.json", metrics)
+            write_json(self.output_dir / METRICS, metrics)
             logger.info("Predictions and metrics are in %s", self.output_dir)
         return metrics
 

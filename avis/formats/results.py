@@ -9,7 +9,7 @@ Dimensions: T frames of a video.
 import math
 import mmap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from avis.formats.masks import UNREADABLE, read_masks
 from avis.formats.tracks import GroundTruth, PredictedTrack, Video, VideoId, mean_area
 
 PREDICTION_KEYS = ("video_id", "score", "category_id", "segmentations")
+# What an evaluation writes to its folder.
+RESULTS, METRICS = EVALUATION_FILES = ("results.json", "metrics.json")
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -48,8 +50,14 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
     A video's masks are parsed and checked each time that it is asked for, and not kept.
     """
 
-    def __init__(self, videos: Mapping[VideoId, Video], index: Mapping[VideoId, list[_PredictionIndex]]):
-        self._videos, self._index = videos, index
+    def __init__(
+        self,
+        videos: Mapping[VideoId, Video],
+        index: Mapping[VideoId, list[_PredictionIndex]],
+        named: Collection[VideoId],
+    ) -> None:
+        """Keep the tracks of `videos`, and for which of them the source has any, be they left out."""
+        self._videos, self._index, self._named = videos, index, named
 
     def __getitem__(self, video_id: VideoId) -> list[PredictedTrack]:
         """Read the tracks of a video.
@@ -66,6 +74,11 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
             for entry, masks in zip(entries, tracks, strict=True)
         ]
 
+    @property
+    def without_tracks(self) -> list[VideoId]:
+        """The videos for which the source has no track, whatever its score."""
+        return [video_id for video_id in self._videos if video_id not in self._named]
+
     def __iter__(self) -> Iterator[VideoId]:
         return iter(self._videos)
 
@@ -79,8 +92,9 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
     Args:
         source: the path of a JSON file, which must stay while the predictions are in use, or its parsed
             content: a list of objects with "video_id", "score", "category_id" and "segmentations" (T masks,
-            null where empty). Or what tools/predict.py has written of a video, or the folder of several: it
-            names videos and categories, which are looked up by name.
+            null where empty). Or the folder that an evaluation has written it to. Or what tools/predict.py
+            has written of a video, or the folder of several: it names videos and categories, which are
+            looked up by name.
         truth: what the predictions are for.
         min_score: leave out tracks that do not score more.
 
@@ -91,19 +105,23 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names the file, the index of the entry and the problem.
     """
-    index = defaultdict(list)
+    index, named = defaultdict(list), set()
     for where, entry in _read_named_entries(source, truth):
         if problem := _entry_problem(entry, truth):
             raise ValueError(f"{where}: {problem}")
+        named.add(entry.video_id)
         if entry.score > min_score:
             prediction = _PredictionIndex(where, entry.category_id, float(entry.score), entry.segmentations)
             index[entry.video_id].append(prediction)
-    return Predictions(truth.videos, dict(index))
+    return Predictions(truth.videos, dict(index), named)
 
 
 def _read_named_entries(source: JsonSource, truth: GroundTruth) -> Iterator[tuple[str, _Entry]]:
     """The entries of a source, each with what to call it in messages."""
     if isinstance(source, str | PathLike) and Path(source).is_dir():
+        if all((Path(source) / name).is_file() for name in EVALUATION_FILES):
+            yield from _read_named_entries(Path(source) / RESULTS, truth)
+            return
         files = sorted(Path(source).rglob("*.json"))
         if not files:
             raise FileNotFoundError(f"{source}: the folder has no predictions (*.json)")
