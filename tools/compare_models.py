@@ -9,10 +9,9 @@ from pathlib import Path
 
 from avis.command_line import exit_on_bad_input
 from avis.evaluation import load_ground_truth, load_predictions
-from avis.evaluation.api import PROTOCOLS, evaluate_detailed
+from avis.evaluation.api import PROTOCOL_NAMES, AnyEvaluation, evaluate_detailed, own_protocol
 from avis.evaluation.comparison.bootstrap import Resampling, compare
 from avis.evaluation.comparison.tables import comparison_text
-from avis.evaluation.counts import Evaluation
 from avis.formats.tracks import GroundTruth
 
 EPILOG = """\
@@ -61,7 +60,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the resamples; default: %(default)s")
     parser.add_argument(
-        "--protocol", choices=list(PROTOCOLS), default="standard", help="as for tools/evaluate.py"
+        "--protocol", choices=PROTOCOL_NAMES, help="as for tools/evaluate.py; default: that of the data set"
     )
     parser.add_argument(
         "--min-score", type=float, default=-math.inf, metavar="S",
@@ -100,7 +99,7 @@ def name_results(arguments: Sequence[str]) -> dict[str, str]:
 
 def evaluate_models(
     args: argparse.Namespace, truth: GroundTruth, paths: Mapping[str, str]
-) -> dict[str, Evaluation]:
+) -> dict[str, AnyEvaluation]:
     """Score each model on all videos.
 
     Raises:
@@ -132,6 +131,7 @@ def main() -> None:
     truth = load_ground_truth(args.gt)
     if not any(truth.tracks.values()):
         raise ValueError(f"{args.gt} has no annotations, so there is nothing to compare predictions with")
+    args.protocol = args.protocol or own_protocol(truth)
     evaluations = evaluate_models(args, truth, paths)
     comparison = compare(evaluations, reference, resampling)
     print(comparison_text(comparison))

@@ -14,7 +14,7 @@ from pathlib import Path
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from avis.data import get_categories, get_metadata
+from avis.data import get_categories, get_metadata, is_class_agnostic
 from avis.evaluation.api import evaluate_tracks, with_thresholds
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
@@ -74,11 +74,15 @@ class AVISEvaluator(DatasetEvaluator):
     def match_classes(self, classes: Categories) -> None:
         """Say what the model's classes are; unless this is called, they are the data set's categories.
 
-        The two are matched by name. What is predicted of classes that the data set lacks is left out.
+        The two are matched by name. What is predicted of classes that the data set lacks is left out. Where
+        classes do not matter, all is kept.
 
         Raises:
             ValueError: the model lacks categories of the data set.
         """
+        if is_class_agnostic(self.dataset_name):
+            self._category_ids = dict.fromkeys(range(len(classes.names)), self.categories.ids[0])
+            return
         if missing := self.categories.missing_in(classes):
             raise ValueError(
                 f"{self.dataset_name!r} has categories that the model has not: {', '.join(missing)}. Its "

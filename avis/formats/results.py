@@ -95,7 +95,7 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
             null where empty). Or the folder that an evaluation has written it to. Or what tools/predict.py
             has written of a video, or the folder of several: it names videos and categories, which are
             looked up by name.
-        truth: what the predictions are for.
+        truth: what the predictions are for; their categories do not matter if its do not.
         min_score: leave out tracks that do not score more.
 
     Returns:
@@ -111,7 +111,8 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
             raise ValueError(f"{where}: {problem}")
         named.add(entry.video_id)
         if entry.score > min_score:
-            prediction = _PredictionIndex(where, entry.category_id, float(entry.score), entry.segmentations)
+            category_id = _only_category(truth) if truth.class_agnostic else entry.category_id
+            prediction = _PredictionIndex(where, category_id, float(entry.score), entry.segmentations)
             index[entry.video_id].append(prediction)
     return Predictions(truth.videos, dict(index), named)
 
@@ -162,6 +163,8 @@ def _results_of_video(content: dict, name: str, truth: GroundTruth) -> list[dict
     if len(named) != 1:
         raise ValueError(f"{name}: {len(named)} videos of the ground truth are called {video!r}")
     ids = {category: category_id for category_id, category in truth.categories.items()}
+    if truth.class_agnostic:
+        ids = {category: _only_category(truth) for category, _, _ in found}
     if unknown := sorted({category for category, _, _ in found} - ids.keys()):
         raise ValueError(f"{name}: the categories {unknown} are not in the ground truth")
     return [
@@ -191,11 +194,15 @@ def _entry_problem(entry: _Entry, truth: GroundTruth) -> str | None:
             return f"the key {key!r} is missing"
     if not _is_among(entry.video_id, truth.videos):
         return f"video {entry.video_id!r:.80} is not in the ground truth"
-    if not _is_among(entry.category_id, truth.categories):
+    if not (truth.class_agnostic or _is_among(entry.category_id, truth.categories)):
         return f"category {entry.category_id!r:.80} is not among {list(truth.categories)}"
     if not is_finite_number(entry.score):
         return f"score is {entry.score!r:.80}, not a finite number"
     return None
+
+
+def _only_category(truth: GroundTruth) -> int:
+    return next(iter(truth.categories))
 
 
 def _is_among(id: Any, known: dict) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from avis.evaluation.counts import Evaluation
+from avis.evaluation.api import AnyEvaluation
 from avis.formats.tracks import VideoId
 
 
@@ -122,7 +122,7 @@ class Comparison:
     resampling: Resampling
 
 
-def compare(evaluations: Mapping[str, Evaluation], reference: str, resampling: Resampling) -> Comparison:
+def compare(evaluations: Mapping[str, AnyEvaluation], reference: str, resampling: Resampling) -> Comparison:
     """Compare models on the same videos.
 
     Args:
@@ -164,7 +164,7 @@ def compare(evaluations: Mapping[str, Evaluation], reference: str, resampling: R
 
 
 def _score(
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, AnyEvaluation],
     metrics: Sequence[str],
     choices: Sequence[Sequence[VideoId]],
     title: str,
