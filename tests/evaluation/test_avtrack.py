@@ -18,7 +18,7 @@ from avis.evaluation.protocols.avtrack import FIELDS, AVTrackEvaluation, paint
 from avis.formats.ground_truth import load_ground_truth
 from avis.formats.results import load_predictions
 from tests.avtrack_folder import recorded, results, video_id, write_avtrack
-from tests.evaluation.builders import annotation, columns, ground_truth, prediction
+from tests.evaluation.builders import annotation, columns, ground_truth, prediction, rle
 
 ROOT = Path(__file__).parents[2]
 # In percent: both sides are means of some dozen numbers in double precision.
@@ -126,6 +126,14 @@ def test_the_best_scored_track_is_seen():
     assert idf1(prediction(right, 0.6), prediction(wrong, 0.9)) == pytest.approx(100)
     # of equal scores the later one
     assert idf1(prediction(wrong), prediction(right)) == pytest.approx(100 * 2 / 3)
+
+
+def test_one_visible_pixel_is_a_detection():
+    mask = np.zeros((20, 30), np.uint8)
+    mask[7, 11] = 1
+    truth = ground_truth(annotation(rle(mask)), num_videos=1)
+    found = evaluate_predictions(truth, [prediction(rle(mask))], "avtrack")
+    assert found == pytest.approx(dict.fromkeys(FIELDS, 100.0))
 
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 12)), min_size=3, max_size=3)
