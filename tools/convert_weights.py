@@ -62,7 +62,7 @@ def state_of_model(cfg: "CfgNode") -> "StateDict":
     from avis.modeling import build_model
 
     cfg.MODEL.DEVICE = "meta"
-    cfg.MODEL.AUDIO.WEIGHTS = ""
+    cfg.MODEL.AUDIO.WEIGHTS = cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
     with torch.device("meta"):
         return build_model(cfg).state_dict()
 

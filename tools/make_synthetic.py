@@ -25,6 +25,8 @@ difficulty:
 SynthAVIS-Bench goes where the data sets synthavis_{tiny,small,full}_{train,val,test} are looked for:
   python tools/make_synthetic.py --preset tiny --output datasets/synthavis_tiny
 
+Models of separated sources (H2S) take --separated-sources 8, and then tools/prepare_audio.py.
+
 The data set goes to OUTPUT/{train,val,test}.json and OUTPUT/{train,val,test}/, and what it was made by to
 OUTPUT/synthavis.json. Run again, the program adds the splits that are missing.
 """

@@ -13,6 +13,7 @@ from avis.command_line import exit_on_bad_input
 
 if TYPE_CHECKING:
     from avis.config import CfgNode
+    from avis.data.clip_audio import VideoSound
     from avis.dataset_tools.audio_features import Summary
 
 EPILOG = """\
@@ -21,6 +22,8 @@ examples:
   python tools/prepare_audio.py --json my_data/train.json --videos my_videos --weights vggish.pth
   python tools/prepare_audio.py --json my_data/train.json --config-file my_model.yaml --weights audio.pth \\
       MODEL.DEVICE cpu
+  python tools/prepare_audio.py --dataset avis_train avis_val --config-file configs/h2s_R50.yaml \\
+      --weights vggish.pth
 
 Beside a data set's JPEGImages appears FEATAudios, with one row a frame of the video: what the audio backbone
 of the config (VGGish if none is given) makes of the sound from that frame on. A video without sound gets
@@ -29,6 +32,12 @@ features of silence, and a warning.
 Files say which backbone, weights and frame rate made them. Those that are in order (a finite row for every
 frame) and made by the same are kept. Others are made anew. AVISeg's own files do not say; they are taken for
 VGGish's, and kept unless --overwrite is given. A run can be ended at any time and started again.
+
+separated sources:
+  A config whose INPUT.AUDIO.NUM_SOURCES is S > 1 takes WAVAudios_sep/<video>/source_01.wav, … of S sources,
+  and FEATURES_DIR/<video>/source_01.npy, … appear. This program does not separate sounds. H2S's eight sources
+  are MixIT's (TensorFlow, YFCC100M checkpoint model.ckpt-3547330), of the first channel at 16 kHz, scaled to
+  a peak of 0.99. datasets/README.md says which programs make them, and how to use other separators.
 
 Exit code 0 if all is written; 1 if the sound of some videos, listed at the end, could not be read; 2 if
 nothing could be done with the arguments.
@@ -75,10 +84,23 @@ def read_config(args: argparse.Namespace) -> "CfgNode":
     cfg = get_avis_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
     if not cfg.MODEL.AUDIO.NAME:
         raise ValueError(f"{args.config_file}: MODEL.AUDIO.NAME is empty, so there is nothing to prepare")
+    if args.videos and cfg.INPUT.AUDIO.NUM_SOURCES > 1:
+        raise ValueError("--videos: a video file has no separated sources; INPUT.AUDIO.NUM_SOURCES must be 1")
     if cfg.INPUT.FPS <= 0:
         raise ValueError(f"INPUT.FPS must be positive, got {cfg.INPUT.FPS}")
     use_available_device(cfg)
     return cfg
+
+
+def find(args: argparse.Namespace, cfg: "CfgNode") -> "list[VideoSound]":
+    from avis.data.catalog import json_file_of
+    from avis.dataset_tools.sound_files import find_sounds, find_sources
+
+    json_files = [*args.json, *map(json_file_of, args.dataset)]
+    audio = cfg.INPUT.AUDIO
+    if audio.NUM_SOURCES > 1:
+        return find_sources(json_files, audio.NUM_SOURCES, audio.FEATURES_DIR)
+    return find_sounds(json_files, args.videos, audio.FEATURES_DIR)
 
 
 def report(summary: "Summary") -> None:
@@ -95,13 +117,11 @@ def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.audio import build_audio_backbone
-    from avis.data.catalog import json_file_of
     from avis.dataset_tools.audio_features import prepare_features
-    from avis.dataset_tools.sound_files import find_sounds
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cfg = read_config(args)
-    sounds = find_sounds([*args.json, *map(json_file_of, args.dataset)], args.videos)
+    sounds = find(args, cfg)
     backbone = build_audio_backbone(cfg)
     with logging_redirect_tqdm():
         summary = prepare_features(

@@ -42,6 +42,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="registered data sets")
     parser.add_argument("--fps", type=float, default=1.0, help="frames per second of the videos (default 1)")
     parser.add_argument("--feature-dim", type=int, default=128, help="channels of FEATAudios (default 128)")
+    parser.add_argument(
+        "--features-dir",
+        default="FEATAudios",
+        metavar="NAME",
+        help="folder of the features beside JPEGImages, INPUT.AUDIO.FEATURES_DIR (default %(default)s)",
+    )
+    parser.add_argument(
+        "--num-sources", type=int, default=1, help="separated sources in the features (default 1)"
+    )
     parser.add_argument("--report", metavar="FILE", help="write all problems to a JSON file")
     parser.add_argument("--fix", metavar="FILE", help="write a mended copy of the annotations")
     arguments = parser.parse_args()
@@ -104,11 +113,13 @@ def main() -> int:
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.data.catalog import json_file_of
     from avis.dataset_tools.problems import ERROR
+    from avis.dataset_tools.sound_checks import SoundSettings
     from avis.dataset_tools.validation import validate_datasets
 
     logging.basicConfig(level=logging.ERROR)  # each finding is printed once, as a problem
     json_files = list(dict.fromkeys([*arguments.json, *map(json_file_of, arguments.dataset)]))
-    found = validate_datasets(json_files, arguments.fps, arguments.feature_dim)
+    sound = SoundSettings(arguments.fps, arguments.feature_dim, arguments.features_dir, arguments.num_sources)
+    found = validate_datasets(json_files, sound)
     for name, problems in found.items():
         print_problems(name, problems)
     if arguments.report:

@@ -49,10 +49,12 @@ class AudioBackbone(nn.Module, ABC):
     Attributes:
         output_dim: channels of the features.
         weight_state: where its weights come from.
+        postprocess: whether its features pass VGGish's post-processing.
     """
 
     output_dim: int
     weight_state = WeightState.INITIAL
+    postprocess = False
     _frozen = False
     _has_warned = False
     _digest: tuple[tuple, str] = ((), "")

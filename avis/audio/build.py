@@ -13,8 +13,8 @@ def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
     """Build MODEL.AUDIO.NAME, load MODEL.AUDIO.WEIGHTS if given, and freeze it if MODEL.AUDIO.FREEZE.
 
     Raises:
-        ValueError: the part is no AudioBackbone, its features have not FEATURE_DIM channels, or the weights
-            do not fit it.
+        ValueError: the part is no AudioBackbone, its features have not FEATURE_DIM channels, it has not the
+            POSTPROCESS that is asked for, or the weights do not fit it.
         KeyError: no backbone of that name is registered.
         FileNotFoundError: there is no such weights file.
     """
@@ -29,8 +29,12 @@ def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
             f"MODEL.AUDIO.FEATURE_DIM is {options.FEATURE_DIM}, "
             f"but {options.NAME} gives {output_dim} channels"
         )
+    if backbone.postprocess != options.POSTPROCESS:
+        raise ValueError(f"MODEL.AUDIO.POSTPROCESS is VGGish's; {options.NAME} has none, so set False")
+    if options.PCA_WEIGHTS and not options.WEIGHTS:
+        raise ValueError("MODEL.AUDIO.PCA_WEIGHTS is read together with MODEL.AUDIO.WEIGHTS, which is empty")
     if options.WEIGHTS:
-        load_audio_weights(backbone, options.WEIGHTS)
+        load_audio_weights(backbone, options.WEIGHTS, options.PCA_WEIGHTS)
     if options.SYNC_BN:
         backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
     if options.FREEZE:

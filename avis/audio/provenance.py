@@ -24,6 +24,7 @@ def provenance_of(backbone: AudioBackbone, fps: float, device: torch.device | st
         sample_rate=SAMPLE_RATE,
         front_end=FRONT_END_VERSION,
         silence=tuple(backbone.silence(device).tolist()),
+        postprocess=backbone.postprocess,
     )
 
 
@@ -31,7 +32,8 @@ def describe(made: Provenance | None) -> str:
     """What messages call the maker of features."""
     if made is None:
         return f"{BARE_BACKBONE} (the file does not say, as AVISeg's do not)"
-    return f"{made.backbone} with the weights {made.weights} at {made.fps:g} FPS"
+    ending = "post-processed, " if made.postprocess else ""
+    return f"{made.backbone}, {ending}with the weights {made.weights} at {made.fps:g} FPS"
 
 
 class Reader:
@@ -48,8 +50,8 @@ class Reader:
         is_one_class = isinstance(part, type) and not issubclass(part, PrecomputedFeatures)
         self.backbone = part.__name__ if is_one_class else None
         self.takes_all = isinstance(part, type) and issubclass(part, PrecomputedFeatures)
-        path = cfg.MODEL.AUDIO.WEIGHTS
-        self.weights = digest_weights(read_audio_weights(path)) if path and not self.takes_all else None
+        self.postprocess = cfg.MODEL.AUDIO.POSTPROCESS
+        self.weights = None if self.takes_all else _configured_digest(cfg.MODEL.AUDIO)
         self.fps = float(cfg.INPUT.FPS)
 
     def objection(self, made: Provenance | None) -> str:
@@ -59,15 +61,24 @@ class Reader:
             made: what their file says; None if it says nothing.
         """
         if made is None:
-            is_own = self.backbone in (None, BARE_BACKBONE)
-            return "" if is_own else f"made by {describe(made)}, MODEL.AUDIO.NAME is {self.backbone}"
+            if self.backbone not in (None, BARE_BACKBONE):
+                return f"made by {describe(made)}, MODEL.AUDIO.NAME is {self.backbone}"
+            return self._objection_to_form(postprocess=False)
         if made.fps != self.fps:
             return f"made at {made.fps:g} FPS, INPUT.FPS is {self.fps:g}"
         return "" if self.takes_all else self._objection_to_maker(made)
 
+    def _objection_to_form(self, postprocess: bool) -> str:
+        if postprocess == self.postprocess:
+            return ""
+        form = "with" if postprocess else "without"
+        return f"made {form} post-processing, MODEL.AUDIO.POSTPROCESS is {self.postprocess}"
+
     def _objection_to_maker(self, made: Provenance) -> str:
         if self.backbone is not None and made.backbone != self.backbone:
             return f"made by {made.backbone}, MODEL.AUDIO.NAME is {self.backbone}"
+        if objection := self._objection_to_form(made.postprocess):
+            return objection
         theirs = (made.seconds, made.sample_rate, made.front_end)
         ours = (EXAMPLE_SECONDS, SAMPLE_RATE, FRONT_END_VERSION)
         if theirs != ours:
@@ -75,3 +86,10 @@ class Reader:
         if self.weights is not None and made.weights != self.weights:
             return f"made with the weights {made.weights}, those in MODEL.AUDIO.WEIGHTS are {self.weights}"
         return ""
+
+
+def _configured_digest(options: CfgNode) -> str | None:
+    """Digest of the weights that MODEL.AUDIO names, if it names some."""
+    if not options.WEIGHTS:
+        return None
+    return digest_weights(read_audio_weights(options.WEIGHTS, options.POSTPROCESS, options.PCA_WEIGHTS))

@@ -10,34 +10,32 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
-from avis.weights import LoadReport, StateDict, read_checkpoint, refuse_other_models
+from avis.audio.pca import PCA_PREFIX, read_pca
+from avis.weights import LoadReport, StateDict, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
 # Of the audio backbone's parameters in a whole model.
 PREFIX = "audio_backbone."
-# Parameters of torchvggish's optional PCA, which AVIS does not use.
-UNUSED_PREFIX = "pproc."
 # Problems that one error message lists.
 PROBLEMS_SHOWN = 6
 
 
-def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
+def load_audio_weights(backbone: AudioBackbone, path: str, pca_path: str = "") -> None:
     """Load the weights of an audio backbone, all of it.
 
     Args:
         backbone: gets them.
         path: a file as `avis.weights.read_checkpoint` takes it: a state dict in the backbone's own names, as
             torchvggish's is, or a checkpoint of a whole AVIS model, whose audio backbone is taken.
+        pca_path: a file of the PCA, see `read_pca`; "": it is in `path`, if the backbone has one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or keys or shapes (named) do not fit.
+        ValueError: a file cannot be read, or keys or shapes (named) do not fit.
     """
     content = read_checkpoint(path)["model"]
-    # ACVIS's VGGish has the names of any other, but other weights.
-    refuse_other_models(backbone.state_dict(), content, path)
-    weights = _audio_part(content)
+    weights = _audio_part(content, path, backbone.postprocess, pca_path)
     problems = _compare(backbone.state_dict(), weights)
     if problems:
         name = type(backbone).__name__
@@ -47,29 +45,46 @@ def load_audio_weights(backbone: AudioBackbone, path: str) -> None:
     logger.info("loaded %s from %s", type(backbone).__name__, path)
 
 
-def read_audio_weights(path: str) -> StateDict:
-    """The weights of an audio backbone in a file as `load_audio_weights` takes it.
+def read_audio_weights(path: str, postprocess: bool, pca_path: str) -> StateDict:
+    """The weights of an audio backbone in files as `load_audio_weights` takes them.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read.
+        ValueError: one cannot be read, or there is no PCA to `postprocess` with.
     """
-    return _audio_part(read_checkpoint(path)["model"])
+    return _audio_part(read_checkpoint(path)["model"], path, postprocess, pca_path)
 
 
-def _audio_part(weights: StateDict) -> StateDict:
+def _audio_part(weights: StateDict, path: str, postprocess: bool, pca_path: str) -> StateDict:
     of_whole_model = {
         key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)
     }
     weights = of_whole_model or weights
-    return {key: value for key, value in weights.items() if not key.startswith(UNUSED_PREFIX)}
+    pca = {key: value for key, value in weights.items() if key.startswith(PCA_PREFIX)}
+    bare = {key: value for key, value in weights.items() if key not in pca}
+    if not postprocess and pca and of_whole_model:
+        # Such as ACVIS's, whose VGGish is not as any other: it was trained with its post-processing.
+        raise ValueError(
+            f"{path} holds a whole model that hears through VGGish with its post-processing "
+            f"({PREFIX}{PCA_PREFIX}*): set MODEL.AUDIO.POSTPROCESS True, or give VGGish's own weights"
+        )
+    if not postprocess:
+        return bare
+    pca = read_pca(pca_path) if pca_path else pca
+    if not pca:
+        raise ValueError(
+            f"MODEL.AUDIO.POSTPROCESS needs a PCA, which MODEL.AUDIO.WEIGHTS '{path}' lacks ({PCA_PREFIX}*). "
+            "Set MODEL.AUDIO.PCA_WEIGHTS to torchvggish's vggish_pca_params-….pth or AudioSet's "
+            "vggish_pca_params.npz"
+        )
+    return bare | pca
 
 
 def keep_configured_weights(cfg: CfgNode, model: nn.Module) -> None:
     """Let MODEL.AUDIO.WEIGHTS win over a checkpoint: frozen weights are what the config says."""
     backbone = audio_backbone_of(model)
     if backbone is not None and cfg.MODEL.AUDIO.WEIGHTS and cfg.MODEL.AUDIO.FREEZE:
-        load_audio_weights(backbone, cfg.MODEL.AUDIO.WEIGHTS)
+        load_audio_weights(backbone, cfg.MODEL.AUDIO.WEIGHTS, cfg.MODEL.AUDIO.PCA_WEIGHTS)
 
 
 def note_loaded(model: nn.Module, report: LoadReport) -> None:

@@ -24,8 +24,14 @@ def add_avis_config(cfg: CfgNode) -> None:
 def hears(cfg: CfgNode) -> bool:
     """Whether anything of the model takes audio features; if nothing does, nothing shall compute them."""
     model = cfg.MODEL
-    takes_audio = model.FUSION.NAME or model.MASK_FORMER.AUDIO_QUERY or model.TEMPORAL_FUSION.NAME
-    return bool(model.AUDIO.NAME and takes_audio)
+    listeners = (
+        model.FUSION.NAME,
+        model.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES,
+        model.MASK_FORMER.AUDIO_QUERY,
+        model.MASK_FORMER.SOUNDING_GATE,
+        model.TEMPORAL_FUSION.NAME,
+    )
+    return bool(model.AUDIO.NAME and any(listeners))
 
 
 def _add_backbone_config(cfg: CfgNode) -> None:
@@ -50,6 +56,8 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.FEATURE_DIM = 128
     # True: VGGish's features pass its published post-processing (PCA, 8 bit), and are whole numbers 0 … 255.
     cfg.MODEL.AUDIO.POSTPROCESS = False
+    # Its PCA: torchvggish's vggish_pca_params-….pth or AudioSet's .npz; "": WEIGHTS has it, as ACVIS's has.
+    cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
     # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
     cfg.MODEL.AUDIO.SYNC_BN = False
 
@@ -83,6 +91,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.AUDIO_QUERY = "mean"
     # A name in MASK_HEAD_REGISTRY: "residual" (the paper's Eq. (1)) or "dot" (Mask2Former).
     mask_former.MASK_HEAD = "residual"
+    # True: masks are closed in frames that do not sound like their query (avis/modeling/sounding_gate.py).
+    mask_former.SOUNDING_GATE = False
     # False: positions tell the place in the frame alone, not the frame.
     mask_former.TEMPORAL_POSITION = True
     # Frames are padded (bottom, right) to a multiple of this.
@@ -110,6 +120,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.TOPK = 10
     # Predicted videos have the tracks that score more, and HOTA and FSLA are of these. AP ranks all TOPK.
     mask_former.TEST.SCORE_THRESHOLD = 0.5
+    # Tracks that do not score more are dropped before everything, AP too.
+    mask_former.TEST.MIN_SCORE = 0.0
     # True: a score is multiplied by the mean probability inside the track's masks.
     mask_former.TEST.MASK_QUALITY = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
@@ -125,6 +137,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     # True: per-pixel embeddings tell their place, by a sine embedding. Mask2Former's do not, but come from
     # pretrained backbones, which know it; from scratch, a query else comes to stand for classes, not objects.
     head.POSITION_IN_MASK_FEATURES = False
+    # True: per-pixel embeddings tell what their frame sounds like, so that masks can end where a sound does.
+    head.SOUND_IN_MASK_FEATURES = False
     # A name in SEM_SEG_HEADS_REGISTRY.
     head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
     # Deformable encoder: layers, levels, sampling points per head and level, heads, feed-forward width.
@@ -177,18 +191,24 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False
     # True: a clip's reference frame is one in which an object sounds. False: the model also learns silence.
     cfg.INPUT.FILTER_EMPTY_CLIPS = False
+    # Of a training clip's crop (INPUT.CROP.ENABLED, TYPE, SIZE): its probability, and to what the short side
+    # is resized before it, one of MIN_SIZE if any are given, with a long side up to MAX_SIZE. TYPE "moving"
+    # (VITA, AVISM): a side has SIZE[0] to SIZE[1] pixels, and the crop moves along a line through the clip.
+    cfg.INPUT.CROP.PROB = 1.0
+    cfg.INPUT.CROP.MIN_SIZE = ()
+    cfg.INPUT.CROP.MAX_SIZE = 1333
     # Colour changes of a training clip: any of "brightness", "contrast", "saturation", "rotation".
     cfg.INPUT.AUGMENTATIONS = []
     # Frames per second of the data set: frame t is heard over [t / FPS, t / FPS + 0.96 s).
     cfg.INPUT.FPS = 1.0
 
     cfg.INPUT.AUDIO = CfgNode()
-    # "features" (FEATAudios/*.npy), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the
-    # run have them and they come from the model's own frozen audio backbone, the waveform otherwise.
+    # "features" (FEATURES_DIR), "waveform" (WAVAudios/*.wav), or "auto": features if all data sets of the run
+    # have them and they come from the model's own frozen audio backbone, the waveform otherwise.
     cfg.INPUT.AUDIO.SOURCE = "auto"
-    # The folder of features beside JPEGImages.
+    # The folder of features beside JPEGImages: <video>.npy, or of separated sources <video>/source_01.npy ….
     cfg.INPUT.AUDIO.FEATURES_DIR = "FEATAudios"
-    # Separated sources of each video, S: FEATURES_DIR/<video>/source_01.npy … instead of <video>.npy.
+    # Separated sources of each video, S. More than 1 are taken as features only.
     cfg.INPUT.AUDIO.NUM_SOURCES = 1
     # What the model hears in evaluation: "own", "silent" (nothing), "shuffled" (another video's sound).
     cfg.INPUT.AUDIO.AT_TEST = "own"

@@ -170,6 +170,7 @@ def _expand_home(cfg: CfgNode) -> None:
         (cfg, "OUTPUT_DIR"),
         (cfg.MODEL, "WEIGHTS"),
         (cfg.MODEL.AUDIO, "WEIGHTS"),
+        (cfg.MODEL.AUDIO, "PCA_WEIGHTS"),
         (cfg.DATASETS, "TRAIN"),
         (cfg.DATASETS, "TEST"),
     ):

@@ -52,6 +52,9 @@ _HINTS = {
     "TEST.PRECISE_BN": "set MODEL.RESNETS.NORM to FrozenBN or GN, which have no statistics to measure",
 }
 
+# What a decoder does not read, although its value says that the model hears.
+_UNREAD_BY_DECODER = {"VideoMultiScaleMaskedTransformerDecoder": ("MODEL.TEMPORAL_FUSION.NAME",)}
+
 
 def unread_keys() -> dict[str, str]:
     """The keys of Detectron2 that nothing reads, and what to do instead."""
@@ -72,6 +75,9 @@ def find_unread(cfg: CfgNode, defaults: CfgNode, hints: Mapping[str, str]) -> It
     """
     is_ours = cfg.MODEL.META_ARCHITECTURE == ARCHITECTURE
     values, before = leaves(cfg), leaves(defaults)
+    decoder = cfg.MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME
+    hint = f"{decoder} has no such part; set MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME FrameClipDecoder"
+    hints = {**hints, **dict.fromkeys(_UNREAD_BY_DECODER.get(decoder, ()), hint)}
     for key, hint in hints.items():
         if _differ(values[key], before[key]) and (is_ours or not key.startswith("MODEL.")):
             yield key, f"{key} is {values[key]!r:.60}, but nothing reads it: {hint}"

@@ -2,10 +2,12 @@
 
 Training and evaluation must hear alike. So the choice looks at every data set of the run, and what a data set
 lacks for it is an error, not silence.
+
+Dimensions: S separated sources, A audio channels.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +15,8 @@ from detectron2.config import CfgNode
 
 from avis.audio.provenance import BARE_BACKBONE, Reader, describe
 from avis.config import hears
-from avis.formats.audio_features import Provenance, open_features, read_provenance
-from avis.formats.aviseg import FEATURES, SOUNDS
+from avis.formats.audio_features import Provenance, count_sources, open_features, read_provenance
+from avis.formats.aviseg import SOUNDS
 
 logger = logging.getLogger(__name__)
 
@@ -53,42 +55,63 @@ def audio_of_run(cfg: CfgNode, data_sets: DataSets, silenced: Collection[str] = 
     """Choose what a model hears in a run.
 
     INPUT.AUDIO.SOURCE "auto" takes features where every sounding video of all data sets has them and they
-    come from the model's own frozen audio backbone. Files that do not say are taken for VGGish's.
+    come from the model's own frozen audio backbone. Files that do not say are taken for VGGish's. Separated
+    sources (INPUT.AUDIO.NUM_SOURCES) are taken as features only.
 
     Args:
-        cfg: INPUT.AUDIO.SOURCE, INPUT.FPS and MODEL.
+        cfg: INPUT.AUDIO, INPUT.FPS and MODEL.
         data_sets: records by the name of their data set.
         silenced: names of data sets whose sound is not heard, so may lack.
 
     Raises:
         ValueError: an unknown SOURCE; a data set has no sound, or not that which the choice needs; features
-            of another backbone, or for one that is to be trained. The message names the data set or file.
+            of another backbone or number of sources, or for a backbone that is to be trained. The message
+            names the data set or file.
     """
-    source = cfg.INPUT.AUDIO.SOURCE
-    if source not in AUDIO_SOURCES:
-        raise ValueError(f"INPUT.AUDIO.SOURCE is {source!r}, not one of {AUDIO_SOURCES}")
+    options = cfg.INPUT.AUDIO
+    _check_options(options)
     if not hears(cfg):
         return AudioSource(None)
     needed = {name: records for name, records in data_sets.items() if name not in silenced}
-    _refuse_soundless(needed)
-    if source == "waveform":
-        return _waveforms(needed)
+    _refuse_soundless(needed, options.FEATURES_DIR)
+    if options.SOURCE == "waveform":
+        return _waveforms(needed, options.FEATURES_DIR)
     objection = _objection_to_features(cfg, needed)
     made = {} if objection else _makers(data_sets)
     objection = objection or _objection_to_makers(Reader(cfg), made)
-    if source == "features" and objection:
-        raise ValueError(f"INPUT.AUDIO.SOURCE is 'features', but {objection}")
-    if objection or (source == "auto" and not made):
-        return _waveforms(needed, objection)
-    return _features(made)
+    objection = objection or _objection_to_sources(options.NUM_SOURCES, made)
+    if objection and (options.SOURCE == "features" or options.NUM_SOURCES > 1):
+        raise ValueError(f"{_why_features(options)}, but {objection}")
+    if objection or (options.SOURCE == "auto" and not made and options.NUM_SOURCES == 1):
+        return _waveforms(needed, options.FEATURES_DIR, objection)
+    return _features(made, options.NUM_SOURCES)
 
 
-def _refuse_soundless(data_sets: DataSets) -> None:
+def _check_options(options: CfgNode) -> None:
+    """Refuse values of INPUT.AUDIO that contradict each other or mean nothing."""
+    if options.SOURCE not in AUDIO_SOURCES:
+        raise ValueError(f"INPUT.AUDIO.SOURCE is {options.SOURCE!r}, not one of {AUDIO_SOURCES}")
+    if options.NUM_SOURCES < 1:
+        raise ValueError(f"INPUT.AUDIO.NUM_SOURCES is {options.NUM_SOURCES}, it is 1 or more")
+    if options.NUM_SOURCES > 1 and options.SOURCE == "waveform":
+        raise ValueError(
+            f"INPUT.AUDIO.SOURCE is 'waveform', but {_why_features(options)}: choose 'features' or 'auto'"
+        )
+
+
+def _why_features(options: CfgNode) -> str:
+    """What in the config asks for features."""
+    if options.NUM_SOURCES == 1:
+        return f"INPUT.AUDIO.SOURCE is {options.SOURCE!r}"
+    return f"INPUT.AUDIO.NUM_SOURCES is {options.NUM_SOURCES}, and separated sources come as features only"
+
+
+def _refuse_soundless(data_sets: DataSets, features_dir: str) -> None:
     for name, records in data_sets.items():
         if not any(record["audio_file"] or record["audio_features_file"] for record in records):
             raise ValueError(
                 f"data set {name!r}: none of its {len(records)} videos has sound in {SOUNDS} or features in "
-                f"{FEATURES}, but the model hears. Put the sound there, or set MODEL.AUDIO.NAME '' for a "
+                f"{features_dir}, but the model hears. Put the sound there, or set MODEL.AUDIO.NAME '' for a "
                 "model that does not hear, or INPUT.AUDIO.AT_TEST silent to test in silence"
             )
 
@@ -104,8 +127,9 @@ def _objection_to_features(cfg: CfgNode, data_sets: DataSets) -> str:
         lacking = [r["video_id"] for r in records if r["audio_file"] and not r["audio_features_file"]]
         if lacking:
             return (
-                f"{len(lacking)} videos have none in {FEATURES}, the first is {lacking[0]!r} of data set "
-                f"{name!r}; tools/prepare_audio.py makes them; or choose 'waveform'"
+                f"{len(lacking)} videos have none in {cfg.INPUT.AUDIO.FEATURES_DIR}, the first is "
+                f"{lacking[0]!r} of data set {name!r}; tools/prepare_audio.py makes them; or choose "
+                "'waveform'"
             )
     return ""
 
@@ -130,7 +154,15 @@ def _objection_to_makers(reader: Reader, made: Mapping[str, Provenance | None]) 
     return ""
 
 
-def _features(made: Mapping[str, Provenance | None]) -> AudioSource:
+def _objection_to_sources(num_sources: int, files: Iterable[str]) -> str:
+    """Which features are not of as many separated sources as the config says; an empty string if none."""
+    for file in files:
+        if (found := count_sources(file)) != num_sources:
+            return f"{file} has {found} separated sources, INPUT.AUDIO.NUM_SOURCES is {num_sources}"
+    return ""
+
+
+def _features(made: Mapping[str, Provenance | None], num_sources: int) -> AudioSource:
     """Features, with what their files have in common."""
     bare = [file for file, maker in made.items() if maker is None]
     if bare:
@@ -138,12 +170,11 @@ def _features(made: Mapping[str, Provenance | None]) -> AudioSource:
             "%d files of features, the first is %s, do not say what made them: taken for %s's",
             len(bare), bare[0], BARE_BACKBONE,
         )  # fmt: skip
-    shape = open_features(next(iter(made))).shape if made else ()
     silence = next((maker.silence for maker in made.values() if maker), None)
-    return AudioSource("features", shape[1] if len(shape) == 3 else 1, silence)
+    return AudioSource("features", num_sources, silence)
 
 
-def _waveforms(data_sets: DataSets, objection: str = "") -> AudioSource:
+def _waveforms(data_sets: DataSets, features_dir: str, objection: str = "") -> AudioSource:
     """Waveforms, unless the model would be deaf to videos that have features of sound, but no sound."""
     for name, records in data_sets.items():
         without = [r for r in records if r["audio_features_file"] and not r["audio_file"]]
@@ -152,7 +183,7 @@ def _waveforms(data_sets: DataSets, objection: str = "") -> AudioSource:
             reason = f" ('auto' takes no features: {objection})" if objection else ""
             raise ValueError(
                 f"data set {name!r}: INPUT.AUDIO.SOURCE comes to waveforms{reason}, but {len(deaf)} videos "
-                f"have features in {FEATURES} and no sound in {SOUNDS}, the first is "
+                f"have features in {features_dir} and no sound in {SOUNDS}, the first is "
                 f"{deaf[0]['video_id']!r}. Put the sound there, or choose INPUT.AUDIO.SOURCE features"
             )
     return AudioSource("waveform")

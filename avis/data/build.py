@@ -18,6 +18,7 @@ from avis.data.audio_source import AudioSource, DataSets, audio_of_run
 from avis.data.catalog import ensure_registered, get_categories, is_present
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
+from avis.data.records import with_features
 from avis.data.sampler import ClipSampler
 from avis.structures import Categories
 
@@ -50,6 +51,7 @@ def build_train_loader(
     if batch_size < 1 or batch_size % world_size:
         raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
     records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, classes)
+    records = with_features(records, cfg.INPUT.AUDIO.FEATURES_DIR)
     num_objects = sum(len(record["annotations"]) for record in records)
     logger.info("training on %d videos with %d objects", len(records), num_objects)
     check_num_classes(cfg, cfg.DATASETS.TRAIN[0])
@@ -80,7 +82,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
         ValueError: the data set is empty or malformed.
         FileNotFoundError: its annotations do not exist.
     """
-    records = get_dataset_records([dataset_name])
+    records = with_features(get_dataset_records([dataset_name]), cfg.INPUT.AUDIO.FEATURES_DIR)
     # A SOURCE that is named is the same for all; "auto" shall be what it is for the run's other data sets.
     others = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if cfg.INPUT.AUDIO.SOURCE == "auto" else ()
     audio = _choose_audio(cfg, {dataset_name: records}, others)
@@ -193,7 +195,7 @@ def _training_names(cfg: CfgNode) -> tuple[str, ...]:
 
 def _records_to_hear(cfg: CfgNode, name: str) -> list[dict]:
     """The records of a data set of which a run hears something."""
-    records = DatasetCatalog.get(name)
+    records = with_features(DatasetCatalog.get(name), cfg.INPUT.AUDIO.FEATURES_DIR)
     only_sounding = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and name not in cfg.DATASETS.TEST
     return [record for record in records if sounding_frames(record)] if only_sounding else records
 

@@ -1,6 +1,7 @@
 """The sound of a clip: the row of log-mel values or features that belongs to each of its frames.
 
-Dimensions: T frames of the video, F frames of the clip, A audio channels; a log-mel example is 96 × 64.
+Dimensions: T frames of the video, F frames of the clip, S separated sources, A audio channels; a log-mel
+example is 96 × 64.
 """
 
 import logging
@@ -35,7 +36,7 @@ class VideoSound:
         video: what messages call the video.
         length: frames of the video that the sound belongs to, T.
         audio_file: a sound or video file; None for a silent video.
-        features_file: the .npy file of its features; None where there is none.
+        features_file: the .npy file of its features, or their folder by source; None where there is none.
         audio_track: of the audio file's tracks, counted from 0; None for the first that is not silent.
         start: second of the sound at which frame 0 is.
     """
@@ -92,16 +93,16 @@ def load_features(sound: VideoSound, frame_indices: Sequence[int], feature_dim: 
     """Read the precomputed audio features of some frames of a video.
 
     Args:
-        sound: of the video, with a file of features.
+        sound: of the video, with features.
         frame_indices: F indices of frames.
         feature_dim: A, channels that the model expects.
 
     Returns:
-        float32 (F, A), or (F, S, A) where the file holds S separated sources.
+        float32 (F, A), or (F, S, A) where the features are of S separated sources.
 
     Raises:
-        ValueError: the file is no array of numbers of shape (T, A) or (T, S, A), or holds NaN; the message
-            names it.
+        ValueError: the features are no numbers of shape (T, A) or (T, S, A), or hold NaN; the message names
+            the file.
     """
     where = f"audio features of video {sound.video!r}"
     try:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from avis.files import is_file
 from avis.formats.annotated_masks import nullify, read_annotated_masks
+from avis.formats.audio_features import has_features
 from avis.formats.aviseg import (
     FEATURES,
     SOUNDS,
     Annotations,
     features_file,
+    features_folder,
     frame_file,
     read_annotations,
     sound_file,
@@ -34,10 +36,11 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
 
     Returns:
         One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
-        "audio_file" and "audio_features_file" (None where there is none), "sound_start" (second of the sound
-        at which frame 0 is), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1 in the
-        order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and "areas"
-        and "bboxes" (T, or None where the file has none).
+        "audio_file" and "audio_features_file" (None where there is none; of features by source, a folder),
+        "sound_start" (second of the sound at which frame 0 is), "split" and "name", by which other features
+        are found (see `with_features`), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1
+        in the order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and
+        "areas" and "bboxes" (T, or None where the file has none).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -62,19 +65,53 @@ def make_records(annotations: Annotations, split: Path) -> list[dict]:
     return records
 
 
-def video_record(video: Video, split: Path) -> dict:
-    """The record of a video but for its annotations; `split` is the folder of its files."""
+def video_record(video: Video, split: Path, features_dir: str = FEATURES) -> dict:
+    """The record of a video but for its annotations.
+
+    Args:
+        video: the video.
+        split: the folder of its files.
+        features_dir: that of its features, in `split`.
+    """
     split = split.absolute()
-    return {
+    record = {
         "video_id": video.id,
         "height": video.height,
         "width": video.width,
         "length": video.length,
         "file_names": [str(frame_file(split, file_name)) for file_name in video.file_names],
         "audio_file": _existing(sound_file(split, video.name)),
-        "audio_features_file": None if video.start else _existing(features_file(split, video.name)),
         "sound_start": float(video.start or 0),
+        "split": str(split),
+        "name": video.name,
     }
+    return {**record, "audio_features_file": _features_of(record, features_dir)}
+
+
+def with_features(records: list[dict], features_dir: str) -> list[dict]:
+    """Let records take their features from another folder than FEATAudios.
+
+    Args:
+        records: of videos. Those that a program of yours has made, without a "split", stay as they are.
+        features_dir: the folder's name beside JPEGImages, INPUT.AUDIO.FEATURES_DIR.
+
+    Raises:
+        ValueError: the name leads out of the data set.
+    """
+    if features_dir == FEATURES:
+        return records
+    return [
+        {**record, "audio_features_file": _features_of(record, features_dir)} if "split" in record else record
+        for record in records
+    ]
+
+
+def _features_of(record: dict, features_dir: str) -> str | None:
+    """The file of a video's features, or if there is none their folder; none begin within the sound."""
+    if record["sound_start"]:
+        return None
+    file = features_file(Path(record["split"]), record["name"], features_dir)
+    return next((str(path) for path in (file, features_folder(file)) if has_features(path)), None)
 
 
 def _annotation(entry: dict, masks: MeasuredMasks, indices: dict[int, int]) -> dict:

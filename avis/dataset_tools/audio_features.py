@@ -66,10 +66,10 @@ def prepare_features(
     """Write the features of sounds, float32 (T, A) in a .npy file each, with a progress bar.
 
     Files that hold finite numbers of the right shape are kept if the same backbone with the same weights has
-    made them, or if they do not say and it is a VGGish. Others are made anew with a warning. A file appears
-    only when it is complete, and what killed runs have left is removed, so a run can be ended at any time and
-    started again, also beside another. A sound that cannot be read does not keep the others from being
-    written.
+    made them, or if they do not say and it is a VGGish without post-processing. Others are made anew with a
+    warning. A file appears only when it is complete, and what killed runs have left is removed, so a run can
+    be ended at any time and started again, also beside another. A sound that cannot be read does not keep the
+    others from being written.
 
     Args:
         sounds: from `find_sounds`.
@@ -208,8 +208,9 @@ def _find_flaw(sound: VideoSound, feature_dim: int) -> str:
 def _without_others(sounds: Sequence[VideoSound], made: Provenance) -> set[VideoSound]:
     """Those whose features the same maker has made; one line says how many another has."""
     makers = {sound: read_provenance(sound.features_file) for sound in sounds}
-    bare = {sound for sound, maker in makers.items() if maker is None and made.backbone == BARE_BACKBONE}
-    own = {sound for sound, maker in makers.items() if maker and _is_same(maker, made)}
+    takes_bare = made.backbone == BARE_BACKBONE and not made.postprocess
+    bare = {sound for sound, maker in makers.items() if maker is None and takes_bare}
+    own = {sound for sound, maker in makers.items() if maker and maker.recipe == made.recipe}
     if bare:
         logger.info("%d files do not say what made them: taken for VGGish's and kept", len(bare))
     others = [sound for sound in makers if sound not in bare | own]
@@ -220,8 +221,3 @@ def _without_others(sounds: Sequence[VideoSound], made: Provenance) -> set[Video
             len(others), describe(makers[others[0]]), first, describe(made),
         )  # fmt: skip
     return bare | own
-
-
-def _is_same(maker: Provenance, other: Provenance) -> bool:
-    """Whether both make the same, but for the rounding of silence on another device."""
-    return replace(maker, silence=()) == replace(other, silence=())

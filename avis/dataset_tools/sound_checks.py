@@ -4,12 +4,14 @@ Dimensions: T frames of a video, N samples.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from avis.audio import EXAMPLE_SECONDS
 from avis.data.clip_audio import VideoSound, load_features
 from avis.dataset_tools.problems import ERROR, WARNING, Problem
+from avis.formats.audio_features import count_sources
 from avis.formats.aviseg import FEATURES, SOUNDS
 from avis.media.video import read_waveform
 
@@ -19,33 +21,55 @@ _SILENCE = 1e-4
 _LONGER, _LONGER_SECONDS = 1.5, 2
 
 
+@dataclass(frozen=True)
+class SoundSettings:
+    """What the sound of a data set shall be.
+
+    Attributes:
+        fps: frames per second of the videos.
+        feature_dim: channels of the audio features.
+        features_dir: the folder of these beside JPEGImages.
+        num_sources: separated sources that these hold.
+    """
+
+    fps: float = 1.0
+    feature_dim: int = 128
+    features_dir: str = FEATURES
+    num_sources: int = 1
+
+
 def sound_problems(
-    record: dict, sounding: np.ndarray, fps: float, feature_dim: int, shares_sound: bool
+    record: dict, sounding: np.ndarray, settings: SoundSettings, shares_sound: bool
 ) -> Iterator[Problem]:
     """Yield what is wrong with the sound of a video.
 
     Args:
         record: of the video.
         sounding: frames with a mask, bool (T,).
-        fps: frames per second of the video.
-        feature_dim: channels of the audio features.
+        settings: of the data set.
         shares_sound: whether other videos are of the same folder, and hear other parts of it.
     """
     where = f"video {record['video_id']!r}"
     if record["audio_file"]:
-        yield from _waveform_problems(record, sounding, fps, shares_sound)
+        yield from _waveform_problems(record, sounding, settings.fps, shares_sound)
     elif not record["audio_features_file"]:
-        message = f"{where}: there is neither a file in {SOUNDS} nor one in {FEATURES}"
+        message = f"{where}: there is neither a file in {SOUNDS} nor one in {settings.features_dir}"
         yield Problem(ERROR if sounding.any() else WARNING, "no sound", where, message)
     if record["audio_features_file"]:
-        yield from _features_problems(record, feature_dim)
+        yield from _features_problems(record, settings)
 
 
-def _features_problems(record: dict, feature_dim: int) -> Iterator[Problem]:
+def _features_problems(record: dict, settings: SoundSettings) -> Iterator[Problem]:
+    where, kind, file = f"video {record['video_id']!r}", "unusable features", record["audio_features_file"]
     try:
-        load_features(VideoSound.of(record), range(record["length"]), feature_dim)
+        load_features(VideoSound.of(record), range(record["length"]), settings.feature_dim)
+        num_sources = count_sources(file)
     except ValueError as error:
-        yield Problem(ERROR, "unusable features", f"video {record['video_id']!r}", str(error))
+        yield Problem(ERROR, kind, where, str(error))
+        return
+    if num_sources != settings.num_sources:
+        message = f"{where}: {file} has {num_sources} separated sources, not {settings.num_sources}"
+        yield Problem(ERROR, kind, where, message)
 
 
 def _waveform_problems(

@@ -25,10 +25,12 @@ from avis.dataset_tools.frame_checks import (
 )
 from avis.dataset_tools.mask_checks import mask_problems, percent_problems, read_track
 from avis.dataset_tools.problems import ERROR, WARNING, Problem
-from avis.dataset_tools.sound_checks import sound_problems
+from avis.dataset_tools.sound_checks import SoundSettings, sound_problems
 from avis.formats.aviseg import Annotations, parse_annotations, read_annotations, split_folder
 from avis.formats.format_check import format_problems
 from avis.formats.tracks import Video
+
+_AVISEG_SOUND = SoundSettings()
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,13 @@ class CheckedSplit:
     videos: list[FrameHashes] = field(default_factory=list)
 
 
-def validate_dataset(json_file: str | Path, fps: float = 1.0, feature_dim: int = 128) -> list[Problem]:
+def validate_dataset(json_file: str | Path, sound: SoundSettings = _AVISEG_SOUND) -> list[Problem]:
     """Find all problems of a split by itself; `validate_datasets` compares several."""
-    return validate_datasets([json_file], fps, feature_dim)[str(json_file)]
+    return validate_datasets([json_file], sound)[str(json_file)]
 
 
 def validate_datasets(
-    json_files: Sequence[str | Path], fps: float = 1.0, feature_dim: int = 128
+    json_files: Sequence[str | Path], sound: SoundSettings = _AVISEG_SOUND
 ) -> dict[str, list[Problem]]:
     """Find all problems of splits: read every frame, mask, sound and feature file, with a progress bar.
 
@@ -59,20 +61,19 @@ def validate_datasets(
 
     Args:
         json_files: annotations; the files of each lie in the folder of the same name.
-        fps: frames per second of the videos.
-        feature_dim: channels of the audio features.
+        sound: what their sound and its features shall be.
 
     Returns:
         The problems of each file, by its name. A file that cannot be read is a problem of its own.
     """
-    splits = {str(json_file): _check_split(json_file, fps, feature_dim) for json_file in json_files}
+    splits = {str(json_file): _check_split(json_file, sound) for json_file in json_files}
     found = {name: list(split.problems) for name, split in splits.items()}
     for name, problem in shared_videos(video for split in splits.values() for video in split.videos):
         found[name].append(problem)
     return found
 
 
-def _check_split(json_file: str | Path, fps: float, feature_dim: int) -> CheckedSplit:
+def _check_split(json_file: str | Path, sound: SoundSettings) -> CheckedSplit:
     try:
         content = parse_annotations(json_file)[1]
     except (ValueError, FileNotFoundError) as error:
@@ -80,10 +81,10 @@ def _check_split(json_file: str | Path, fps: float, feature_dim: int) -> Checked
     if problems := [Problem(ERROR, "format", str(json_file), text) for text in format_problems(content)]:
         last = f"{json_file}: frames, masks and sound are checked once the above is mended"
         return CheckedSplit([*problems, Problem(ERROR, "format", str(json_file), last)])
-    return _check_content(content, Path(json_file), fps, feature_dim)
+    return _check_content(content, Path(json_file), sound)
 
 
-def _check_content(content: dict[str, Any], json_file: Path, fps: float, feature_dim: int) -> CheckedSplit:
+def _check_content(content: dict[str, Any], json_file: Path, sound: SoundSettings) -> CheckedSplit:
     annotations = read_annotations(content)
     by_id = {video.id: video for video in annotations.videos}
     entries = [(by_id[key], entry) for key, listed in annotations.entries.items() for entry in listed]
@@ -92,7 +93,7 @@ def _check_content(content: dict[str, Any], json_file: Path, fps: float, feature
     hashes = []
 
     def check(video: Video) -> tuple[list[Problem], list[bytes | None]]:
-        return _check_video(annotations, video, json_file, (fps, feature_dim, sharing[video.name] > 1))
+        return _check_video(annotations, video, json_file, sound, sharing[video.name] > 1)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(check, annotations.videos)
@@ -104,10 +105,10 @@ def _check_content(content: dict[str, Any], json_file: Path, fps: float, feature
 
 
 def _check_video(
-    annotations: Annotations, video: Video, json_file: Path, sound_settings: tuple[float, int, bool]
+    annotations: Annotations, video: Video, json_file: Path, sound: SoundSettings, shares_sound: bool
 ) -> tuple[list[Problem], list[bytes | None]]:
     """The problems of a video, and the hashes of its frames."""
-    record = video_record(video, split_folder(json_file))
+    record = video_record(video, split_folder(json_file), sound.features_dir)
     hashes = hash_frames(record)
     tracks = [read_track(entry, video) for entry in annotations.entries[video.id]]
     sounding = np.zeros(video.length, bool)
@@ -117,7 +118,7 @@ def _check_video(
         *order_problems(video),
         *frame_problems(record, hashes),
         *mask_problems(tracks, video),
-        *sound_problems(record, sounding, *sound_settings),
+        *sound_problems(record, sounding, sound, shares_sound),
     ]
     return problems, hashes
 

@@ -43,7 +43,8 @@ def check_output_dir(cfg: CfgNode) -> None:
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training already ({found[0].name}): go on with it by "
             "--resume, choose another OUTPUT_DIR, or delete it by OVERWRITE_OUTPUT True"
         )
-    needed = {Path(path).resolve() for path in (cfg.MODEL.WEIGHTS, cfg.MODEL.AUDIO.WEIGHTS) if path}
+    audio = cfg.MODEL.AUDIO
+    needed = {Path(path).resolve() for path in (cfg.MODEL.WEIGHTS, audio.WEIGHTS, audio.PCA_WEIGHTS) if path}
     for path in found:
         if path.resolve() in needed:
             raise FileExistsError(f"OVERWRITE_OUTPUT True would delete {path}, from which training starts")

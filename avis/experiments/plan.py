@@ -12,6 +12,8 @@ A plan is a YAML file; its paths are relative to it:
       silence at test:
         WEIGHTS_OF: full model               # nothing is trained
         OPTS: [INPUT.AUDIO.AT_TEST, silent]
+      another model:
+        CONFIG: ../synthavis_tiny_avism.yaml # optional: its own config
 
 With `_BASE_: other.yaml` a plan has what the other has, but for the keys and variants that it states itself;
 a CONFIG from there is taken relative to the plan that is read.
@@ -35,7 +37,7 @@ from avis.engine.inference_folders import inference_dir
 from avis.files import read_json
 
 _KEYS = {"CONFIG", "SYNTHAVIS", "OPTS", "SEEDS", "VARIANTS"}
-_VARIANT_KEYS = {"WEIGHTS_OF", "OPTS"}
+_VARIANT_KEYS = {"CONFIG", "WEIGHTS_OF", "OPTS"}
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Variant:
 
     Attributes:
         name: as tables call it.
+        config_file: of its model.
         opts: KEY, VALUE, … that change the config.
         weights_of: the variant whose weights are tested; "": it trains its own.
     """
 
     name: str
+    config_file: Path
     opts: tuple[str, ...] = ()
     weights_of: str = ""
 
@@ -63,14 +67,12 @@ class Plan:
     """What is to be trained and tested.
 
     Attributes:
-        config_file: of the full model.
         synthavis: the preset of the data; "": they are there.
         opts: KEY, VALUE, … that change the config for all variants.
         seeds: each variant is run with each of them.
         variants: in the order of the table.
     """
 
-    config_file: Path
     synthavis: str
     opts: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -84,7 +86,6 @@ class Run:
     Attributes:
         variant: what is run.
         seed: of the generators.
-        config_file: of the full model.
         opts: KEY, VALUE, … for all that the run does.
         folder: what the run writes.
         weights: the file that it tests at its end.
@@ -92,7 +93,6 @@ class Run:
 
     variant: Variant
     seed: int
-    config_file: Path
     opts: tuple[str, ...]
     folder: Path
     weights: Path
@@ -106,12 +106,12 @@ class Run:
     def arguments(self) -> list[str]:
         """The arguments of tools/train_net.py; after an interruption they go on where it was."""
         mode = ["--resume"] if self.trains else ["--eval-only", "--resume"]
-        return [*mode, "--config-file", str(self.config_file), *self.opts]
+        return [*mode, "--config-file", str(self.variant.config_file), *self.opts]
 
     @cached_property
     def cfg(self) -> CfgNode:
         """The config of the run."""
-        return get_avis_cfg(self.config_file, self.opts)
+        return get_avis_cfg(self.variant.config_file, self.opts)
 
     def check(self) -> None:
         """Make sure that what is in the folder is of this run, and that the table can have its metrics.
@@ -169,15 +169,11 @@ def read_plan(path: str | Path) -> Plan:
     content = read_yaml(path)
     if not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
         raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS, OPTS")
-    config_file = path.parent / str(content["CONFIG"])
-    if not config_file.is_file():
-        raise FileNotFoundError(f"{path}: there is no CONFIG {config_file}")
     return Plan(
-        config_file,
         content.get("SYNTHAVIS", ""),
         _read_opts(content.get("OPTS", []), path),
         _read_seeds(content["SEEDS"], path),
-        _read_variants(content["VARIANTS"], path),
+        _read_variants(content["VARIANTS"], _read_config(content["CONFIG"], path), path),
     )
 
 
@@ -191,7 +187,7 @@ def plan_runs(plan: Plan, output: Path, opts: Sequence[str] = ()) -> list[Run]:
         weights = trained / "model_final.pth"
         if variant.weights_of:
             of_run += ["MODEL.WEIGHTS", str(weights)]
-        runs[variant.name, seed] = Run(variant, seed, plan.config_file, tuple(of_run), folder, weights)
+        runs[variant.name, seed] = Run(variant, seed, tuple(of_run), folder, weights)
     return list(runs.values())
 
 
@@ -223,17 +219,29 @@ def _read_seeds(seeds: object, path: Path) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _read_variants(variants: object, path: Path) -> tuple[Variant, ...]:
+def _read_config(name: object, path: Path) -> Path:
+    config_file = path.parent / str(name)
+    if not config_file.is_file():
+        raise FileNotFoundError(f"{path}: there is no CONFIG {config_file}")
+    return config_file
+
+
+def _read_variants(variants: object, config_file: Path, path: Path) -> tuple[Variant, ...]:
     if not isinstance(variants, dict) or not variants:
         raise ValueError(f"{path}: VARIANTS has a name and a list KEY, VALUE, … for each variant")
     read: dict[str, Variant] = {}
     for name, content in variants.items():
         given = {"OPTS": content} if isinstance(content, list) else content
         if not isinstance(given, dict) or not given.keys() <= _VARIANT_KEYS:
-            raise ValueError(f"{path}: variant {name!r} is a list KEY, VALUE, … or has WEIGHTS_OF and OPTS")
-        variant = Variant(str(name), tuple(map(str, given.get("OPTS", []))), given.get("WEIGHTS_OF", ""))
-        if variant.weights_of and variant.weights_of not in read:
-            raise ValueError(f"{path}: variant {name!r}: there is no {variant.weights_of!r} before it")
+            raise ValueError(
+                f"{path}: variant {name!r} is a list KEY, VALUE, … or has some of CONFIG, WEIGHTS_OF and OPTS"
+            )
+        trained = given.get("WEIGHTS_OF", "")
+        if trained and trained not in read:
+            raise ValueError(f"{path}: variant {name!r}: there is no {trained!r} before it")
+        own = _read_config(given["CONFIG"], path) if "CONFIG" in given else None
+        default = read[trained].config_file if trained else config_file
+        variant = Variant(str(name), own or default, tuple(map(str, given.get("OPTS", []))), trained)
         if variant.folder in {other.folder for other in read.values()}:
             raise ValueError(f"{path}: variant {name!r} has the folder of another, {variant.folder}")
         read[variant.name] = variant

@@ -4,6 +4,8 @@
     <folder>/<split>/JPEGImages/<video>/<frame>.jpg
     <folder>/<split>/WAVAudios/<video>.wav         optional: without it the video is silent
     <folder>/<split>/FEATAudios/<video>.npy        optional: audio features, one row a frame
+    <folder>/<split>/WAVAudios_sep/<video>/source_01.wav …    optional: the separated sources of the sound
+    <folder>/<split>/FEATAudios_sep/<video>/source_01.npy …   optional: their features
 
 Dimensions: T frames of a video.
 """
@@ -20,6 +22,7 @@ from avis.formats.format_check import format_problems
 from avis.formats.tracks import Video, VideoId
 
 FRAMES, SOUNDS, FEATURES = "JPEGImages", "WAVAudios", "FEATAudios"
+SOURCES = "WAVAudios_sep"
 
 # Problems that one error message lists.
 _PROBLEMS_SHOWN = 5
@@ -114,9 +117,30 @@ def sound_file(split: Path, video: str) -> Path:
     return split / SOUNDS / f"{video}.wav"
 
 
-def features_file(split: Path, video: str) -> Path:
-    """The audio features of a video by its name, in the folder of a split."""
-    return split / FEATURES / f"{video}.npy"
+def sources_folder(split: Path, video: str) -> Path:
+    """The folder with the WAVs of the separated sources of a video by its name, in the folder of a split."""
+    return split / SOURCES / video
+
+
+def features_file(split: Path, video: str, folder: str = FEATURES) -> Path:
+    """The audio features of a video by its name, in the folder of a split.
+
+    Args:
+        split: the folder of the split.
+        video: the name of the video.
+        folder: that of the features, in the split's.
+
+    Raises:
+        ValueError: `folder` leads out of the split's.
+    """
+    if not folder or Path(folder).is_absolute() or ".." in Path(folder).parts:
+        raise ValueError(f"INPUT.AUDIO.FEATURES_DIR is {folder!r}, not a folder beside {FRAMES}")
+    return split / folder / f"{video}.npy"
+
+
+def features_folder(file: Path) -> Path:
+    """The folder of features by source, which may stand in place of a file of all."""
+    return file.with_name(file.name.removesuffix(".npy"))
 
 
 def _video(video: dict) -> Video:

@@ -35,8 +35,9 @@ class VideoPredictor:
         Raises:
             FileNotFoundError: there is no such weight file.
             ValueError: MODEL.WEIGHTS is empty, damaged or of another model, or the audio backbone has no
-                weights.
+                weights or takes separated sources.
         """
+        _refuse_separated_sources(cfg)
         cfg = cfg.clone()
         cfg.defrost()
         use_available_device(cfg)
@@ -83,3 +84,14 @@ class VideoPredictor:
             sound = VideoSound(video.name, len(images), video.audio_file, audio_track=video.audio_track)
             inputs["audio_examples"] = load_examples(sound, frame_indices, video.fps)
         return self.model([inputs])[0].above(self.score_threshold)
+
+
+def _refuse_separated_sources(cfg: CfgNode) -> None:
+    """Refuse a model that hears what no video file has."""
+    num_sources = cfg.INPUT.AUDIO.NUM_SOURCES
+    if hears(cfg) and num_sources > 1:
+        raise ValueError(
+            f"the model hears {num_sources} separated sources (INPUT.AUDIO.NUM_SOURCES), and the sound of a "
+            "video is one mixture. Make a data set of the video, prepare its sources with "
+            "tools/prepare_audio.py, and predict by tools/train_net.py --eval-only"
+        )

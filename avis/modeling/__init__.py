@@ -1,7 +1,15 @@
 """The model and its parts. Importing this package registers them all."""
 
-from avis.modeling import avis_mask_former, backbones  # noqa: F401  they register their parts
+from avis.modeling import (  # noqa: F401  they register their parts
+    avis_mask_former,
+    backbones,
+    family_losses,
+    frame_clip_decoder,
+    source_query,
+    state_space,
+)
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
+from avis.modeling.clustered_attention import ClusteredAttention
 from avis.modeling.criterion import ClipTargets, VideoSetCriterion
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
 from avis.modeling.feature_store import FeatureStore, FrameFeatures, join_frames
@@ -11,7 +19,9 @@ from avis.modeling.mask_head import MASK_HEAD_REGISTRY, DotMaskHead, MaskHead, R
 from avis.modeling.matcher import VideoHungarianMatcher
 from avis.modeling.ms_deform_attn import ms_deform_attn
 from avis.modeling.pixel_decoder import MSDeformAttnPixelDecoder
+from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY, TemporalFusion
 from avis.modeling.trained_model import build_model, load_trained_model
+from avis.modeling.two_way_attention import TwoWayAttention
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
 
 __all__ = [
@@ -19,10 +29,12 @@ __all__ = [
     "AV_FUSION_REGISTRY",
     "LOSS_REGISTRY",
     "MASK_HEAD_REGISTRY",
+    "TEMPORAL_FUSION_REGISTRY",
     "TPAVI",
     "TRANSFORMER_DECODER_REGISTRY",
     "AudioQuery",
     "ClipTargets",
+    "ClusteredAttention",
     "Decoded",
     "DecoderOutput",
     "DotMaskHead",
@@ -33,6 +45,8 @@ __all__ = [
     "MaskHead",
     "MeanAudioQuery",
     "ResidualMaskHead",
+    "TemporalFusion",
+    "TwoWayAttention",
     "VideoDecoder",
     "VideoHungarianMatcher",
     "VideoMultiScaleMaskedTransformerDecoder",

@@ -46,6 +46,8 @@ class AVISMaskFormer(nn.Module):
         size_divisibility: int,
         topk: int,
         chunk_size: int,
+        mask_quality: bool = False,
+        min_score: float = 0.0,
     ) -> None:
         """Put the parts together.
 
@@ -60,6 +62,8 @@ class AVISMaskFormer(nn.Module):
             size_divisibility: images are padded to a multiple of this.
             topk: tracks kept of a video.
             chunk_size: frames that are processed at once in evaluation; 0 chooses by their size.
+            mask_quality: multiply a track's score by the mean probability inside its masks.
+            min_score: tracks that do not score more are dropped.
         """
         super().__init__()
         self.backbone = backbone
@@ -69,6 +73,7 @@ class AVISMaskFormer(nn.Module):
         self.fusion = fusion
         self.size_divisibility = size_divisibility
         self.topk, self.chunk_size = topk, chunk_size
+        self.mask_quality, self.min_score = mask_quality, min_score
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
@@ -88,6 +93,8 @@ class AVISMaskFormer(nn.Module):
             "size_divisibility": mask_former.SIZE_DIVISIBILITY,
             "topk": mask_former.TEST.TOPK,
             "chunk_size": mask_former.TEST.CHUNK_SIZE,
+            "mask_quality": mask_former.TEST.MASK_QUALITY,
+            "min_score": mask_former.TEST.MIN_SCORE,
         }
 
     @property
@@ -102,9 +109,9 @@ class AVISMaskFormer(nn.Module):
             batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
                 all; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
                 "audio_features", (T, A) or (T, S, A), or "audio_silence", S, of S silent sources; in training
-                "instances", T `Instances` with `gt_masks`, `gt_classes` and `gt_ids` in the same order; in
-                evaluation "video_id", and "height" and
-                "width" of the original video.
+                "instances", T `Instances` with `gt_masks`, `gt_classes` and `gt_ids` in the same order, and
+                "num_sounding", (T,), for the loss "count"; in evaluation "video_id", and "height" and "width"
+                of the original video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.
@@ -113,7 +120,7 @@ class AVISMaskFormer(nn.Module):
             return self._losses(batched_inputs)
         return [predict_video(self, video) for video in batched_inputs]
 
-    def features(self, frames: Sequence[Tensor], num_clips: int = 1) -> tuple[FrameFeatures, tuple[int, int]]:
+    def features(self, frames: Sequence[Tensor], num_clips: int = 1) -> FrameFeatures:
         """Backbone features of the frames of B clips.
 
         Args:
@@ -121,12 +128,18 @@ class AVISMaskFormer(nn.Module):
             num_clips: B, all of the same number of frames.
 
         Returns:
-            (B, T, C_i, h_i, w_i) by name, and the size to which the frames were padded.
+            (B, T, C_i, h_i, w_i) by name.
         """
-        images = self._normalise(frames)
+        normalised = [(frame.to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames]
+        images = ImageList.from_tensors(normalised, self.size_divisibility)
         features = self.backbone(images.tensor)
-        clips = {name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()}
-        return FrameFeatures(clips), tuple(images.tensor.shape[-2:])
+        return FrameFeatures({name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()})
+
+    def padded_size(self, frames: Sequence[Tensor]) -> tuple[int, int]:
+        """The size to which frames (3, H, W) are padded before the backbone: the largest, rounded up."""
+        divisor = max(self.size_divisibility, 1)
+        height, width = (max(frame.shape[axis] for frame in frames) for axis in (-2, -1))
+        return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
     def hear(self, clips: Sequence[dict]) -> Tensor | None:
         """(B, T, S, A) audio features of B clips; None for a model that does not hear.
@@ -174,21 +187,20 @@ class AVISMaskFormer(nn.Module):
             raise ValueError(f"the clips of a batch must be equally long, not {sorted(lengths)} frames")
         frames = [frame for clip in clips for frame in clip["image"]]
         audio = self.hear(clips)
-        features, padded_size = self.features(frames, len(clips))
-        decoded = self.sem_seg_head(self.fuse(features, audio), audio)
-        targets = [self._targets(clip["instances"], padded_size) for clip in clips]
-        return self.criterion(decoded, targets)
+        features = self.fuse(self.features(frames, len(clips)), audio)
+        decoded = self.sem_seg_head(features, audio)
+        padded_size = self.padded_size(frames)
+        return self.criterion(decoded, [self._targets(clip, padded_size) for clip in clips])
 
-    def _normalise(self, frames: Sequence[Tensor]) -> ImageList:
-        normalised = [(frame.to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames]
-        return ImageList.from_tensors(normalised, self.size_divisibility)
-
-    def _targets(self, instances: Sequence, padded_size: tuple[int, int]) -> ClipTargets:
+    def _targets(self, clip: dict, padded_size: tuple[int, int]) -> ClipTargets:
         """The tracks that sound in at least one frame of a clip; the others are not to be found in it."""
+        instances = clip["instances"]
         masks = torch.stack([frame.gt_masks.tensor for frame in instances], dim=1).to(self.device)
         classes, ids = (x.to(self.device) for x in (instances[0].gt_classes, instances[0].gt_ids))
         sounding = masks.flatten(1).any(dim=1)
         height, width = masks.shape[-2:]
         padded = masks.new_zeros((int(sounding.sum()), masks.shape[1], *padded_size), dtype=torch.float32)
         padded[..., :height, :width] = masks[sounding]
-        return ClipTargets(classes[sounding], padded, ids[sounding])
+        counts = clip.get("num_sounding")
+        counts = None if counts is None else counts.to(self.device)
+        return ClipTargets(classes[sounding], padded, ids[sounding], counts)

@@ -7,6 +7,7 @@ Dimensions: B clips, N queries, M tracks matched in all clips, T frames, K class
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -27,11 +28,23 @@ class ClipTargets:
         classes: (M,) contiguous class of each track.
         masks: (M, T, H, W) float, padded as the images; zero where a track is silent or out of view.
         ids: (M,) the tracks' annotation ids.
+        num_sounding: (T,) objects that sound in each frame, cropped away or not; None if it is not known.
     """
 
     classes: Tensor
     masks: Tensor
     ids: Tensor
+    num_sounding: Tensor | None = None
+
+    @cached_property
+    def frames(self) -> list["ClipTargets"]:
+        """Each of the T frames as a clip of its own, with the tracks that have a mask in it."""
+        return [self._frame(index) for index in range(self.masks.shape[1])]
+
+    def _frame(self, index: int) -> "ClipTargets":
+        masks = self.masks[:, index : index + 1]
+        seen = masks.flatten(1).any(dim=1)
+        return ClipTargets(self.classes[seen], masks[seen], self.ids[seen])
 
 
 # Logits below this cannot overflow the sums over points of costs and losses.

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from avis.modeling.mask_head import MaskHead
@@ -27,6 +28,9 @@ from avis.registry import PartRegistry
 TRANSFORMER_DECODER_REGISTRY = PartRegistry("MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME")
 TRANSFORMER_DECODER_REGISTRY.__doc__ = """Subclasses of VideoDecoder; shapes: "levels", "mask_features", and
 "audio" for a model that hears."""
+
+# A decoder reads the coarsest levels that there are, at most so many, in turn.
+_MAX_LEVELS = 3
 
 
 @dataclass
@@ -38,12 +42,14 @@ class DecoderOutput:
         queries: (B, N, C), normalised, as the mask head takes them.
         mask_logits: (B, N, T, H, W) in training; None in evaluation, which needs the masks of few queries.
         extra: (B, E, C), the normalised extra tokens of the audio query; None without.
+        gate: (B, N, T), what is to be added to the mask logits of a frame, as `mask_logits` have it; or None.
     """
 
     class_logits: Tensor
     queries: Tensor
     mask_logits: Tensor | None = None
     extra: Tensor | None = None
+    gate: Tensor | None = None
 
 
 @dataclass
@@ -93,3 +99,8 @@ class VideoDecoder(nn.Module, ABC):
             parts: what `see` has returned, chunk by chunk.
             audio: (B, T, S, A) audio features of the video; None for a model that does not hear.
         """
+
+
+def num_decoder_levels(cfg: CfgNode) -> int:
+    """How many feature levels, from the coarsest on, a decoder's queries attend to."""
+    return min(len(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES), _MAX_LEVELS)

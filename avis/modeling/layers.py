@@ -52,6 +52,11 @@ class MultiheadAttention(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
+    def of_one_key(self, value: Tensor) -> Tensor:
+        """What every query gets of one key, whose weight is 1 whatever the query; (B, 1, C) in and out."""
+        weight, bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
+        return self.out_proj(F.linear(value, weight, bias))
+
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
@@ -87,6 +92,10 @@ class CrossAttentionLayer(nn.Module):
         """
         attended = self.multihead_attn(_positioned(queries, query_embed), keys, values, allowed)
         return self.norm(queries + attended)
+
+    def attend_to_one(self, queries: Tensor, value: Tensor) -> Tensor:
+        """`forward` with one key of value (B, 1, C), without its attention: (B, N, C) in and out."""
+        return self.norm(queries + self.multihead_attn.of_one_key(value))
 
 
 class SelfAttentionLayer(nn.Module):

@@ -1,18 +1,20 @@
 """The loss terms that MODEL.LOSSES.NAMES lists.
 
 A term gets what the decoder has decoded, the clips' targets, and what earlier terms have matched.
-"prediction" is the set prediction loss of Mask2Former on every supervised layer.
+"prediction" is the set prediction loss of Mask2Former on every supervised layer. "frame_prediction" and
+"clip_prediction" are those of a decoder that decodes frames and then joins them, as VITA and AVISM do.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
 from avis.modeling.criterion import ClipTargets, Match, VideoSetCriterion, class_weights
-from avis.modeling.decoder import Decoded
+from avis.modeling.decoder import Decoded, DecoderOutput
 from avis.registry import PartRegistry, Shapes
 
 LOSS_REGISTRY = PartRegistry("MODEL.LOSSES.NAMES")
@@ -106,8 +108,60 @@ class PredictionLoss(Loss):
 
     def forward(self, decoded: Decoded, targets: list[ClipTargets], matches: Matches) -> dict[str, Tensor]:
         """See `Loss.forward`."""
-        # Final prediction first, then those of the layers from the first on.
-        *others, final = decoded.predictions
-        predictions = [final, *others] if self.deep_supervision else [final]
-        losses, matches["prediction"] = self.criterion(predictions, targets)
+        losses, matches["prediction"] = self._set_losses(decoded.predictions, targets)
         return losses
+
+    def _set_losses(
+        self, predictions: list[DecoderOutput], targets: list[ClipTargets]
+    ) -> tuple[dict[str, Tensor], list[list[Match]]]:
+        """Losses and matches of each layer's predictions, which may be of several times the B clips."""
+        *others, final = predictions
+        # Final prediction first, then those of the layers from the first on.
+        ordered = [final, *others] if self.deep_supervision else [final]
+        return self.criterion(ordered, targets * (len(final.class_logits) // len(targets)))
+
+
+@LOSS_REGISTRY.register(name="frame_prediction")
+class FramePredictionLoss(PredictionLoss):
+    """The losses of what a frame-wise decoder says of each frame, as an image with what sounds in it."""
+
+    def forward(self, decoded: Decoded, targets: list[ClipTargets], matches: Matches) -> dict[str, Tensor]:
+        """See `Loss.forward`."""
+        predictions = extra_of(decoded, "frame_predictions", "frame_prediction")
+        frames = [frame for target in targets for frame in target.frames]
+        losses, matches["frame_prediction"] = self._set_losses(predictions, frames)
+        return _renamed(losses, "frame")
+
+
+@LOSS_REGISTRY.register(name="clip_prediction")
+class ClipPredictionLoss(PredictionLoss):
+    """The losses of what clip queries say; a track's masks of all frames count as one mask."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
+        """Arguments of the class from a config."""
+        criterion = VideoSetCriterion(cfg, joint_frames=True)
+        return {**super().from_config(cfg, shapes), "criterion": criterion}
+
+    def forward(self, decoded: Decoded, targets: list[ClipTargets], matches: Matches) -> dict[str, Tensor]:
+        """See `Loss.forward`."""
+        losses, matches["clip_prediction"] = self._set_losses(decoded.predictions, targets)
+        return _renamed(losses, "clip")
+
+
+def _renamed(losses: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {name.replace("loss_", f"loss_{kind}_"): value for name, value in losses.items()}
+
+
+def extra_of(decoded: Decoded, extra: str, loss: str) -> Any:
+    """What a decoder has decoded for a loss.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if extra not in decoded.extras:
+        raise ValueError(
+            f"MODEL.LOSSES.NAMES has {loss!r}, which needs {extra} of the decoder; "
+            "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME FrameClipDecoder has them"
+        )
+    return decoded.extras[extra]

@@ -48,23 +48,45 @@ def check_finite(name: str, values: Tensor) -> Tensor:
     return values
 
 
-def resize_masks(
-    mask_logits: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int], size: tuple[int, int]
-) -> Tensor:
-    """Masks at the video's size: up to the padded input, without its padding, to the original size.
+def at_input_size(mask_logits: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """Mask logits at the size of the model's input without its padding.
 
     Args:
         mask_logits: (S, T, h, w).
         padded_size: of the model's input.
-        image_size: of the input without padding.
-        size: of the video, (H, W).
+        image_size: of the input without padding, (h', w').
 
     Returns:
-        (S, T, H, W) bool.
+        (S, T, h', w').
     """
     logits = F.interpolate(mask_logits, size=padded_size, mode="bilinear", align_corners=False)
-    logits = logits[..., : image_size[0], : image_size[1]]
+    return logits[..., : image_size[0], : image_size[1]]
+
+
+def masks_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(S, T, H, W) bool masks at the video's size, from logits of another."""
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False) > 0
+
+
+class MaskQuality:
+    """The mean probability inside each track's masks of a whole video, summed up chunk by chunk.
+
+    AVISM and its descendants multiply a track's score by it (Guo et al., CVPR 2025, as released).
+    """
+
+    def __init__(self) -> None:
+        """Begin with no frames."""
+        self._probability, self._area = 0.0, 0.0
+
+    def add(self, logits: Tensor) -> None:
+        """Add (S, t, h, w) logits of a chunk of frames."""
+        inside = logits > 0
+        self._probability += (logits.sigmoid() * inside).flatten(1).sum(1)
+        self._area += inside.flatten(1).sum(1)
+
+    def value(self) -> Tensor:
+        """(S,), 0 for a track without masks."""
+        return self._probability / (self._area + 1e-6)
 
 
 def encode_tracks(chunks: Iterable[Tensor]) -> list[list[RLE | None]]:

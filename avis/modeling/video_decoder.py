@@ -18,15 +18,19 @@ from torch import Tensor, nn
 
 from avis.config import hears
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
-from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
+from avis.modeling.decoder import (
+    TRANSFORMER_DECODER_REGISTRY,
+    Decoded,
+    DecoderOutput,
+    VideoDecoder,
+    num_decoder_levels,
+)
 from avis.modeling.feature_store import FrameFeatures, join_frames
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
 from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
+from avis.modeling.sounding_gate import SoundingGate
 from avis.registry import Shapes
-
-# The decoder reads the coarsest levels that there are, at most so many, in turn.
-_MAX_LEVELS = 3
 
 
 @TRANSFORMER_DECODER_REGISTRY.register()
@@ -49,9 +53,10 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         num_layers: int,
         make_mask_head: Callable[[], MaskHead],
         make_audio_query: Callable[[], AudioQuery] | None = None,
-        num_levels: int = _MAX_LEVELS,
+        num_levels: int = 3,
         enforce_input_proj: bool = False,
         temporal_position: bool = True,
+        sounding_gate: SoundingGate | None = None,
     ) -> None:
         """Make the decoder.
 
@@ -69,6 +74,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             num_levels: feature levels that the decoder reads, the coarsest ones.
             enforce_input_proj: project the levels also where `in_channels` equals C.
             temporal_position: pixels also tell in which frame they are.
+            sounding_gate: closes masks in frames that do not sound like their query; None: does not.
         """
         super().__init__()
         self.num_layers, self.num_levels, self.temporal_position = num_layers, num_levels, temporal_position
@@ -92,6 +98,9 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         # are: checkpoints know them by these names.
         self.mask_embed = make_mask_head()
         self.audio_proj = make_audio_query() if make_audio_query else None
+        self.sounding_gate = sounding_gate
+        if self.audio_proj is not None and self.audio_proj.replaces_query_embed:
+            self.query_embed = None
         if self.audio_proj is None or isinstance(self.audio_proj, MeanAudioQuery):
             self._freeze_what_no_layer_reads()
 
@@ -115,9 +124,12 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             "make_audio_query": partial(AUDIO_QUERY_REGISTRY.build, mask_former.AUDIO_QUERY, cfg, shapes)
             if has_audio_query
             else None,
-            "num_levels": min(len(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES), _MAX_LEVELS),
+            "num_levels": num_decoder_levels(cfg),
             "enforce_input_proj": mask_former.ENFORCE_INPUT_PROJ,
             "temporal_position": mask_former.TEMPORAL_POSITION,
+            "sounding_gate": SoundingGate(shapes["audio"].channels, queries.channels)
+            if hears(cfg) and mask_former.SOUNDING_GATE
+            else None,
         }
 
     def see(self, levels: list[Tensor], mask_features: Tensor, audio: Tensor | None = None) -> FrameFeatures:
@@ -140,7 +152,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         sizes = [tuple(level.shape[-2:]) for level in levels]
         keys_values = [self._keys_and_values(level) for level in levels]
         queries, embed = self._initial_queries([values for _, values in keys_values], audio)
-        predictions = [self._predict(queries, mask_features)]
+        predictions = [self._predict(queries, mask_features, audio)]
         for index in range(self.num_layers):
             level = index % self.num_levels
             allowed = self._attention_mask(predictions[-1], mask_features, sizes[level])
@@ -149,7 +161,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             )
             queries = self.transformer_self_attention_layers[index](queries, embed)
             queries = self.transformer_ffn_layers[index](queries)
-            predictions.append(self._predict(queries, mask_features))
+            predictions.append(self._predict(queries, mask_features, audio))
         return Decoded(predictions, mask_features)
 
     def _freeze_what_no_layer_reads(self) -> None:
@@ -165,8 +177,9 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         return self.audio_proj.num_extra if self.audio_proj is not None else 0
 
     def _initial_queries(self, levels: list[Tensor], audio: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Queries (B, E + N, C) and their embedding (E + N, C), from levels (B, T·h_i·w_i, C)."""
-        queries, embed = self.query_feat.weight.expand(len(levels[0]), -1, -1), self.query_embed.weight
+        """Queries (B, E + N, C) and their embedding, from levels (B, T·h_i·w_i, C)."""
+        queries = self.query_feat.weight.expand(len(levels[0]), -1, -1)
+        embed = None if self.query_embed is None else self.query_embed.weight
         if self.audio_proj is None:
             return queries, embed
         return self.audio_proj(queries, embed, levels, audio.flatten(1, 2))
@@ -192,7 +205,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         It is True everywhere for a query whose mask is empty, and for extra tokens.
         """
         if output.mask_logits is None:
-            logits = self.mask_embed.resized(output.queries, mask_features, size)
+            logits = _gated(self.mask_embed.resized(output.queries, mask_features, size), output.gate)
         else:
             logits = resize_frames(output.mask_logits, size)
         allowed = logits.flatten(2) >= 0
@@ -201,11 +214,18 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             return allowed
         return torch.cat([allowed.new_ones(len(allowed), self.num_extra, allowed.shape[2]), allowed], dim=1)
 
-    def _predict(self, queries: Tensor, mask_features: Tensor) -> DecoderOutput:
+    def _predict(self, queries: Tensor, mask_features: Tensor, audio: Tensor | None = None) -> DecoderOutput:
         normalised = self.decoder_norm(queries)
         extra, queries = normalised[:, : self.num_extra], normalised[:, self.num_extra :]
-        masks = self.mask_embed(queries, mask_features) if self.training else None
-        return DecoderOutput(self.class_embed(queries), queries, masks, extra if self.num_extra else None)
+        gate = None if self.sounding_gate is None else self.sounding_gate(queries, audio)
+        masks = _gated(self.mask_embed(queries, mask_features), gate) if self.training else None
+        extra = extra if self.num_extra else None
+        return DecoderOutput(self.class_embed(queries), queries, masks, extra, gate)
+
+
+def _gated(mask_logits: Tensor, gate: Tensor | None) -> Tensor:
+    """(B, N, T, h, w) in and out, with a gate (B, N, T) or without."""
+    return mask_logits if gate is None else mask_logits + gate[..., None, None]
 
 
 def _level_name(index: int) -> str:

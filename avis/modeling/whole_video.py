@@ -2,6 +2,7 @@
 
     features(chunk) → see(chunk) for every chunk → decide → masks(chunk) for every chunk → tracks
 
+A fusion of the backbone's features needs those of all frames first; without one, a chunk is seen at once.
 Chunks bound what the backbone, the pixel decoder and the masks need at once; the numbers do not depend on
 them.
 
@@ -9,15 +10,22 @@ Dimensions: T frames of the video, t frames of a chunk, C channels, S audio sour
 video's size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from avis.modeling.decoder import Decoded
 from avis.modeling.feature_store import FeatureStore, FrameFeatures
 from avis.modeling.mask_former_head import MaskFormerHead
-from avis.modeling.postprocess import check_finite, encode_tracks, resize_masks, select_tracks
+from avis.modeling.postprocess import (
+    MaskQuality,
+    at_input_size,
+    check_finite,
+    encode_tracks,
+    masks_at,
+    select_tracks,
+)
 from avis.structures import Track, VideoPrediction
 
 # Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice.
@@ -32,9 +40,15 @@ class VideoModel(Protocol):
     sem_seg_head: MaskFormerHead
     topk: int
     chunk_size: int
+    mask_quality: bool
+    min_score: float
+    fusion: nn.ModuleDict
 
-    def features(self, frames: Sequence[Tensor]) -> tuple[FrameFeatures, tuple[int, int]]:
-        """Backbone features (1, t, C, h, w) of t frames (3, H, W), and the size to which they were padded."""
+    def features(self, frames: Sequence[Tensor]) -> FrameFeatures:
+        """Backbone features (1, t, C, h, w) of t frames (3, H, W)."""
+
+    def padded_size(self, frames: Sequence[Tensor]) -> tuple[int, int]:
+        """The size to which frames (3, H, W) are padded before the backbone."""
 
     def hear(self, videos: Sequence[dict]) -> Tensor | None:
         """(B, T, S, A) audio features of B inputs; None for a model that does not hear."""
@@ -56,9 +70,9 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
     frames = video["image"]
     chunk_size = model.chunk_size or max(1, _PIXELS_AT_ONCE // frames[0][0].numel())
     audio = model.hear([video])
-    decoded, padded_size = _decode(model, frames, audio, chunk_size)
+    decoded = _decode(model, frames, audio, chunk_size)
     size = (video["height"], video["width"])
-    sizes = (padded_size, tuple(frames[0].shape[-2:]), size)
+    sizes = (model.padded_size(frames[:1]), tuple(frames[0].shape[-2:]), size)
     try:
         tracks = _tracks(model, decoded, chunk_size, sizes)
     except FloatingPointError as error:
@@ -66,42 +80,69 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
     return VideoPrediction(video["video_id"], *size, len(frames), tracks)
 
 
-def _decode(
+def _decode(model: VideoModel, frames: Sequence[Tensor], audio: Tensor | None, chunk_size: int) -> Decoded:
+    """See all frames, then decide."""
+    parts = FeatureStore(len(frames))
+    for chunk, features in _fused_chunks(model, frames, audio, chunk_size):
+        parts.append(model.sem_seg_head.see(features, None if audio is None else audio[:, chunk]))
+        del features
+    return model.sem_seg_head.decide(parts, audio)
+
+
+def _fused_chunks(
     model: VideoModel, frames: Sequence[Tensor], audio: Tensor | None, chunk_size: int
-) -> tuple[Decoded, tuple[int, int]]:
-    """See all frames, then decide; also the size of the padded frames."""
+) -> Iterator[tuple[slice, FrameFeatures]]:
+    """Each chunk of frames with its backbone features, fused with the audio or not."""
+    chunks = _chunks(len(frames), chunk_size)
+    if not model.fusion:
+        yield from ((chunk, model.features(frames[chunk])) for chunk in chunks)
+        return
     store = FeatureStore(len(frames))
-    for chunk in _chunks(len(frames), chunk_size):
-        features, padded_size = model.features(frames[chunk])
-        store.append(features)
+    for chunk in chunks:
+        store.append(model.features(frames[chunk]))
     # A fusion may relate every frame to every other, so all must be there.
     fused = model.fuse(store.whole(), audio)
-    del store, features
-    parts = FeatureStore(len(frames))
-    for chunk in _chunks(len(frames), chunk_size):
-        of_chunk = {name: x[:, chunk] for name, x in fused.items()}
-        parts.append(model.sem_seg_head.see(of_chunk, None if audio is None else audio[:, chunk]))
-    del fused, of_chunk
-    return model.sem_seg_head.decide(parts, audio), padded_size
+    del store
+    for chunk in chunks:
+        yield chunk, FrameFeatures({name: x[:, chunk] for name, x in fused.items()})
 
 
 def _tracks(
     model: VideoModel, decoded: Decoded, chunk_size: int, sizes: tuple[tuple[int, int], ...]
 ) -> list[Track]:
     """The best tracks; `sizes` are of the padded frames, the frames, and the video."""
-    answer, mask_head = decoded.predictions[-1], model.sem_seg_head.predictor.mask_embed
+    answer = decoded.predictions[-1]
     check_finite("queries", answer.queries)
     scores, classes, queries = select_tracks(answer.class_logits[0], model.topk)
     # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
     height, width = sizes[-1]
     frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (len(queries) * height * width))
-    masks = (
-        resize_masks(check_finite("mask logits", mask_head(answer.queries, chunk, queries)[0]), *sizes)
-        for chunk in decoded.mask_features.split(min(chunk_size, frames_at_once), dim=1)
-    )
-    triples = zip(scores.tolist(), classes.tolist(), encode_tracks(masks), strict=True)
-    return [Track(score, category, segmentations) for score, category, segmentations in triples]
+    chunks = decoded.mask_features.split(min(chunk_size, frames_at_once), dim=1)
+    quality = MaskQuality() if model.mask_quality else None
+    mask_head = model.sem_seg_head.predictor.mask_embed
+    logits = (mask_head(answer.queries, chunk, queries)[0] for chunk in chunks)
+    if answer.gate is not None:
+        gates = answer.gate[0, queries, :, None, None].split(chunks[0].shape[1], dim=1)
+        logits = (chunk + gate for chunk, gate in zip(logits, gates, strict=True))
+    segmentations = encode_tracks(_masks(logits, sizes, quality))
+    if quality is not None:
+        scores = scores * quality.value()
+    triples = zip(scores.tolist(), classes.tolist(), segmentations, strict=True)
+    tracks = [Track(*triple) for triple in triples if triple[0] > model.min_score]
+    return sorted(tracks, key=lambda track: track.score, reverse=True)
 
 
-def _chunks(length: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+def _masks(
+    chunks: Iterable[Tensor], sizes: tuple[tuple[int, int], ...], quality: MaskQuality | None
+) -> Iterator[Tensor]:
+    """(S, t, H, W) bool masks of the video's size from chunks of mask logits (S, t, h, w)."""
+    *input_sizes, size = sizes
+    for chunk in chunks:
+        logits = at_input_size(check_finite("mask logits", chunk), *input_sizes)
+        if quality is not None:
+            quality.add(logits)
+        yield masks_at(logits, size)
+
+
+def _chunks(length: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]

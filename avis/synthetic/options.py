@@ -72,11 +72,16 @@ class SynthOptions:
     )
     image_noise: float = _option(4.0, "standard deviation of the noise in a picture, in grey levels of 255")
     sound_noise: float = _option(0.1, "background noise, relative to the loudness of one object")
+    separated_sources: int = _option(
+        0,
+        "WAVs in WAVAudios_sep/<video>, each of one class that is heard or of silence; more than objects in "
+        "a video; 0: none",
+    )
     seed: int = _option(0, "data sets of the same options and seed are equal, byte for byte")
 
     def __post_init__(self) -> None:
         """Check every option."""
-        for name in (*SPLITS, "speed", "image_noise", "sound_noise", "seed"):
+        for name in (*SPLITS, "speed", "image_noise", "sound_noise", "separated_sources", "seed"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "must be finite and not negative")
         for name in ("seconds", "objects", "object_size", "interval_seconds"):
             low, high = getattr(self, name)
@@ -85,6 +90,8 @@ class SynthOptions:
             self._check(name, 0 <= getattr(self, name) <= 1, "must lie within [0, 1]")
         for name in ("activity", "cue_strength"):
             self._check(name, 0 < getattr(self, name) <= 1, "must lie within (0, 1]")
+        enough = not self.separated_sources or self.separated_sources > self.objects[1]
+        self._check("separated_sources", enough, f"must be 0 or more than objects, {self.objects[1]}")
         for name in ("width", "height"):
             self._check(name, getattr(self, name) >= 32, "must be at least 32 pixels")
         self._check("train", any(getattr(self, name) for name in SPLITS), "and val and test are all 0")

@@ -79,17 +79,24 @@ TIMBRES: dict[str, Timbre] = {
 
 def make_track(
     sounds: tuple[HeardClass, ...], num_frames: int, options: SynthOptions, rng: Generator
-) -> NDArray[np.int16]:
+) -> tuple[NDArray[np.int16], list[NDArray[np.int16]]]:
     """Mix the sounds of a video with background noise.
 
     Returns:
-        16-bit mono (N,) at `SAMPLE_RATE`, T / fps seconds long.
+        16-bit mono (N,) at `SAMPLE_RATE`, T / fps seconds long; and the same of each of `sounds` by itself.
     """
     boundaries = np.round(np.arange(num_frames + 1) / options.fps * SAMPLE_RATE).astype(int)
     track = options.sound_noise * LOUDNESS * _coloured_noise(int(boundaries[-1]), _background_spectrum, rng)
+    sources = []
     for sound in sounds:
-        track += LOUDNESS * _play(TIMBRES[sound.category], _gain(sound.level, boundaries), rng)
-    return np.round(np.clip(track, -1, 1) * 32767).astype(np.int16)
+        source = LOUDNESS * _play(TIMBRES[sound.category], _gain(sound.level, boundaries), rng)
+        track += source
+        sources.append(_to_pcm(source))
+    return _to_pcm(track), sources
+
+
+def _to_pcm(waveform: NDArray[np.floating]) -> NDArray[np.int16]:
+    return np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
 
 
 def _play(timbre: Timbre, gain: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +23,8 @@ from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
 from avis.files import read_json, write_json
-from avis.formats.aviseg import frame_file, sound_file
+from avis.formats.audio_features import source_name
+from avis.formats.aviseg import frame_file, sound_file, sources_folder
 from avis.synthetic.options import SPLITS, SynthOptions
 from avis.synthetic.pictures import render
 from avis.synthetic.scene import Scene, plan_scene
@@ -81,7 +82,10 @@ def make_synthavis(
 
 def _recipe(options: SynthOptions) -> dict:
     """What a data set is made by, in the types that JSON gives back."""
-    recipe = {"generator": "SynthAVIS", "generator_version": GENERATOR_VERSION, "options": asdict(options)}
+    values = asdict(options)
+    if not options.separated_sources:
+        del values["separated_sources"]  # as in the data sets of before there were any
+    recipe = {"generator": "SynthAVIS", "generator_version": GENERATOR_VERSION, "options": values}
     return json.loads(json.dumps(recipe))
 
 
@@ -111,7 +115,8 @@ def _differences(found: dict, wanted: dict) -> str:
     """The values in which two recipes differ."""
     old = {"generator_version": found.get("generator_version"), **found.get("options", {})}
     new = {"generator_version": wanted["generator_version"], **wanted["options"]}
-    return ", ".join(f"{key} {old.get(key)!r}, not {new[key]!r}" for key in new if old.get(key) != new[key])
+    keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
+    return ", ".join(f"{key} {old.get(key)!r}, not {new.get(key)!r}" for key in keys)
 
 
 def _remove(root: Path) -> None:
@@ -146,9 +151,12 @@ def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tup
     rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(SPLITS.index(split), index)))
     name = f"{split}_{index:05d}"
     scene = plan_scene(options, rng)
-    track = make_track(scene.sounds, scene.num_frames, options, rng)
+    track, sources = make_track(scene.sounds, scene.num_frames, options, rng)
     file_names = [f"{name}/{frame:05d}.jpg" for frame in range(scene.num_frames)]
     _write_wav(sound_file(root / split, name), track)
+    silent = [np.zeros_like(track)] * (options.separated_sources - len(sources))
+    order = np.random.default_rng(index).permutation(options.separated_sources)
+    _write_sources(sources_folder(root / split, name), [*sources, *silent], order)
     visible = []
     for file_name, (picture, masks) in zip(file_names, render(scene, options, rng), strict=True):
         _write_jpeg(frame_file(root / split, file_name), picture)
@@ -162,6 +170,12 @@ def _write_video(root: Path, options: SynthOptions, job: tuple[str, int]) -> tup
         "file_names": file_names,
     }
     return video, _annotate(scene, visible, options)
+
+
+def _write_sources(folder: Path, sources: Sequence[NDArray[np.int16]], order: Sequence[int]) -> None:
+    """Write sources, in an order that tells no more of them than a separator's does."""
+    for place, chosen in enumerate(order, start=1):
+        _write_wav(folder / source_name(place, ".wav"), sources[chosen])
 
 
 def _annotate(scene: Scene, visible: list[list[dict | None]], options: SynthOptions) -> list[dict]:

@@ -2,6 +2,7 @@
 
 from avis.weights.about import about
 from avis.weights.checkpoints import LAST_CHECKPOINT, checkpoint_files, newest_checkpoint
+from avis.weights.family import refuse_other_models
 from avis.weights.loading import (
     LoadReport,
     apply_weights,
@@ -10,7 +11,7 @@ from avis.weights.loading import (
     match_weights,
     set_classes,
 )
-from avis.weights.names import describe, refuse_other_models
+from avis.weights.names import describe
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.writing import SUFFIXES, write_weights
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from avis.structures import Categories
 from avis.weights.about import categories_of
-from avis.weights.names import name_as, refuse_other_models
+from avis.weights.family import family_of, refuse_other_models
+from avis.weights.names import name_as
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.wrappers import plain_names
 
@@ -22,13 +23,16 @@ Shape = tuple[int, ...]
 # These depend on the number of classes, and so start anew when a model is fine-tuned on other classes.
 _CLASS_DEPENDENT = re.compile(r"\bclass_embed\.")
 # The config decides the weight of no-object (NO_OBJECT_WEIGHT), although models keep it in their state.
-_CONFIGURED = re.compile(r"\bcriterion\.empty_weight$")
+_CONFIGURED = re.compile(r"\b(avism_|vita_)?criterion\.empty_weight$")
 # Follows from the rest of a model, or is a mere count; some programs save it, others do not.
 _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # What models that do not hear lack or have otherwise.
 _FOR_HEARING = re.compile(
-    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.fusion\.|\.predictor\.(audio_proj|mask_embed)\."
+    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.(fusion|bi_attn|sound_embed)\.|\.temporal_fusion\.|^criterion\.terms\.count\."
+    r"|\.predictor\.((frame\.)?(audio_proj|mask_embed)|av_post_proj)\."
 )
+# What models of images lack.
+_FOR_CLIPS = re.compile(r"\.predictor\.(clip|mask_features)\.|^criterion\.terms\.")
 _BACKBONES = ("backbone.", "audio_backbone.")
 # What a Swin for detection has beside a classifier's.
 _OUTPUT_NORM = re.compile(r"^backbone\.norm\d\.")
@@ -39,7 +43,11 @@ _MODULES_SHOWN = 6
 
 # What to do about tensors of another shape.
 _HINTS = (
-    (re.compile(r"\.query_(feat|embed)\."), "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES is {0} in the file"),
+    (re.compile(r"\.clip\.query_(feat|embed)\."), "MODEL.CLIP_DECODER.NUM_QUERIES is {0} in the file"),
+    (
+        re.compile(r"(?<!\.clip)\.query_(feat|embed)\.|\.fq_pos\."),
+        "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES is {0} in the file",
+    ),
     (
         re.compile(r"\.relative_position_bias_table$"),
         "the file's Swin has other windows: choose MODEL.TIMM.NAME accordingly",
@@ -75,12 +83,14 @@ class LoadReport:
         return not (self.reinitialized or self.missing or self.unused)
 
     def as_expected(self) -> bool:
-        """Whether the file is a whole model, perhaps of other classes or deaf, or a backbone alone."""
+        """Whether the file is a whole model, perhaps deaf or of images, or a backbone."""
         if not all(_CLASS_DEPENDENT.search(name) for name in self.reinitialized):
             return False
         if self._is_backbone():
             return not self._other_blocks()
-        return all(_FOR_HEARING.search(name) for name in (*self.missing, *self.unused))
+        if not all(_FOR_HEARING.search(name) for name in self.unused):
+            return False
+        return all(_FOR_HEARING.search(name) or _FOR_CLIPS.search(name) for name in self.missing)
 
     def summary(self) -> str:
         """One line: counts, and the modules concerned."""
@@ -196,8 +206,9 @@ def match_weights(
     categories = categories_of(checkpoint)
     if categories and classes:
         fitting = _arrange_classes(fitting, categories, classes)
+    family = family_of(checkpoint["model"])
     report = LoadReport(
-        source=source,
+        source=f"a whole model of {family}" if family else source,
         categories=categories,
         loaded=sorted(fitting),
         reinitialized={

@@ -5,12 +5,13 @@ backbone alone. Of the namings known for them, that counts under which most tens
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 from torch import Tensor
 
+from avis.weights.family import family_of
 from avis.weights.reading import StateDict
 
 # Caffe2 marks weights, biases and momenta in names without dots, as conv1_w or res2_0_branch2a_w_momentum.
@@ -22,6 +23,34 @@ Rule = tuple[re.Pattern, str | Callable[[re.Match], str]]
 _IMAGE_BACKBONE: Rule = (re.compile(r"^"), "backbone.")
 _TIMM_BACKBONE: Rule = (re.compile(r"^"), "backbone.model.")
 _AUDIO_BACKBONE: Rule = (re.compile(r"^"), "audio_backbone.")
+
+# Of VITA and its descendants AVISM, ACVIS and H2S, whose COCO models keep VITA's names. The frame decoder is
+# Mask2Former's decoder of images.
+_FRAME_AND_CLIP: tuple[Rule, ...] = (
+    (
+        re.compile(r"^(avism|vita)_module\.(avism|vita)_mask_features\."),
+        "sem_seg_head.predictor.mask_features.",
+    ),
+    (re.compile(r"^(avism|vita)_module\.(?=sim_embed_)"), "criterion.terms.similarity."),
+    (
+        re.compile(r"^(avism|vita)_module\.(?=av_proj|enc_av_|encode_av_fusion|audio_decomp_)"),
+        "sem_seg_head.predictor.clip.temporal_fusion.",
+    ),
+    (re.compile(r"^(avism|vita)_module\."), "sem_seg_head.predictor.clip."),
+    (re.compile(r"^sem_seg_head\.predictor\.(?=cnt_proj\.)"), "criterion.terms.count."),
+    (
+        re.compile(r"^sem_seg_head\.predictor\.(?=av_|audio_|cls_token)"),
+        "sem_seg_head.predictor.frame.audio_proj.",
+    ),
+    (
+        re.compile(r"^sem_seg_head\.predictor\.(?!clip\.|frame\.|mask_features\.)"),
+        "sem_seg_head.predictor.frame.",
+    ),
+    (
+        re.compile(r"^sem_seg_head\.pixel_decoder\.bi_attn\.(\d)\."),
+        lambda match: f"sem_seg_head.pixel_decoder.fusion.res{5 - int(match[1])}.",
+    ),
+)
 
 # In files of whole models: Mask2Former's older names; AVSBench's TPAVI modules, numbered from stride 4 on.
 _WHOLE_MODEL: tuple[Rule, ...] = (
@@ -58,6 +87,7 @@ class Naming:
 
 NAMINGS = (
     Naming("a whole model", _WHOLE_MODEL),
+    Naming("a whole model in the names of VITA or Mask2Former", (*_WHOLE_MODEL, *_FRAME_AND_CLIP)),
     Naming("Detectron2's or the official backbone", (_IMAGE_BACKBONE,)),
     Naming("a ResNet in torchvision's names", (*_TORCHVISION_RESNET, _IMAGE_BACKBONE)),
     Naming("a Swin Transformer in timm's names", (*_TIMM_SWIN, _IMAGE_BACKBONE)),
@@ -66,14 +96,6 @@ NAMINGS = (
     Naming("an audio backbone", (_AUDIO_BACKBONE,)),
 )
 
-# Names that only one program's files have. AVIS does not have these models of the AVISM family. Two thirds
-# of their names are Mask2Former's, and would fit.
-_FAMILY: tuple[tuple[str, re.Pattern], ...] = (
-    ("H2S, of the AVISM family", re.compile(r"^.*\b(encode_av_fusion|bi_attn|audio_decomp_\w+)\.")),
-    ("ACVIS, of the AVISM family", re.compile(r"^.*\baudio_centric_query_generator\b")),
-    ("AVISM", re.compile(r"^(avism_module\.|vita_module\.(enc_av_\w+|av_proj)\.|.*\.predictor\.av_sf\.)")),
-    ("VITA, from which AVISM comes", re.compile(r"^vita_module\.")),
-)
 # For files that no model is at hand for.
 _SIGNS: tuple[tuple[str, re.Pattern], ...] = (
     ("a whole model of AVIS", re.compile(r"^(audio_backbone|fusion)\.")),
@@ -91,40 +113,12 @@ _SIGNS: tuple[tuple[str, re.Pattern], ...] = (
 
 def describe(weights: StateDict) -> str:
     """What a file holds, in words, as far as its names alone tell."""
-    if family := _family_of(weights):
-        return family
+    if family := family_of(weights):
+        return f"a whole model of {family}, of the AVISM family"
     for what, sign in _SIGNS:
         if any(sign.match(name) for name in weights):
             return what
     return "a model that cannot be told by its names"
-
-
-def refuse_other_models(target: Iterable[str], weights: StateDict, path: str) -> None:
-    """Refuse the weights of a model of the AVISM family for a model that is none, although most names fit.
-
-    Args:
-        target: the names of the model's weights.
-        weights: those of the file.
-        path: of the file, for the message.
-
-    Raises:
-        ValueError: they are of such a model.
-    """
-    family = _family_of(weights)
-    if family and not _family_of(target):
-        raise ValueError(
-            f"{path} holds {family}, which is another model than the config's: nothing of it is loaded. Give "
-            "weights of AVIS or Mask2Former, or of a backbone alone"
-        )
-
-
-def _family_of(names: Iterable[str]) -> str | None:
-    """Which model of the AVISM family has such names, in words, with one of them."""
-    names = list(names)
-    for what, sign in _FAMILY:
-        if found := next(filter(None, map(sign.match, names)), None):
-            return f"a whole model of {what} ({found[0].rstrip('.')}.*)"
-    return None
 
 
 def name_as(target: Mapping[str, Tensor], checkpoint: dict) -> tuple[str, StateDict]:

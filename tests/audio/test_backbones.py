@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 from avis.audio import AUDIO_BACKBONE_REGISTRY, SILENCE, AudioCNN, VGGish, build_audio_backbone
+from avis.audio.pca import read_pca
+from avis.audio.vggish import Postprocessing
+from avis.audio.weights import load_audio_weights
 from avis.config import get_avis_cfg
 from tests.audio.recipes import GOLDEN, fill_parameters
 
@@ -39,10 +42,33 @@ def test_vggish_equals_recorded_numbers():
     np.testing.assert_allclose(last, golden["before_last_relu"], rtol=1e-4, atol=1e-3)
 
 
-def test_vggish_has_the_names_and_shapes_of_torchvggish_without_its_pca():
+@torch.no_grad()
+def test_postprocessed_vggish_equals_recorded_numbers():
+    vggish = VGGish(postprocess=True).eval()
+    fill_parameters(vggish)
+    examples = np.random.default_rng(701).standard_normal((3, 96, 64), dtype=np.float32) - np.float32(1)
+    processed = vggish(torch.from_numpy(examples))
+    np.testing.assert_array_equal(processed.numpy(), np.load(GOLDEN / "vggish.npz")["postprocessed"])
+
+
+def test_postprocessing_alone_equals_recorded_numbers_and_leaves_no_gradient():
+    processing = nn.ModuleDict({"pproc": Postprocessing(128)})
+    fill_parameters(processing)
+    drawn = np.random.default_rng(702).standard_normal((5, 128), dtype=np.float32)
+    features = torch.from_numpy(np.maximum(drawn, 0)).requires_grad_()
+    processed = processing["pproc"](features)
+    golden = np.load(GOLDEN / "vggish.npz")["postprocessed_alone"]
+    np.testing.assert_array_equal(processed.detach().numpy(), golden)
+    assert golden.min() > 0 and golden.max() < 255  # so nothing is cut off
+    processed.sum().backward()
+    assert not features.grad.any()
+
+
+def test_vggish_has_the_names_and_shapes_of_torchvggish():
     lines = (GOLDEN / "vggish_keys.tsv").read_text().splitlines()
-    shapes = {name: tuple(value.shape) for name, value in VGGish().state_dict().items()}
-    assert [f"{name}\t{shape}" for name, shape in shapes.items()] == lines
+    for postprocess, expected in ((True, lines), (False, [x for x in lines if not x.startswith("pproc.")])):
+        state = VGGish(postprocess).state_dict()
+        assert [f"{name}\t{tuple(value.shape)}" for name, value in state.items()] == expected
 
 
 @pytest.mark.parametrize("name", ALL_BACKBONES)
@@ -91,6 +117,89 @@ def test_batch_norms_are_shared_between_gpus_on_request():
     plain.load_state_dict(synced.state_dict())
     examples = torch.randn(3, 96, 64)
     torch.testing.assert_close(synced(examples), plain(examples))
+
+
+def write_pca(folder, form):
+    """A file of a PCA in one of its forms, and its parameters as VGGish has them."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "pca_eigen_vectors": rng.standard_normal((128, 128)),
+        "pca_means": rng.standard_normal((128, 1)),
+    }
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    path = folder / ("pca.npz" if form == "npz" else "pca.pth")
+    if form == "npz":
+        np.savez(path, **arrays)
+    elif form == "arrays":  # as torchvggish's release
+        torch.save({**arrays, "pca_means": arrays["pca_means"][:, 0]}, path)
+    else:
+        torch.save({f"{form}{name}": value for name, value in tensors.items()}, path)
+    return str(path), {f"pproc.{name}": value.float() for name, value in tensors.items()}
+
+
+def write_vggish(folder, name="vggish.pth", **more):
+    """A file of weights of VGGish, all alike, and they."""
+    shapes = {key: value.shape for key, value in VGGish().state_dict().items()}
+    weights = {key: torch.tensor(0.01).expand(shape) for key, shape in shapes.items()}
+    torch.save(weights | more, folder / name)
+    return str(folder / name), weights
+
+
+@pytest.mark.parametrize("form", ["npz", "arrays", "", "pproc.", "audio_backbone.pproc."])
+def test_a_pca_is_read_in_every_form_that_is_published(tmp_path, form):
+    path, pca = write_pca(tmp_path, form)
+    torch.testing.assert_close(read_pca(path), pca, rtol=0, atol=0)
+
+
+def test_vggish_takes_its_pca_from_its_own_file_or_a_second_and_only_where_it_is_used(tmp_path):
+    second, pca = write_pca(tmp_path, "npz")
+    bare, weights = write_vggish(tmp_path)
+    both, _ = write_vggish(tmp_path, "both.pth", **pca)
+    options = {"POSTPROCESS": True, "WEIGHTS": bare, "PCA_WEIGHTS": second, "FREEZE": True}
+    processed, plain = build_audio_backbone(audio_cfg("VGGish", **options)), VGGish()
+    torch.testing.assert_close(dict(processed.state_dict()), weights | pca)
+    with torch.no_grad():
+        processed.pproc.pca_means.zero_()
+    for backbone, expected in ((processed, weights | pca), (plain, weights)):
+        load_audio_weights(backbone, both)
+        torch.testing.assert_close(dict(backbone.state_dict()), expected)
+    with pytest.raises(ValueError, match=r"vggish\.pth' lacks.*Set MODEL\.AUDIO\.PCA_WEIGHTS to"):
+        load_audio_weights(processed, bare)
+    np.savez(second, pca_eigen_vectors=np.eye(64), pca_means=np.zeros(128))
+    with pytest.raises(ValueError, match=r"'pproc\.pca_eigen_vectors' is \(64, 64\), not \(128, 128\)"):
+        load_audio_weights(processed, bare, second)
+
+
+def test_a_broken_file_of_a_pca_is_named(tmp_path):
+    path = tmp_path / "pca.npz"
+    with pytest.raises(FileNotFoundError, match=r"weight file not found: .*pca\.npz"):
+        read_pca(str(path))
+    np.savez(path, pca_eigen_vectors=np.eye(128))
+    with pytest.raises(ValueError, match=r"PCA_WEIGHTS '.*pca\.npz' has no pca_means$"):
+        read_pca(str(path))
+    os.truncate(path, 200)
+    with pytest.raises(ValueError, match=r"pca\.npz cannot be read as a file of arrays"):
+        read_pca(str(path))
+
+
+def test_what_would_do_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"POSTPROCESS is VGGish's; AudioCNN has none"):
+        build_audio_backbone(audio_cfg(POSTPROCESS=True))
+    with pytest.raises(ValueError, match=r"PCA_WEIGHTS is read together with MODEL\.AUDIO.WEIGHTS"):
+        build_audio_backbone(audio_cfg("VGGish", PCA_WEIGHTS="pca.npz"))
+
+
+def test_acvis_gives_its_audio_backbone_to_one_that_is_postprocessed_only(tmp_path):
+    weights = {
+        f"audio_backbone.{name}": value for name, value in VGGish(postprocess=True).state_dict().items()
+    }
+    weights["sem_seg_head.predictor.audio_centric_query_generator.0.norm.weight"] = torch.zeros(1)
+    torch.save({"model": weights}, tmp_path / "acvis.pth")
+    path = str(tmp_path / "acvis.pth")
+    loaded = build_audio_backbone(audio_cfg("VGGish", POSTPROCESS=True, WEIGHTS=path)).state_dict()
+    assert all(torch.equal(weights[f"audio_backbone.{name}"], value) for name, value in loaded.items())
+    with pytest.raises(ValueError, match=r"VGGish with its post-processing .*set MODEL\.AUDIO\.POSTPROCESS"):
+        build_audio_backbone(audio_cfg("VGGish", WEIGHTS=path))
 
 
 def test_weights_load_and_unused_pca_is_left_out(tmp_path):

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 
 from avis.benchmark.parts import make_parts
 
+NAMES = [
+    "TPAVI", "deformable attention", "mask head", "clustered attention", "k-means", "selective scan",
+    "audio encoder of AVISM", "audio query of ACVIS", "masks for attention",
+]  # fmt: skip
 
-@pytest.mark.parametrize("index", range(3), ids=["TPAVI", "deformable attention", "mask head"])
+
+@pytest.mark.parametrize("index", range(len(NAMES)), ids=NAMES)
 @settings(max_examples=10, deadline=None)
 @given(frames=st.integers(1, 3), height=st.integers(2, 6), width=st.integers(2, 6))
 def test_part_equals_its_definition(index, frames, height, width):

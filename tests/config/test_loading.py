@@ -130,9 +130,11 @@ def test_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOME", str(tmp_path))
     write_yaml(tmp_path / "base.yaml", {"OUTPUT_DIR": "~/out", "DATASETS": {"TEST": ["~/val.json", "a~"]}})
     write_yaml(tmp_path / "c.yaml", {"_BASE_": "~/base.yaml", "MODEL": {"WEIGHTS": "~/w.pth"}})
-    cfg = get_avis_cfg("~/c.yaml", ["MODEL.AUDIO.WEIGHTS", "~/a.pth", "DATASETS.TRAIN", "('~/train.json',)"])
+    audio = ["MODEL.AUDIO.WEIGHTS", "~/a.pth", "MODEL.AUDIO.PCA_WEIGHTS", "~/pca.npz"]
+    cfg = get_avis_cfg("~/c.yaml", [*audio, "DATASETS.TRAIN", "('~/train.json',)"])
     assert f"{tmp_path}/out" == cfg.OUTPUT_DIR
     assert (f"{tmp_path}/w.pth", f"{tmp_path}/a.pth") == (cfg.MODEL.WEIGHTS, cfg.MODEL.AUDIO.WEIGHTS)
+    assert f"{tmp_path}/pca.npz" == cfg.MODEL.AUDIO.PCA_WEIGHTS
     assert (f"{tmp_path}/train.json",) == cfg.DATASETS.TRAIN
     assert (f"{tmp_path}/val.json", "a~") == cfg.DATASETS.TEST
 

@@ -92,3 +92,10 @@ def test_a_users_own_model_may_read_all_of_MODEL_but_not_what_the_trainer_ignore
     assert get_avis_cfg(opts=opts).MODEL.ROI_HEADS.NUM_CLASSES == 3
     with pytest.raises(ConfigError, match=r"TEST\.DETECTIONS_PER_IMAGE"):
         get_avis_cfg(opts=[*opts, "TEST.DETECTIONS_PER_IMAGE", 5])
+
+
+def test_a_part_that_the_decoder_does_not_have_is_refused():
+    setting = ["MODEL.TEMPORAL_FUSION.NAME", "window_attention"]
+    with pytest.raises(ConfigError, match=r"FUSION\.NAME is .*but nothing reads it.*FrameClipDecoder"):
+        get_avis_cfg("configs/avis_R50.yaml", setting)
+    assert get_avis_cfg("configs/avism_R50.yaml", setting)

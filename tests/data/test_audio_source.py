@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from avis.audio import AudioCNN
+from avis.audio import EXAMPLE_SECONDS, AudioCNN
+from avis.audio.log_mel import FRONT_END_VERSION
 from avis.data import build_test_loader, build_train_loader
 from avis.dataset_tools.audio_features import prepare_features
 from avis.dataset_tools.sound_files import find_sounds
+from avis.formats.audio_features import Provenance, write_features
 from tests.small_dataset import LENGTH, write_split
 
 
@@ -43,10 +45,12 @@ def remove_sound(json_file):
 
 
 def write_bare(json_file, channels=128):
+    """Features of videos 1 to 3 in files that do not say what made them; their folder."""
     folder = json_file.with_suffix("") / "FEATAudios"
     folder.mkdir()
     for number in (1, 2, 3):
         np.save(folder / f"clip{number}.npy", np.random.rand(LENGTH, channels).astype(np.float32))
+    return folder
 
 
 def heard(cfg):
@@ -126,6 +130,23 @@ def test_files_that_do_not_say_are_vggishs(run, train_json, val_json, caplog):
         build_train_loader(run)
     assert len([message for message in caplog.messages if "taken for VGGish's" in message]) == 1
     assert heard(run) == "features"
+
+
+def test_features_with_and_without_postprocessing_are_told_apart(run, train_json, val_json):
+    """Also by a model that has no weights to compare, and where files do not say what made them."""
+    files = [write_bare(json_file) for json_file in (train_json, val_json)]
+    run.MODEL.AUDIO.NAME, run.MODEL.AUDIO.WEIGHTS, run.MODEL.AUDIO.POSTPROCESS = "VGGish", "", True
+    assert heard(run) == "waveform"
+    run.INPUT.AUDIO.SOURCE = "features"
+    with pytest.raises(ValueError, match=r"made without post-processing, MODEL\.AUDIO\.POSTPROCESS is True"):
+        build_train_loader(run)
+    made = Provenance("VGGish", "0" * 16, 1.0, EXAMPLE_SECONDS, 16000, FRONT_END_VERSION, (0.0,), True)
+    for path in (path for folder in files for path in folder.iterdir()):
+        write_features(path, np.load(path), made)
+    assert heard(run) == "features"
+    run.MODEL.AUDIO.POSTPROCESS = False
+    with pytest.raises(ValueError, match=r"made with post-processing, MODEL\.AUDIO\.POSTPROCESS is False"):
+        build_train_loader(run)
 
 
 @pytest.mark.parametrize("source", ["waveform", "auto"])

@@ -29,6 +29,7 @@ PARTS = {
     "pixel-decoder": "PlainFPN",
     "decoder": "FrameDecoder",
     "audio-query": "AttentiveAudioQuery",
+    "temporal-fusion": "RecurrentFusion",
     "mask-head": "CosineMaskHead",
     "loss": "SilenceLoss",
 }

@@ -129,9 +129,9 @@ def test_runs_end_with_the_program(synthavis_root: Path, tmp_path: Path):
 
 
 def test_runs_of_a_plan():
-    full = Variant("full model", ("A", "1"))
-    test = Variant("test: it", ("B", "2"), "full model")
-    plan = Plan(Path("model.yaml"), "", ("A", "0", "B", "0"), (1, 2), (full, test))
+    full = Variant("full model", Path("model.yaml"), ("A", "1"))
+    test = Variant("test: it", Path("other.yaml"), ("B", "2"), "full model")
+    plan = Plan("", ("A", "0", "B", "0"), (1, 2), (full, test))
     runs = plan_runs(plan, Path("out"), ["C", "3"])
     assert [(run.variant.name, run.seed) for run in runs] == [
         ("full model", 1), ("test: it", 1), ("full model", 2), ("test: it", 2)
@@ -140,7 +140,7 @@ def test_runs_of_a_plan():
         "--resume --config-file model.yaml A 0 B 0 A 1 C 3 SEED 1 OUTPUT_DIR out/full_model/seed_1"
     )
     assert " ".join(runs[-1].arguments) == (
-        "--eval-only --resume --config-file model.yaml A 0 B 0 B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
+        "--eval-only --resume --config-file other.yaml A 0 B 0 B 2 C 3 SEED 2 OUTPUT_DIR out/test__it/seed_2 "
         "MODEL.WEIGHTS out/full_model/seed_2/model_final.pth"
     )
     assert collect(runs) == {"full model": [], "test: it": []}
@@ -188,7 +188,7 @@ def test_a_plan_has_one_test_set(tmp_path: Path):
     """Of several, the table would show any one."""
     config = ROOT / "configs" / "quickstart.yaml"
     for names in ("()", "('synthavis_val', 'synthavis_test')"):
-        run = Run(Variant("full"), 1, config, ("DATASETS.TEST", names), tmp_path, tmp_path / "model.pth")
+        run = Run(Variant("full", config), 1, ("DATASETS.TEST", names), tmp_path, tmp_path / "model.pth")
         with pytest.raises(ValueError, match="give one data set to test on, not DATASETS"):
             run.check()
 
@@ -232,9 +232,22 @@ def test_plan_states_what_differs_from_its_base(tmp_path: Path):
     changes = {"_BASE_": base.name, "SEEDS": [1, 2], "VARIANTS": {"no fusion": ["A", 0], "another": []}}
     plan.write_text(yaml.safe_dump(changes))
     kept, changed = read_plan(base), read_plan(plan)
-    assert (changed.config_file, changed.seeds) == (kept.config_file, (1, 2))
+    assert changed.seeds == (1, 2)
     assert changed.variants[:2] == kept.variants[:2]
-    assert changed.variants[2:] == (Variant("no fusion", ("A", "0")), Variant("another"))
+    config = kept.variants[0].config_file
+    assert changed.variants[2:] == (Variant("no fusion", config, ("A", "0")), Variant("another", config))
+
+
+def test_a_variant_may_have_a_config_of_its_own(tmp_path: Path):
+    own = ROOT / "configs" / "synthavis_tiny.yaml"
+    variants = {"a": [], "b": {"CONFIG": str(own)}, "test of b": {"WEIGHTS_OF": "b"}}
+    by_name = {
+        variant.name: variant for variant in read_plan(write_plan(tmp_path, VARIANTS=variants)).variants
+    }
+    assert by_name["b"].config_file == by_name["test of b"].config_file == own
+    assert by_name["a"].config_file == ROOT / "configs" / "quickstart.yaml"
+    with pytest.raises(FileNotFoundError, match=r"there is no CONFIG .*nowhere\.yaml"):
+        read_plan(write_plan(tmp_path, VARIANTS={"a": {"CONFIG": "nowhere.yaml"}}))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import BitMasks, ImageList, Instances
 
 import avis.modeling  # noqa: F401  (registers the model)
 from avis.config import get_avis_cfg
@@ -178,3 +178,53 @@ def test_fusion_on_a_feature_that_the_backbone_lacks_is_refused():
 def test_the_encoder_takes_features_of_the_pixel_decoder(names: list[str]):
     with pytest.raises(ValueError, match=r"ENCODER_IN_FEATURES is \[.*\]; .*\['res3', 'res4', 'res5'\]"):
         small_model(FEATURES, ALL[1:], ENCODER, names)
+
+
+@pytest.mark.parametrize("chunk_size", [0, 1, 2])
+@torch.no_grad()
+def test_scores_by_mask_quality_are_the_classes_times_the_quality(chunk_size: int):
+    """The masks stay; those that score no more than MIN_SCORE are dropped, the others come best first."""
+    options = ["MODEL.MASK_FORMER.TEST.CHUNK_SIZE", chunk_size]
+    video = clip(5)
+    plain = small_model(*options).eval()([video])[0].tracks
+    rated = small_model(*options, "MODEL.MASK_FORMER.TEST.MASK_QUALITY", True).eval()([video])[0].tracks
+    assert [track.score for track in rated] == sorted((track.score for track in rated), reverse=True)
+    of_masks = {repr((track.category_id, track.segmentations)): track.score for track in plain}
+    qualities = [t.score / of_masks[repr((t.category_id, t.segmentations))] for t in rated]
+    assert all(quality == 0 or 0.5 <= quality < 1 for quality in qualities) and any(qualities)
+    least = rated[4].score
+    options += ["MODEL.MASK_FORMER.TEST.MASK_QUALITY", True, "MODEL.MASK_FORMER.TEST.MIN_SCORE", least]
+    kept = small_model(*options).eval()([video])[0].tracks
+    assert [track.score for track in kept] == [track.score for track in rated if track.score > least]
+
+
+def test_padded_size_is_that_of_the_images():
+    model = small_model()
+    for sizes in ([(40, 50)], [(32, 64)], [(33, 20), (10, 95)]):
+        frames = [torch.zeros(3, *size) for size in sizes]
+        images = ImageList.from_tensors(frames, model.size_divisibility)
+        assert model.padded_size(frames) == tuple(images.tensor.shape[-2:])
+
+
+def test_the_sound_of_a_frame_enters_its_embeddings_and_adds_nothing_at_the_start():
+    torch.manual_seed(0)
+    video = clip(3)
+    plain = small_model().eval()
+    hearing = small_model("MODEL.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES", True).eval()
+    hearing.load_state_dict(plain.state_dict(), strict=False)
+    seen = []
+    see = hearing.sem_seg_head.predictor.see
+    hearing.sem_seg_head.predictor.see = lambda levels, embeddings, audio: (
+        seen.append((embeddings, audio)) or see(levels, embeddings, audio)
+    )
+    with torch.no_grad():
+        assert hearing([video])[0].to_results({i: i for i in range(4)}) == plain([video])[0].to_results(
+            {i: i for i in range(4)}
+        )
+        torch.nn.init.normal_(hearing.sem_seg_head.pixel_decoder.sound_embed.weight)
+        hearing([video])
+    (before, _), (after, audio) = seen
+    added = hearing.sem_seg_head.pixel_decoder.sound_embed(audio[0, :, 0])
+    torch.testing.assert_close(
+        after - before, added[None, :, :, None, None].expand_as(after), atol=1e-5, rtol=1e-5
+    )

@@ -18,7 +18,8 @@ def test_config_builds_its_model(path):
     cfg = get_avis_cfg(path, ["MODEL.DEVICE", "meta"])
     with torch.device("meta"):
         model = build_model(cfg)
-    queries = model.sem_seg_head.predictor.query_feat.weight
+    predictor = model.sem_seg_head.predictor
+    queries = getattr(predictor, "frame", predictor).query_feat.weight
     assert queries.shape == (cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES, cfg.MODEL.MASK_FORMER.HIDDEN_DIM)
 
 
@@ -44,6 +45,12 @@ PAPER = {
     "MODEL.FUSION.AT": "backbone",
     "MODEL.FUSION.IN_FEATURES": ["res3", "res4", "res5"],
     "MODEL.LOSSES.NAMES": ["prediction"],
+    "MODEL.TEMPORAL_FUSION.NAME": "",
+    "MODEL.AUDIO.POSTPROCESS": False,
+    "MODEL.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES": False,
+    "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": "VideoMultiScaleMaskedTransformerDecoder",
+    "MODEL.MASK_FORMER.TEST.MASK_QUALITY": False,
+    "MODEL.MASK_FORMER.TEST.MIN_SCORE": 0.0,
     "MODEL.MASK_FORMER.AUDIO_QUERY": "mean",
     "MODEL.MASK_FORMER.MASK_HEAD": "residual",
     "MODEL.MASK_FORMER.HIDDEN_DIM": 256,

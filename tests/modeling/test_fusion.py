@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from avis.benchmark.parts import quadratic_tpavi
+from avis.benchmark.definitions import quadratic_tpavi
 from avis.config import get_avis_cfg
 from avis.modeling import TPAVI
 from avis.modeling.fusion import build_fusion

@@ -27,6 +27,8 @@ from avis.synthetic import PRESETS, SynthOptions
         ("activity", 0.0),
         ("cue_strength", 2.0),
         ("sound_noise", float("inf")),
+        ("separated_sources", 4),
+        ("separated_sources", -1),
         ("seed", -1),
     ],
 )

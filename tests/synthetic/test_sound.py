@@ -16,7 +16,7 @@ NOISELESS = SynthOptions(sound_noise=0.0)
 
 def play(category: str, level: list[float], options: SynthOptions = NOISELESS, seed: int = 0) -> np.ndarray:
     sound = HeardClass(category, np.array(level, float))
-    return make_track((sound,), len(level), options, np.random.default_rng(seed))
+    return make_track((sound,), len(level), options, np.random.default_rng(seed))[0]
 
 
 def spectrum(category: str, seed: int) -> np.ndarray:
@@ -49,17 +49,17 @@ def test_a_class_is_heard_in_its_frames_and_not_beyond(category: str) -> None:
 
 
 def test_background_noise_alone_has_the_loudness_asked_for() -> None:
-    track = make_track((), 10, SynthOptions(sound_noise=0.5), np.random.default_rng(0))
+    track, _ = make_track((), 10, SynthOptions(sound_noise=0.5), np.random.default_rng(0))
     assert np.sqrt(np.mean((track / 32768) ** 2)) == pytest.approx(0.04, rel=0.01)
 
 
 @pytest.mark.parametrize("fps", [0.5, 1.0, 3.0, 30.0])
 def test_a_track_is_as_long_as_its_frames(fps: float) -> None:
-    track = make_track((), 7, SynthOptions(fps=fps), np.random.default_rng(0))
+    track, _ = make_track((), 7, SynthOptions(fps=fps), np.random.default_rng(0))
     assert len(track) == round(7 / fps * 16000)
 
 
 def test_four_loud_sounds_are_hardly_clipped() -> None:
     sounds = tuple(HeardClass(category, np.ones(5)) for category in ("tuba", "car", "cat", "piano"))
-    track = make_track(sounds, 5, SynthOptions(), np.random.default_rng(0))
+    track, _ = make_track(sounds, 5, SynthOptions(), np.random.default_rng(0))
     assert np.mean(np.abs(track) == 32767) < 1e-3
