@@ -191,6 +191,12 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.SAMPLING_FRAME_SHUFFLE = False
     # True: a clip's reference frame is one in which an object sounds. False: the model also learns silence.
     cfg.INPUT.FILTER_EMPTY_CLIPS = False
+    # Of a training clip's crop (INPUT.CROP.ENABLED, TYPE, SIZE): its probability, and to what the short side
+    # is resized before it, one of MIN_SIZE if any are given, with a long side up to MAX_SIZE. TYPE "moving"
+    # (VITA, AVISM): a side has SIZE[0] to SIZE[1] pixels, and the crop moves along a line through the clip.
+    cfg.INPUT.CROP.PROB = 1.0
+    cfg.INPUT.CROP.MIN_SIZE = ()
+    cfg.INPUT.CROP.MAX_SIZE = 1333
     # Colour changes of a training clip: any of "brightness", "contrast", "saturation", "rotation".
     cfg.INPUT.AUGMENTATIONS = []
     # Frames per second of the data set: frame t is heard over [t / FPS, t / FPS + 0.96 s).

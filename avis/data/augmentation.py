@@ -1,11 +1,14 @@
-"""Augmentations of clips, by config. They are drawn once a clip, and every frame is changed alike.
+"""Augmentations of clips, by config. They are drawn once a clip.
 
-Follows Mask2Former's video data pipeline (Cheng et al., 2021) in kinds, order and ranges.
+Every frame is changed alike, but for the moving crop (avis/data/moving_crop.py). Follows Mask2Former's video
+data pipeline (Cheng et al., 2021) in kinds, order and ranges.
 """
 
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
+
+from avis.data.moving_crop import MovingCrop
 
 _FLIPS = ("none", "horizontal", "vertical", "flip_by_clip")
 _COLOURS = ("brightness", "contrast", "saturation", "rotation")
@@ -19,12 +22,12 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     frame by frame.
 
     Raises:
-        ValueError: an unknown RANDOM_FLIP, MIN_SIZE_TRAIN_SAMPLING or member of AUGMENTATIONS.
+        ValueError: an unknown RANDOM_FLIP, MIN_SIZE_TRAIN_SAMPLING or member of AUGMENTATIONS; a PROB or SIZE
+            of the crop that is out of range.
     """
     if not is_train:
         return [T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")]
-    crop = [T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)] if cfg.INPUT.CROP.ENABLED else []
-    return [*crop, _build_resize(cfg), *_build_flip(cfg), *_build_colours(cfg)]
+    return [*_build_crop(cfg.INPUT.CROP), _build_resize(cfg), *_build_flip(cfg), *_build_colours(cfg)]
 
 
 class VerticalFlip(T.VFlipTransform):
@@ -77,6 +80,18 @@ class RandomClipSaturation(T.Augmentation):
     def get_transform(self, image: np.ndarray) -> SaturationTransform:
         """Draw the weight."""
         return SaturationTransform(np.random.uniform(self.low, self.high), self.grey_weights)
+
+
+def _build_crop(options: CfgNode) -> list[T.Augmentation]:
+    if not options.ENABLED:
+        return []
+    if not 0 <= options.PROB <= 1:
+        raise ValueError(f"INPUT.CROP.PROB is {options.PROB}, a probability lies within [0, 1]")
+    is_moving = options.TYPE == "moving"
+    crop = MovingCrop(options.SIZE) if is_moving else T.RandomCrop(options.TYPE, options.SIZE)
+    resize = T.ResizeShortestEdge(options.MIN_SIZE, options.MAX_SIZE, "choice") if options.MIN_SIZE else None
+    steps = [resize, crop] if resize else [crop]
+    return steps if options.PROB == 1 else [T.RandomApply(T.AugmentationList(steps), options.PROB)]
 
 
 def _build_resize(cfg: CfgNode) -> T.Augmentation:

@@ -10,6 +10,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
+from torch import Tensor
 
 from avis.data.audio_source import AudioSource
 from avis.data.augmentation import build_augmentations
@@ -46,7 +47,7 @@ class ClipMapper:
 
         Args:
             is_train: clips with their objects, not whole videos without.
-            augmentations: drawn once a clip, applied to every frame.
+            augmentations: drawn once a clip.
             image_format: order of the channels, "RGB" or "BGR".
             audio_source: waveform or features, and what is known of these; or nothing.
             fps: frames per second of the videos.
@@ -99,14 +100,15 @@ class ClipMapper:
             f of frame f, with "audio_weights", the digest of those that made them, if known, or
             "audio_silence", S, for silence whose features no file says; "frame_indices" and "file_names" of
             the F frames; "height", "width", "length" and "video_id" of the video; in training "instances",
-            from `load_instances`.
+            from `load_instances`, and "num_sounding", from `count_sounding`.
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
         """
         frame_indices = self._choose_frames(record) if self.is_train else list(range(record["length"]))
         frames = (read_frame(record, index) for index in frame_indices)
-        images, _, transforms = prepare_frames(frames, self.augmentations, self.image_format)
+        prepared = prepare_frames(frames, self.augmentations, self.image_format, len(frame_indices))
+        images = prepared.images
         # In evaluation one tensor: a loader's worker hands each over by a file descriptor of its own.
         clip = {
             "image": images if self.is_train else torch.stack(images),
@@ -116,7 +118,9 @@ class ClipMapper:
         }
         clip |= self._load_audio(VideoSound.of(record), frame_indices)
         if self.is_train:
-            clip["instances"] = load_instances(record, frame_indices, transforms, tuple(images[0].shape[1:]))
+            size = tuple(images[0].shape[1:])
+            clip["instances"] = load_instances(record, frame_indices, prepared.transforms, size)
+            clip["num_sounding"] = count_sounding(record, frame_indices)
         return clip
 
     def _load_audio(self, sound: VideoSound, frame_indices: list[int]) -> dict:
@@ -171,8 +175,13 @@ def sample_frames(length: int, reference: int, number: int, reach: int) -> list[
 
 def sounding_frames(record: dict) -> list[int]:
     """Frames in which at least one object, crowds apart, has a mask."""
+    return count_sounding(record, range(record["length"])).nonzero().flatten().tolist()
+
+
+def count_sounding(record: dict, frame_indices: Sequence[int]) -> Tensor:
+    """How many objects, crowds apart, have a mask in each of F frames, int64 (F,); crops change nothing."""
     masks = [a["segmentations"] for a in record["annotations"] if not a["iscrowd"]]
-    return [index for index in range(record["length"]) if any(track[index] for track in masks)]
+    return torch.tensor([sum(bool(track[index]) for track in masks) for index in frame_indices])
 
 
 def read_frame(record: dict, index: int) -> np.ndarray:
@@ -195,14 +204,14 @@ def read_frame(record: dict, index: int) -> np.ndarray:
 
 
 def load_instances(
-    record: dict, frame_indices: Sequence[int], transforms: T.Transform, size: tuple[int, int]
+    record: dict, frame_indices: Sequence[int], transforms: Sequence[T.Transform], size: tuple[int, int]
 ) -> list[Instances]:
     """Decode and transform the masks of a clip.
 
     Args:
         record: of the video; its crowd annotations are left out.
         frame_indices: F indices of frames.
-        transforms: applied to every mask.
+        transforms: applied to the masks of each of the frames, F.
         size: (H, W) that they give.
 
     Returns:
@@ -223,7 +232,7 @@ def load_instances(
         for number, track in enumerate(tracks):
             if track["segmentations"][index]:
                 mask = decode_mask(record, track, index)
-                masks[position, number] = transforms.apply_segmentation(np.ascontiguousarray(mask))
+                masks[position, number] = transforms[position].apply_segmentation(np.ascontiguousarray(mask))
     seen = masks.any(axis=(0, 2, 3))
     classes = torch.tensor([track["category_id"] for track in tracks], dtype=torch.int64)
     ids = torch.tensor([track["id"] for track in tracks], dtype=torch.int64)

@@ -52,7 +52,7 @@ def test_batches_are_lists_of_clips(cfg):
     assert isinstance(batch, list) and len(batch) == 2
     assert set(batch[0]) == {
         "image", "audio_examples", "instances", "frame_indices", "file_names", "height", "width", "length",
-        "video_id",
+        "video_id", "num_sounding",
     }  # fmt: skip
 
 

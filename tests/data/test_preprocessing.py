@@ -32,7 +32,9 @@ def test_the_size_is_that_of_the_frames_and_the_transform_is_told():
     prepared = prepare_frames(iter(frames()), resize, "RGB")
     assert prepared.size == (6, 8)
     assert {tuple(image.shape) for image in prepared.images} == {(3, 12, 16)}
-    assert prepared.transforms.apply_segmentation(np.zeros((6, 8), np.uint8)).shape == (12, 16)
+    assert [t.apply_segmentation(np.zeros((6, 8), np.uint8)).shape for t in prepared.transforms] == [
+        (12, 16)
+    ] * 3
 
 
 def test_frames_of_several_sizes_are_refused():

@@ -194,6 +194,21 @@ def test_the_number_of_sources_is_what_the_config_says(run, train_json, val_json
         heard_in_test(run)
 
 
+def test_a_data_set_without_any_sound_is_tested_in_the_silence_of_all_sources(run, val_json):
+    shutil.rmtree(val_json.with_suffix("") / FOLDER)
+    shutil.rmtree(val_json.with_suffix("") / "WAVAudios")
+    run.INPUT.AUDIO.AT_TEST, run.DATASETS.TRAIN = "silent", ("absent.json",)
+    for source, number, key in (
+        ("auto", NUM_SOURCES, "audio_silence"),
+        ("features", NUM_SOURCES, "audio_silence"),
+        ("features", 1, "audio_silence"),
+        ("auto", 1, "audio_examples"),
+    ):
+        run.INPUT.AUDIO.SOURCE, run.INPUT.AUDIO.NUM_SOURCES = source, number
+        videos = heard_in_test(run)
+        assert all(key in video and video.get("audio_silence", number) == number for video in videos)
+
+
 @pytest.mark.parametrize("folder", ["../other", "/etc", "", "a/../../b"])
 def test_a_folder_of_features_beyond_the_data_set_is_refused(run, folder):
     run.INPUT.AUDIO.FEATURES_DIR = folder
