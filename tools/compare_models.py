@@ -73,7 +73,8 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--allow-missing", action="store_true",
-        help="where a model has no track for a video, it has found nothing there; default: an error",
+        help="where a model has no track for a video, it has found nothing there; default: so in the folders "
+        "of evaluations, else an error",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -97,6 +98,11 @@ def name_results(arguments: Sequence[str]) -> dict[str, str]:
     return paths
 
 
+def is_evaluated(path: str) -> bool:
+    """Whether a path is a folder that an evaluation has written when it had run on all videos."""
+    return Path(path, "metrics.json").is_file()
+
+
 def evaluate_models(
     args: argparse.Namespace, truth: GroundTruth, paths: Mapping[str, str]
 ) -> dict[str, AnyEvaluation]:
@@ -107,7 +113,8 @@ def evaluate_models(
     """
     loaded = {name: load_predictions(path, truth, args.min_score) for name, path in paths.items()}
     for name, predictions in loaded.items():
-        if (missing := predictions.without_tracks) and not args.allow_missing:
+        is_whole = args.allow_missing or is_evaluated(paths[name])
+        if (missing := predictions.without_tracks) and not is_whole:
             raise ValueError(
                 f"{paths[name]}: {name!r} has no track for {len(missing)} of the {len(truth.videos)} videos "
                 f"of {args.gt}, one is {missing[0]!r}. If it was run on all and has found nothing there, "

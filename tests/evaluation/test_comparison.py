@@ -293,6 +293,19 @@ def test_missing_videos_may_be_allowed(
     assert "| b       |  0.00 |" in capsys.readouterr().out
 
 
+def test_the_folder_of_an_evaluation_is_of_all_videos(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "results.json").write_text("[]")
+    models = (f"a={inputs['worse']}", f"b={tmp_path}")
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, inputs["gt"], "--results", *models)
+    assert "has no track for" in capsys.readouterr().err
+    (tmp_path / "metrics.json").write_text("{}")
+    run_tool(monkeypatch, inputs["gt"], "--results", *models)
+    assert "| b       |  0.00 |" in capsys.readouterr().out
+
+
 def test_a_track_that_is_left_out_is_not_missing(inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch):
     models = (f"a={inputs['worse']}", f"b={inputs['better']}")
     run_tool(monkeypatch, inputs["gt"], "--min-score", "0.95", "--results", *models)
