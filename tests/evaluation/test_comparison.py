@@ -296,12 +296,14 @@ def test_missing_videos_may_be_allowed(
 def test_the_folder_of_an_evaluation_is_of_all_videos(
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    (tmp_path / "results.json").write_text("[]")
-    models = (f"a={inputs['worse']}", f"b={tmp_path}")
+    folder = tmp_path / "inference"
+    folder.mkdir()
+    (folder / "results.json").write_text("[]")
+    models = (f"a={inputs['worse']}", f"b={folder}")
     with pytest.raises(SystemExit):
         run_tool(monkeypatch, inputs["gt"], "--results", *models)
     assert "has no track for" in capsys.readouterr().err
-    (tmp_path / "metrics.json").write_text("{}")
+    (folder / "metrics.json").write_text("{}")
     run_tool(monkeypatch, inputs["gt"], "--results", *models)
     assert "| b       |  0.00 |" in capsys.readouterr().out
 
