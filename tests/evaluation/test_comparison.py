@@ -296,7 +296,7 @@ def test_missing_videos_may_be_allowed(
 def test_the_folder_of_an_evaluation_is_of_all_videos(
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    folder = tmp_path / "inference"
+    folder = tmp_path / "evaluated"
     folder.mkdir()
     (folder / "results.json").write_text("[]")
     models = (f"a={inputs['worse']}", f"b={folder}")
