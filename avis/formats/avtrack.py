@@ -151,9 +151,9 @@ class MergedMasks(Mapping[VideoId, list[GroundTruthTrack]]):
         areas: dict[int, np.ndarray] = {}
         for frame, path in sorted(_mask_files(self._folder, video).items()):
             levels = _read_levels(path, video)
-            for level in np.flatnonzero(np.bincount(levels.ravel())).tolist():
+            for level in (np.flatnonzero(np.bincount(levels.ravel(order="K"))[1:]) + 1).tolist():
                 runs = counts.setdefault(level, [None] * video.length)
-                mask = coco_mask.encode(np.asfortranarray(levels == level, np.uint8))
+                mask = coco_mask.encode((levels == level).view(np.uint8))
                 runs[frame] = mask["counts"].decode("ascii")
                 areas.setdefault(level, np.zeros(video.length, np.int64))[frame] = coco_mask.area(mask)
         size, category_id = (video.height, video.width), next(iter(SPEAKER))
@@ -168,7 +168,6 @@ class MergedMasks(Mapping[VideoId, list[GroundTruthTrack]]):
                 id=level,
             )
             for level in sorted(counts)
-            if level
         ]
 
 
@@ -195,10 +194,10 @@ def _mask_files(folder: Path, video: Video) -> dict[int, Path]:
 
 
 def _read_levels(path: Path, video: Video) -> np.ndarray:
-    """The grey levels of a mask, uint8 (H, W)."""
+    """The grey levels of a mask, uint8 (H, W), column by column as RLEs are."""
     try:
         with Image.open(path) as image:
-            mode, levels = image.mode, np.asarray(image)
+            mode, levels = image.mode, np.asfortranarray(image)
     except Exception as error:  # damaged bytes can raise anything
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
     if mode not in ("L", "P"):
