@@ -5,24 +5,28 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from avis.command_line import exit_on_bad_input
 from avis.evaluation import comparison_table, load_ground_truth, load_predictions, metrics_table
-from avis.evaluation.api import PROTOCOLS, evaluate_detailed, with_thresholds
+from avis.evaluation.api import PROTOCOL_NAMES, evaluate_detailed, own_protocol, with_thresholds
 from avis.evaluation.diagnosis.analysis import Analysis, analyze
-from avis.evaluation.diagnosis.breakdown import break_down
-from avis.evaluation.diagnosis.tables import breakdown_tables
+from avis.evaluation.diagnosis.breakdown import break_down, break_down_by_attribute
+from avis.evaluation.diagnosis.tables import breakdown_tables, parts_table
 from avis.evaluation.metrics.avs_tracks import evaluate_avs
+from avis.evaluation.protocols import avtrack
 from avis.evaluation.tables import protocols_table
 from avis.files import write_json
-from avis.formats.tracks import PredictedTrack, VideoId
+from avis.formats.avtrack import read_attributes
+from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 
 EPILOG = """\
 examples:
   python tools/evaluate.py --gt datasets/val.json --predictions output/inference/avis_val/results.json
   python tools/evaluate.py --gt datasets/test.json --predictions results.json --protocol both --output m.json
   python tools/evaluate.py --gt datasets/val.json --predictions results.json --breakdown --report report
+  python tools/evaluate.py --gt datasets/avtrack/avtrack_meta.json --predictions results.json --breakdown
 
 Both files are in the format of YouTube-VIS. Percentages; "–" where the annotations leave a metric undefined.
 AP is the mean over the IoU thresholds 0.50, 0.55 … 0.95, AP50 and AP75 are at one; APs, APm and APl are for
@@ -39,6 +43,9 @@ reads null so, and is what to compare with published tables.
 map, mIoU and mF of a map of classes, as AVSBench defines them. --breakdown scores parts of the data set and
 tells what each kind of mistake costs. --report DIR writes all of it, with curves, timelines and pictures of
 the best and worst videos (if the frames lie beside GT.json), as one page. Both follow the standard protocol.
+
+AVTrack is told by its avtrack_meta.json, and scored as its release does: classes do not matter, of masks that
+overlap the best-scored track's is seen, and numbers are means over videos. --breakdown is by attribute there.
 """
 
 
@@ -49,14 +56,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--gt", required=True, metavar="GT.json", help="annotations of the data set")
     parser.add_argument(
         "--predictions", required=True, metavar="RESULTS.json|DIR",
-        help="predicted tracks: a results file, or what tools/predict.py wrote, a file or the whole folder",
+        help="predicted tracks: a results file, the folder of an evaluation that wrote it, or what "
+        "tools/predict.py wrote, a file or the whole folder",
     )  # fmt: skip
     parser.add_argument(
         "--protocol",
-        choices=(*PROTOCOLS, "both"),
-        default="standard",
-        help="the metrics as they are defined (default) or as AVISM's release computes them; "
-        "both: standard and aviseg side by side, and why they differ",
+        choices=(*PROTOCOL_NAMES, "both"),
+        help="the metrics as they are defined (default), or as AVISM's release computes them; "
+        "both: standard and aviseg side by side, and why they differ; avtrack: HOTA, IDF1 and MOTA without "
+        "classes (default for AVTrack)",
     )
     parser.add_argument(
         "--min-score", type=float, default=-math.inf, metavar="S",
@@ -66,6 +74,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--output", metavar="METRICS.json", help="gets the numbers; by protocol for 'both'")
     parser.add_argument("--avs", action="store_true", help="metrics of audio-visual segmentation as well")
     parser.add_argument("--breakdown", action="store_true", help="where and why predictions are wrong")
+    parser.add_argument(
+        "--attributes", metavar="FILE",
+        help="attributes of AVTrack's videos for --breakdown, where the annotations have none: CSV with the "
+        "columns video and attribute, or JSON with a list for each video",
+    )  # fmt: skip
     parser.add_argument("--report", metavar="DIR", help="gets index.html, a page to look at")
     parser.add_argument(
         "--report-videos", type=int, default=12, metavar="N", help="shown in the report, default: %(default)s"
@@ -82,26 +95,27 @@ def parse_args() -> argparse.Namespace:
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
+    truth = load_truth(args)
+    args.protocol = args.protocol or own_protocol(truth)
     protocols = ["standard", "aviseg"] if args.protocol == "both" else [args.protocol]
-    truth = load_ground_truth(args.gt)
-    if not any(truth.tracks.values()):
-        raise ValueError(f"{args.gt} has no annotations, so there is nothing to compare predictions with")
     predictions = load_predictions(args.predictions, truth, args.min_score)
     analysis = None
-    if args.breakdown or args.report:
+    if args.report or (args.breakdown and args.protocol != avtrack.NAME):
         analysis = analyze(truth, predictions, args.score_threshold)
     if analysis and protocols == [analysis.evaluation.protocol.name]:
         evaluations = {args.protocol: analysis.evaluation}
     else:
         evaluations = evaluate_detailed(truth, predictions, protocols, args.score_threshold)
     metrics = {name: evaluation.metrics() for name, evaluation in evaluations.items()}
-    if "standard" in metrics:
-        metrics["standard"] = with_thresholds(metrics["standard"], args.min_score, args.score_threshold)
+    for name in {"standard", avtrack.NAME} & metrics.keys():
+        metrics[name] = with_thresholds(metrics[name], args.min_score, args.score_threshold)
     maps = evaluate_avs(truth, predictions, args.score_threshold) if args.avs or args.report else {}
     if args.output:
         numbers = metrics if args.protocol == "both" else metrics[args.protocol]
         write_json(args.output, numbers | maps, indent=2)
     print(protocols_table(metrics) if args.protocol == "both" else metrics_table(metrics[args.protocol]))
+    if args.breakdown and args.protocol == avtrack.NAME:
+        print("", parts_table("attribute", break_down_by_attribute(evaluations[avtrack.NAME])), sep="\n")
     if args.avs:
         print("", comparison_table({"all frames": maps}, list(maps), "maps"), sep="\n")
     for name, evaluation in evaluations.items():
@@ -109,6 +123,20 @@ def main() -> None:
             print(f"warning: protocol {name}: {remark}", file=sys.stderr)
     if analysis:
         explain(args, analysis, predictions, maps)
+
+
+def load_truth(args: argparse.Namespace) -> GroundTruth:
+    """The ground truth, with attributes.
+
+    Raises:
+        ValueError: it is malformed, has no annotations, or not what an option asks for.
+    """
+    truth = load_ground_truth(args.gt)
+    if not any(truth.tracks.values()):
+        raise ValueError(f"{args.gt} has no annotations, so there is nothing to compare predictions with")
+    if truth.class_agnostic and args.report:
+        raise ValueError("--report is of data sets in the AVISeg format; --breakdown works for AVTrack")
+    return replace(truth, videos=read_attributes(args.attributes, truth)) if args.attributes else truth
 
 
 def explain(

@@ -11,7 +11,7 @@ from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
 from avis.audio.pca import PCA_PREFIX, read_pca
-from avis.weights import LoadReport, StateDict, read_checkpoint, refuse_other_models
+from avis.weights import LoadReport, StateDict, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,6 @@ def load_audio_weights(backbone: AudioBackbone, path: str, pca_path: str = "") -
         ValueError: a file cannot be read, or keys or shapes (named) do not fit.
     """
     content = read_checkpoint(path)["model"]
-    if not backbone.postprocess:
-        # ACVIS's VGGish, which is post-processed, has the names of any other, but other weights.
-        refuse_other_models(backbone.state_dict(), content, path)
     weights = _audio_part(content, path, backbone.postprocess, pca_path)
     problems = _compare(backbone.state_dict(), weights)
     if problems:
@@ -65,6 +62,12 @@ def _audio_part(weights: StateDict, path: str, postprocess: bool, pca_path: str)
     weights = of_whole_model or weights
     pca = {key: value for key, value in weights.items() if key.startswith(PCA_PREFIX)}
     bare = {key: value for key, value in weights.items() if key not in pca}
+    if not postprocess and pca and of_whole_model:
+        # Such as ACVIS's, whose VGGish is not as any other: it was trained with its post-processing.
+        raise ValueError(
+            f"{path} holds a whole model that hears through VGGish with its post-processing "
+            f"({PREFIX}{PCA_PREFIX}*): set MODEL.AUDIO.POSTPROCESS True, or give VGGish's own weights"
+        )
     if not postprocess:
         return bare
     pca = read_pca(pca_path) if pca_path else pca

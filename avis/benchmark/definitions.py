@@ -15,6 +15,7 @@ from avis.modeling import TPAVI, ClusteredAttention, ResidualMaskHead
 from avis.modeling.audio_query import CentricAudioQuery
 from avis.modeling.clustered_attention import allowed_keys, choose_clusters
 from avis.modeling.frame_windows import FrameWindows
+from avis.modeling.kmeans import nearest
 from avis.modeling.mask_head import MaskHead, resize_frames
 from avis.modeling.temporal_fusion import WindowAttention
 
@@ -84,8 +85,7 @@ def all_rounds_kmeans(points: Tensor, starts: Tensor, iterations: int) -> Tensor
     """k-means in a fixed number of rounds; points (R, P, D) and starts (R, K) to centres (R, K, D)."""
     centres = points.take_along_dim(starts.unsqueeze(2), dim=1)
     for _ in range(iterations):
-        distances = (centres.square().sum(-1).unsqueeze(1) - 2 * points @ centres.mT).detach()
-        members = F.one_hot(distances.argmin(-1), starts.shape[1]).to(points.dtype)
+        members = F.one_hot(nearest(points, centres), starts.shape[1]).to(points.dtype)
         centres = (members.mT @ points) / members.sum(1).clamp(min=1).unsqueeze(2)
     return centres
 

@@ -9,8 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.utils.logger import log_first_n
 
+from avis.data.avtrack import make_avtrack_records
 from avis.data.records import make_records
-from avis.formats.aviseg import read_annotations, split_folder
+from avis.formats.aviseg import Annotations, read_annotations, split_folder
+from avis.formats.avtrack import META, is_avtrack, read_avtrack
 from avis.formats.tracks import class_indices
 from avis.structures import Categories
 
@@ -20,7 +22,8 @@ BENCH_SIZES = ("tiny", "small", "full")
 
 
 def register_builtin() -> None:
-    """Register AVISeg's and SynthAVIS's splits below $DETECTRON2_DATASETS, by default ./datasets."""
+    """Register AVISeg, AVTrack and SynthAVIS below $DETECTRON2_DATASETS, by default ./datasets."""
+    register_aviseg("avtrack_test", datasets_root() / "avtrack" / META)
     for split in SPLITS:
         register_aviseg(f"avis_{split}", _aviseg_file(split))
         register_aviseg(f"synthavis_{split}", datasets_root() / "synthavis" / f"{split}.json")
@@ -35,7 +38,10 @@ def _aviseg_file(split: str) -> Path:
 
 
 def register_aviseg(name: str, json_file: str | Path) -> None:
-    """Make a split known to Detectron2's catalogs; its file is read when its records are asked for."""
+    """Make a split known to Detectron2's catalogs; its file is read when its records are asked for.
+
+    A file that is called as AVTrack's is, is read as that.
+    """
     DatasetCatalog.register(name, partial(_load_registered, name, json_file))
     MetadataCatalog.get(name).set(json_file=str(json_file), evaluator_type="avis")
 
@@ -59,7 +65,7 @@ def ensure_registered(name: str) -> None:
     if name in DatasetCatalog.list():
         return
     if not name.endswith(".json"):
-        known = [known for known in DatasetCatalog.list() if "avis" in known]
+        known = [known for known in DatasetCatalog.list() if "avis" in known or "avtrack" in known]
         raise ValueError(
             f"unknown data set {name!r}: give the path of a .json file, or one of {sorted(known)}"
         )
@@ -98,8 +104,17 @@ def get_metadata(name: str) -> Metadata:
     """
     json_file, metadata = json_file_of(name), MetadataCatalog.get(name)
     if not hasattr(metadata, "thing_classes"):
-        _describe_categories(name, read_annotations(json_file).categories)
+        _describe_categories(name, _read(json_file).categories)
     return metadata
+
+
+def is_class_agnostic(name: str) -> bool:
+    """Whether the classes of what is predicted do not matter on a data set.
+
+    Raises:
+        ValueError: the data set is unknown.
+    """
+    return is_avtrack(json_file_of(name))
 
 
 def get_categories(name: str) -> Categories:
@@ -115,9 +130,15 @@ def get_categories(name: str) -> Categories:
 
 
 def _load_registered(name: str, json_file: str | Path) -> list[dict]:
-    annotations = read_annotations(json_file)
+    annotations = _read(json_file)
     _describe_categories(name, annotations.categories)
+    if is_avtrack(json_file):
+        return make_avtrack_records(annotations, Path(json_file).parent)
     return make_records(annotations, split_folder(json_file))
+
+
+def _read(json_file: str | Path) -> Annotations:
+    return read_avtrack(json_file) if is_avtrack(json_file) else read_annotations(json_file)
 
 
 def _describe_categories(name: str, categories: dict[int, str]) -> None:

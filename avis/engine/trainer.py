@@ -24,7 +24,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from avis.audio.weights import keep_configured_weights, warn_about_useless_weights
-from avis.data import build_test_loader, build_train_loader, check_num_classes, get_metadata
+from avis.data import (
+    build_test_loader,
+    build_train_loader,
+    check_num_classes,
+    get_metadata,
+    is_class_agnostic,
+)
 from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
@@ -296,6 +302,8 @@ def _training_classes(cfg: CfgNode) -> Categories | None:
 
 def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
     """What a test set calls the classes of a model that has no names for them."""
+    if is_class_agnostic(dataset_name):
+        return Categories.numbered(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
     logger.warning("The weights do not name their classes, which are taken for those of %s", dataset_name)
     return check_num_classes(cfg, dataset_name)
 

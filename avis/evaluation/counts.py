@@ -4,7 +4,8 @@ Dimensions: D predicted and G ground-truth tracks of a video.
 """
 
 import math
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,8 +14,8 @@ import numpy as np
 from avis.evaluation.metrics.average_precision import (
     Matches,
     PrecisionRecall,
+    RankedMatches,
     match_videos,
-    precision_recall,
     summarize,
 )
 from avis.evaluation.metrics.fsla import FrameCounts, fsla_fields, pool_frames
@@ -77,9 +78,14 @@ class Evaluation:
             return None
 
     @property
+    def counted_videos(self) -> list[VideoId]:
+        """The videos that the metrics are of, in their order."""
+        return self.protocol.order_videos(self.truth.videos)
+
+    @property
     def remarks(self) -> list[str]:
         """What a reader of the metrics has to know: what is left out, and why."""
-        in_order = self.protocol.order_videos(self.truth.videos)
+        in_order = self.counted_videos
         remarks = []
         if num_left_out := len(self.truth.videos) - len(in_order):
             remarks.append(
@@ -92,37 +98,47 @@ class Evaluation:
     @cached_property
     def matches(self) -> dict[int, dict[VideoId, Matches]]:
         """What became of each prediction, by category and video; to be read when all videos are counted."""
-        in_order = {key: self.videos[key].tracks for key in self.protocol.order_videos(self.truth.videos)}
+        in_order = {key: self.videos[key].tracks for key in self.counted_videos}
         return match_videos(in_order, self.truth.categories, self.protocol.matching)
 
-    def curves(self, videos: Collection[VideoId] | None = None) -> dict[str, PrecisionRecall]:
-        """Precision and recall by the categories' names, over all or some videos."""
-        wanted = self.videos if videos is None else videos
+    @cached_property
+    def _ranked(self) -> dict[int, RankedMatches]:
+        """The predictions of all videos by category."""
+        rules = self.protocol.matching
+        return {key: RankedMatches(list(matches.values()), rules) for key, matches in self.matches.items()}
+
+    def curves(self, videos: Iterable[VideoId] | None = None) -> dict[str, PrecisionRecall]:
+        """Precision and recall by the categories' names; see `metrics` for the choice of videos."""
+        return self._curves(self._times(videos))
+
+    def _curves(self, times: Mapping[VideoId, int]) -> dict[str, PrecisionRecall]:
         return {
-            name: precision_recall(
-                [match for key, match in self.matches[category_id].items() if key in wanted],
-                self.protocol.matching,
-            )
-            for category_id, name in self.truth.categories.items()
+            name: self._ranked[key].precision_recall(np.array([times[id] for id in self.matches[key]], int))
+            for key, name in self.truth.categories.items()
         }
 
-    def metrics(self, videos: Collection[VideoId] | None = None) -> dict[str, float]:
-        """All metrics over all or some videos.
+    def metrics(self, videos: Iterable[VideoId] | None = None) -> dict[str, float]:
+        """All metrics.
+
+        Args:
+            videos: of these alone, in the order of all; one that is named several times counts as several
+                videos. None: of all.
 
         Returns:
             Percentages, -1 where undefined: AP and AR (see `average_precision.summarize`), the FIELDS of
             `metrics.hota`, FSLA, FSLAn, FSLAs and FSLAm, then AP/<category> and HOTA/<category>.
         """
-        values = summarize(self.curves(videos), self.protocol.matching)
+        times = self._times(videos)
+        values = summarize(self._curves(times), self.protocol.matching)
         by_category = {name: values.pop(name) for name in list(values) if name.startswith("AP/")}
-        counted = self._counted(videos)
+        counted = [self.videos[key] for key in self.counted_videos for _ in range(times[key])]
         summary, hota_by_category = self._hota(counted)
         values |= summary | self._fsla(counted) | by_category | hota_by_category
         return {name: -1.0 if np.isnan(value) else 100 * value for name, value in values.items()}
 
-    def _counted(self, videos: Collection[VideoId] | None) -> list[VideoCounts]:
-        in_order = self.protocol.order_videos(self.truth.videos)
-        return [self.videos[key] for key in in_order if videos is None or key in videos]
+    def _times(self, videos: Iterable[VideoId] | None) -> Counter[VideoId]:
+        """How often each video counts."""
+        return Counter(list(self.videos) if videos is None else videos)
 
     def _hota(self, counted: list[VideoCounts]) -> tuple[dict[str, float], dict[str, float]]:
         """The FIELDS averaged over categories, and HOTA by category; fractions, NaN where undefined."""

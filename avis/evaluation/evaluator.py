@@ -14,13 +14,13 @@ from pathlib import Path
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from avis.data import get_categories, get_metadata
+from avis.data import get_categories, get_metadata, is_class_agnostic
 from avis.evaluation.api import evaluate_tracks, with_thresholds
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
 from avis.evaluation.tables import metrics_table
 from avis.files import write_json
 from avis.formats.ground_truth import load_ground_truth
-from avis.formats.results import load_predictions
+from avis.formats.results import METRICS, RESULTS, load_predictions
 from avis.formats.tracks import VideoId
 from avis.structures import Categories, VideoPrediction
 
@@ -74,11 +74,15 @@ class AVISEvaluator(DatasetEvaluator):
     def match_classes(self, classes: Categories) -> None:
         """Say what the model's classes are; unless this is called, they are the data set's categories.
 
-        The two are matched by name. What is predicted of classes that the data set lacks is left out.
+        The two are matched by name. What is predicted of classes that the data set lacks is left out. Where
+        classes do not matter, all is kept.
 
         Raises:
             ValueError: the model lacks categories of the data set.
         """
+        if is_class_agnostic(self.dataset_name):
+            self._category_ids = dict.fromkeys(range(len(classes.names)), self.categories.ids[0])
+            return
         if missing := self.categories.missing_in(classes):
             raise ValueError(
                 f"{self.dataset_name!r} has categories that the model has not: {', '.join(missing)}. Its "
@@ -157,7 +161,7 @@ class AVISEvaluator(DatasetEvaluator):
     def _score(self) -> dict[str, float]:
         truth = load_ground_truth(self._json_file)
         self._warn_about_missing(truth.videos.keys() - self._store.videos())
-        results = self._store.folder / "results.json"
+        results = self._store.folder / RESULTS
         num_tracks = self._store.write_results(results, truth.videos)
         if not any(truth.tracks.values()):
             logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
@@ -167,7 +171,7 @@ class AVISEvaluator(DatasetEvaluator):
         metrics = with_thresholds(metrics, score_threshold=self.score_threshold)
         logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, metrics_table(metrics))
         if self.output_dir is not None:
-            write_json(self.output_dir / "metrics.json", metrics)
+            write_json(self.output_dir / METRICS, metrics)
             logger.info("Predictions and metrics are in %s", self.output_dir)
         return metrics
 

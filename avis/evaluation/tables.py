@@ -9,6 +9,8 @@ from tabulate import tabulate
 AP_SUMMARY = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "AR")
 HOTA_SUMMARY = ("HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr")
 FSLA_SUMMARY = ("FSLA", "FSLAn", "FSLAs", "FSLAm")
+# Of the protocol "avtrack", beside HOTA.
+TRACKING_SUMMARY = ("IDF1", "MOTA")
 # Metrics that are given by category.
 BY_CATEGORY = ("AP", "HOTA")
 
@@ -32,8 +34,9 @@ _TEXT_WIDTH = 100
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
     """Lay out the metrics of one evaluation: AP and AR, HOTA, FSLA, then AP and HOTA by category."""
-    summaries = [[name for name in names if name in metrics] for names in _PECULIARITIES]
-    tables = [_table(names, [[_number(metrics[name]) for name in names]]) for names in summaries]
+    if "IDF1" in metrics:
+        return "\n\n".join([_summary(metrics, (*HOTA_SUMMARY, *TRACKING_SUMMARY)), *_thresholds(metrics)])
+    tables = [_summary(metrics, names) for names in _PECULIARITIES]
     header = ("category", *BY_CATEGORY)
     cells = _category_rows([metrics])
     columns = min(_CATEGORY_COLUMNS, len(cells))
@@ -72,11 +75,20 @@ def comparison_table(results: Mapping[str, Mapping[str, float]], columns: Sequen
     return _table((title, *columns), rows)
 
 
+def _summary(metrics: Mapping[str, float], names: Sequence[str]) -> str:
+    """A table of those of the names that there are."""
+    known = [name for name in names if name in metrics]
+    return _table(known, [[_number(metrics[name]) for name in known]])
+
+
 def _thresholds(metrics: Mapping[str, float]) -> list[str]:
     """The scores above which predictions count, if the metrics state them."""
     if "HOTA_score_threshold" not in metrics:
         return []
-    lowest, confident = metrics["AP_score_threshold"], metrics["HOTA_score_threshold"]
+    confident = metrics["HOTA_score_threshold"]
+    if "AP_score_threshold" not in metrics:
+        return [f"All are of the predictions with a score above {confident:g}, and means over the videos."]
+    lowest = metrics["AP_score_threshold"]
     ranked = f"the predictions with a score above {lowest:g}" if lowest else "all predictions"
     return [f"AP and AR are of {ranked}, HOTA and FSLA of those with a score above {confident:g}."]
 
@@ -102,6 +114,6 @@ def _number(value: float) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    metrics = {*AP_SUMMARY, *HOTA_SUMMARY, *FSLA_SUMMARY}
+    metrics = {*AP_SUMMARY, *HOTA_SUMMARY, *FSLA_SUMMARY, *TRACKING_SUMMARY}
     alignment = ["right" if name.split(" ")[0] in metrics else "left" for name in header]
     return tabulate(rows, header, tablefmt="github", colalign=alignment, disable_numparse=True)

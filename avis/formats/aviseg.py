@@ -56,9 +56,23 @@ def read_annotations(source: JsonSource) -> Annotations:
         ValueError: it is no JSON, violates the format, or holds no video; the message names it all.
     """
     name, content = parse_annotations(source)
+    has_file = isinstance(source, str | PathLike) and not foreign_format(content)
+    return check_annotations(name, content, _how_to_list_all(name) if has_file else "")
+
+
+def check_annotations(name: str, content: Any, hint: str = "") -> Annotations:
+    """Check the format of parsed annotations.
+
+    Args:
+        name: what messages call them.
+        content: of the JSON file.
+        hint: what messages end with.
+
+    Raises:
+        ValueError: they violate the format, or hold no video; the message names it all.
+    """
     if problems := list(islice(format_problems(content), _PROBLEMS_SHOWN + 1)):
-        has_file = isinstance(source, str | PathLike) and not foreign_format(content)
-        raise ValueError(f"{name}: {_list(problems)}" + (_how_to_list_all(name) if has_file else ""))
+        raise ValueError(f"{name}: {_list(problems)}{hint}")
     entries: dict[VideoId, list[dict]] = {video["id"]: [] for video in content["videos"]}
     for annotation in content.get("annotations") or []:
         entries[annotation["video_id"]].append(annotation)

@@ -8,8 +8,9 @@ from typing import Any
 from avis.files import JsonSource
 from avis.formats.annotated_masks import nullify, read_annotated_masks
 from avis.formats.aviseg import read_annotations
+from avis.formats.avtrack import is_avtrack, load_avtrack
 from avis.formats.masks import MeasuredMasks
-from avis.formats.tracks import GroundTruth, GroundTruthTrack, Video, VideoId, mean_area
+from avis.formats.tracks import GroundTruth, GroundTruthTrack, in_order, mean_area
 
 
 def load_ground_truth(source: JsonSource) -> GroundTruth:
@@ -17,15 +18,18 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
 
     Args:
         source: the path of a JSON file in the AVISeg format, or its parsed content. Masks may be compressed
-            RLE, uncompressed RLE or polygons; those without a pixel count as null.
+            RLE, uncompressed RLE or polygons; those without a pixel count as null. Or the path of AVTrack's
+            avtrack_meta.json, whose masks are pictures and are read when they are asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names the file, the annotation and the problem.
     """
+    if is_avtrack(source):
+        return load_avtrack(source)
     annotations = read_annotations(source)
     masks = read_annotated_masks(annotations)
-    videos = {video.id: video for video in sorted(annotations.videos, key=_id_order)}
+    videos = in_order(annotations.videos)
     return GroundTruth(
         source=annotations.source,
         videos=videos,
@@ -34,11 +38,6 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
             video_id: list(map(_track, annotations.entries[video_id], masks[video_id])) for video_id in videos
         },
     )
-
-
-def _id_order(video: Video) -> tuple[bool, VideoId]:
-    """Ids in ascending order, numbers before texts."""
-    return isinstance(video.id, str), video.id
 
 
 def _track(entry: dict[str, Any], masks: MeasuredMasks) -> GroundTruthTrack:

@@ -9,7 +9,7 @@ Dimensions: T frames of a video.
 import math
 import mmap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from avis.formats.masks import UNREADABLE, read_masks
 from avis.formats.tracks import GroundTruth, PredictedTrack, Video, VideoId, mean_area
 
 PREDICTION_KEYS = ("video_id", "score", "category_id", "segmentations")
+# What an evaluation writes to its folder.
+RESULTS, METRICS = EVALUATION_FILES = ("results.json", "metrics.json")
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -48,8 +50,14 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
     A video's masks are parsed and checked each time that it is asked for, and not kept.
     """
 
-    def __init__(self, videos: Mapping[VideoId, Video], index: Mapping[VideoId, list[_PredictionIndex]]):
-        self._videos, self._index = videos, index
+    def __init__(
+        self,
+        videos: Mapping[VideoId, Video],
+        index: Mapping[VideoId, list[_PredictionIndex]],
+        named: Collection[VideoId],
+    ) -> None:
+        """Keep the tracks of `videos`, and for which of them the source has any, be they left out."""
+        self._videos, self._index, self._named = videos, index, named
 
     def __getitem__(self, video_id: VideoId) -> list[PredictedTrack]:
         """Read the tracks of a video.
@@ -66,6 +74,11 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
             for entry, masks in zip(entries, tracks, strict=True)
         ]
 
+    @property
+    def without_tracks(self) -> list[VideoId]:
+        """The videos for which the source has no track, whatever its score."""
+        return [video_id for video_id in self._videos if video_id not in self._named]
+
     def __iter__(self) -> Iterator[VideoId]:
         return iter(self._videos)
 
@@ -79,9 +92,10 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
     Args:
         source: the path of a JSON file, which must stay while the predictions are in use, or its parsed
             content: a list of objects with "video_id", "score", "category_id" and "segmentations" (T masks,
-            null where empty). Or what tools/predict.py has written of a video, or the folder of several: it
-            names videos and categories, which are looked up by name.
-        truth: what the predictions are for.
+            null where empty). Or the folder that an evaluation has written it to. Or what tools/predict.py
+            has written of a video, or the folder of several: it names videos and categories, which are
+            looked up by name.
+        truth: what the predictions are for; their categories do not matter if its do not.
         min_score: leave out tracks that do not score more.
 
     Returns:
@@ -91,19 +105,24 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names the file, the index of the entry and the problem.
     """
-    index = defaultdict(list)
+    index, named = defaultdict(list), set()
     for where, entry in _read_named_entries(source, truth):
         if problem := _entry_problem(entry, truth):
             raise ValueError(f"{where}: {problem}")
+        named.add(entry.video_id)
         if entry.score > min_score:
-            prediction = _PredictionIndex(where, entry.category_id, float(entry.score), entry.segmentations)
+            category_id = _only_category(truth) if truth.class_agnostic else entry.category_id
+            prediction = _PredictionIndex(where, category_id, float(entry.score), entry.segmentations)
             index[entry.video_id].append(prediction)
-    return Predictions(truth.videos, dict(index))
+    return Predictions(truth.videos, dict(index), named)
 
 
 def _read_named_entries(source: JsonSource, truth: GroundTruth) -> Iterator[tuple[str, _Entry]]:
     """The entries of a source, each with what to call it in messages."""
     if isinstance(source, str | PathLike) and Path(source).is_dir():
+        if all((Path(source) / name).is_file() for name in EVALUATION_FILES):
+            yield from _read_named_entries(Path(source) / RESULTS, truth)
+            return
         files = sorted(Path(source).rglob("*.json"))
         if not files:
             raise FileNotFoundError(f"{source}: the folder has no predictions (*.json)")
@@ -144,6 +163,8 @@ def _results_of_video(content: dict, name: str, truth: GroundTruth) -> list[dict
     if len(named) != 1:
         raise ValueError(f"{name}: {len(named)} videos of the ground truth are called {video!r}")
     ids = {category: category_id for category_id, category in truth.categories.items()}
+    if truth.class_agnostic:
+        ids = {category: _only_category(truth) for category, _, _ in found}
     if unknown := sorted({category for category, _, _ in found} - ids.keys()):
         raise ValueError(f"{name}: the categories {unknown} are not in the ground truth")
     return [
@@ -173,11 +194,15 @@ def _entry_problem(entry: _Entry, truth: GroundTruth) -> str | None:
             return f"the key {key!r} is missing"
     if not _is_among(entry.video_id, truth.videos):
         return f"video {entry.video_id!r:.80} is not in the ground truth"
-    if not _is_among(entry.category_id, truth.categories):
+    if not (truth.class_agnostic or _is_among(entry.category_id, truth.categories)):
         return f"category {entry.category_id!r:.80} is not among {list(truth.categories)}"
     if not is_finite_number(entry.score):
         return f"score is {entry.score!r:.80}, not a finite number"
     return None
+
+
+def _only_category(truth: GroundTruth) -> int:
+    return next(iter(truth.categories))
 
 
 def _is_among(id: Any, known: dict) -> bool:

@@ -4,7 +4,7 @@ Dimensions: T frames of a video.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,6 +24,8 @@ class Video:
         file_names: of the T frames, ``<video>/<frame>``.
         scenario: as the annotations have it, which may be anything; None: they have none.
         start: second of its sound at which frame 0 is; None: not said, so 0.
+        attributes: what makes it difficult, where the data set says so.
+        annotated: the frames that are annotated, be it with nothing; None: all are.
     """
 
     id: VideoId
@@ -32,6 +34,8 @@ class Video:
     file_names: Sequence[str]
     scenario: Any = None
     start: float | None = None
+    attributes: tuple[str, ...] = ()
+    annotated: tuple[int, ...] | None = None
 
     @property
     def length(self) -> int:
@@ -87,12 +91,14 @@ class GroundTruth:
         videos: by id, in the order of the ids.
         categories: name of each category by its id, in the order of the ids.
         tracks: of each video by its id, in the order of the file.
+        class_agnostic: there is one category, for which predictions of all categories are taken.
     """
 
     source: str
     videos: dict[VideoId, Video]
     categories: dict[int, str]
-    tracks: dict[VideoId, list[GroundTruthTrack]]
+    tracks: Mapping[VideoId, list[GroundTruthTrack]]
+    class_agnostic: bool = False
 
     def to_prediction(self, video: Video, tracks: Iterable[MaskTrack]) -> VideoPrediction:
         """Tracks of a video, annotated or predicted, as drawing takes them; annotated ones score 1."""
@@ -101,6 +107,13 @@ class GroundTruth:
             Track(getattr(track, "score", 1.0), indices[track.category_id], track.masks) for track in tracks
         ]
         return VideoPrediction(video.id, video.height, video.width, video.length, converted)
+
+
+def in_order(videos: Iterable[Video]) -> dict[VideoId, Video]:
+    """Videos by id, in ascending order, numbers before texts."""
+    return {
+        video.id: video for video in sorted(videos, key=lambda video: (isinstance(video.id, str), video.id))
+    }
 
 
 def class_indices(categories: Iterable[int]) -> dict[int, int]:

@@ -75,5 +75,7 @@ class _Recurrence(torch.autograd.Function):
         flow = gradient.clone(memory_format=torch.contiguous_format)
         for index in range(len(flow) - 1, 0, -1):
             flow[index - 1].addcmul_(decay[index], flow[index])
-        before = torch.cat([state.unsqueeze(0), states[:-1]])
-        return flow * before, flow, decay[0] * flow[0]
+        of_decay = torch.empty_like(flow)
+        torch.mul(flow[0], state, out=of_decay[0])
+        torch.mul(flow[1:], states[:-1], out=of_decay[1:])
+        return of_decay, flow, decay[0] * flow[0]

@@ -18,6 +18,7 @@ def drawn_points(seed: int, rows: int, num_points: int) -> torch.Tensor:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**20), rows=st.integers(1, 3), points=st.integers(1, 30), data=st.data())
 def test_stopping_early_gives_the_centres_of_all_rounds(seed, rows, points, data):
+    torch.manual_seed(seed)
     x = drawn_points(seed, rows, points) + torch.randn(rows, points, 2) / 8
     starts = farthest_points(x, data.draw(st.integers(1, min(points, 8))))
     iterations = data.draw(st.integers(0, 50))
@@ -25,6 +26,12 @@ def test_stopping_early_gives_the_centres_of_all_rounds(seed, rows, points, data
     expected = all_rounds_kmeans(x, starts, iterations)
     assert torch.equal(clusters.centres, expected)
     assert torch.equal(clusters.labels, nearest(x, expected))
+
+
+def test_the_nearest_centre_is_that_of_least_distance():
+    torch.manual_seed(0)
+    points, centres = torch.randn(3, 50, 4), torch.randn(3, 6, 4)
+    assert torch.equal(nearest(points, centres), torch.cdist(points, centres).argmin(-1))
 
 
 def test_it_stops_when_no_label_changes():

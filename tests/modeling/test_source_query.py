@@ -5,6 +5,7 @@ import torch
 from detectron2.layers import ShapeSpec
 
 from avis.config import get_avis_cfg
+from avis.modeling import VideoMultiScaleMaskedTransformerDecoder
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY
 from avis.modeling.source_query import SourceAudioQuery
 
@@ -57,6 +58,13 @@ def test_every_parameter_has_a_gradient(inputs, num_sources):
     started, embed = module(queries, None, levels, audio[:, :num_sources])
     (started.square().sum() + embed.sum()).backward()
     assert [name for name, parameter in module.named_parameters() if parameter.grad is None] == []
+
+
+def test_the_decoder_keeps_no_position_embedding_beside_its():
+    cfg = get_avis_cfg("configs/h2s_R50.yaml", ["MODEL.DEVICE", "cpu"])
+    shapes = {"levels": ShapeSpec(channels=256), "mask_features": ShapeSpec(channels=256)}
+    decoder = VideoMultiScaleMaskedTransformerDecoder(cfg, {**shapes, "audio": ShapeSpec(channels=128)})
+    assert decoder.query_embed is None
 
 
 def test_it_is_built_as_the_config_says():

@@ -218,12 +218,14 @@ def test_the_file_is_refused_and_the_model_is_left_alone(tmp_path: Path, prefix:
     torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
 
 
-def test_its_audio_backbone_is_refused(tmp_path: Path):
-    names = {"vita_module.enc_av_ffn.0.norm.weight", "audio_backbone.features.0.weight"}
-    names |= {"sem_seg_head.predictor.audio_centric_query_generator.0.norm.weight"}
-    torch.save({name: torch.zeros(1) for name in names}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="holds a whole model of ACVIS"):
-        load_audio_weights(AudioCNN(), str(tmp_path / "w.pth"))
+def test_our_own_checkpoint_of_the_family_gives_its_audio_backbone(tmp_path: Path):
+    saved = AudioCNN()
+    weights = {f"audio_backbone.{name}": value for name, value in saved.state_dict().items()}
+    weights["sem_seg_head.predictor.clip.temporal_fusion.enc_av_ffn.0.norm.weight"] = torch.zeros(1)
+    torch.save({"model": weights}, tmp_path / "w.pth")
+    backbone = AudioCNN()
+    load_audio_weights(backbone, str(tmp_path / "w.pth"))
+    torch.testing.assert_close(backbone.state_dict(), saved.state_dict(), atol=0, rtol=0)
 
 
 def test_a_model_of_the_users_own_with_such_names_takes_it(tmp_path: Path):

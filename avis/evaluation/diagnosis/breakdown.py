@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from avis.evaluation.diagnosis.analysis import Analysis
 from avis.evaluation.metrics.average_precision import YOUTUBE_VIS, summarize
+from avis.evaluation.protocols.avtrack import AVTrackEvaluation
 from avis.formats.tracks import GroundTruth, VideoId
 
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
@@ -19,6 +20,7 @@ METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
 LENGTHS = {"short (up to 15)": 1, "medium (16 to 60)": 16, "long (more than 60)": 61}
 # Videos with as many or more sources are one part.
 MANY_SOURCES = 4
+NO_ATTRIBUTE = "none"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Subset:
         name: what its videos or tracks have in common.
         num_videos: videos in it; by category, videos with the category.
         num_tracks: ground-truth tracks in it, without crowds.
-        metrics: the METRICS in percent, -1 where undefined.
+        metrics: in percent, -1 where undefined; by default the METRICS.
     """
 
     name: str
@@ -61,6 +63,30 @@ def break_down(analysis: Analysis) -> dict[str, list[Subset]]:
         analysis, lengths, [name for name in LENGTHS if name in lengths.values()]
     )
     return breakdown
+
+
+def break_down_by_attribute(evaluation: AVTrackEvaluation) -> list[Subset]:
+    """Score the videos with each attribute; a video may have several, and so be in several parts.
+
+    Raises:
+        ValueError: no video has an attribute.
+    """
+    truth = evaluation.truth
+    videos: dict[str, list[VideoId]] = {}
+    for video_id in evaluation.counted_videos:
+        for name in truth.videos[video_id].attributes or (NO_ATTRIBUTE,):
+            videos.setdefault(name, []).append(video_id)
+    if not videos.keys() - {NO_ATTRIBUTE}:
+        raise ValueError(f'{truth.source}: no video has "attributes"; give them with --attributes')
+    return [
+        Subset(
+            name,
+            len(videos[name]),
+            sum(not track.is_crowd for video_id in videos[name] for track in truth.tracks[video_id]),
+            evaluation.metrics(videos[name]),
+        )
+        for name in sorted(videos, key=lambda name: (name == NO_ATTRIBUTE, name))
+    ]
 
 
 def _scenarios(truth: GroundTruth) -> dict[VideoId, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from avis.evaluation.diagnosis.breakdown import METRICS, Subset
+from avis.evaluation.diagnosis.breakdown import Subset
 from avis.evaluation.diagnosis.mistakes import Mistake, MistakeCost
 
 
@@ -17,16 +17,18 @@ def breakdown_tables(
         breakdown: the parts by what they differ in; see `break_down`.
         mistakes: see `Analysis.mistakes`.
     """
-    tables = [_parts_table(title, parts) for title, parts in breakdown.items()]
+    tables = [parts_table(title, parts) for title, parts in breakdown.items()]
     return "\n\n".join([*tables, _mistakes_table(mistakes)])
 
 
-def _parts_table(title: str, parts: Sequence[Subset]) -> str:
+def parts_table(title: str, parts: Sequence[Subset]) -> str:
+    """Lay out parts of a data set, at least one, that differ in what `title` says."""
+    metrics = list(parts[0].metrics)
     rows = [
-        [part.name, part.num_videos, part.num_tracks, *(_percent(part.metrics[name]) for name in METRICS)]
+        [part.name, part.num_videos, part.num_tracks, *(_percent(part.metrics[name]) for name in metrics)]
         for part in parts
     ]
-    return _table([title, "videos", "tracks", *METRICS], rows)
+    return _table([title, "videos", "tracks", *metrics], rows)
 
 
 def _mistakes_table(mistakes: Mapping[Mistake, MistakeCost]) -> str:

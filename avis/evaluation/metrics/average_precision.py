@@ -3,8 +3,8 @@
 Follows Yang et al., "Video Instance Segmentation", ICCV 2019: the procedure of COCO (Lin et al., "Microsoft
 COCO", 2014) with tracks for boxes. One thing is mended: there, an annotation with id 0 is never found.
 
-Dimensions: D predicted and G ground-truth tracks of one category, A area ranges, K IoU thresholds, R recalls,
-L limits of the number of detections.
+Dimensions: V videos, D predicted and G ground-truth tracks of one category, A area ranges, K IoU thresholds,
+R recalls, L limits of the number of detections, N predictions of all videos.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -156,27 +156,71 @@ def match_tracks(
     return Matches(predicted, tracks.scores[predicted], found, ignored, (~not_to_be_found).sum(-1))
 
 
-def precision_recall(matches: Sequence[Matches], rules: MatchingRules = YOUTUBE_VIS) -> PrecisionRecall:
-    """Compute the curves of one category from its matches in all videos.
+class RankedMatches:
+    """The matches of one category in V videos, ranked once, for the curves of any choice of these videos."""
 
-    Args:
-        matches: in the order that decides between equal scores: that of the video ids in YouTube-VIS.
-        rules: by which they were matched.
-    """
-    num_thresholds = len(rules.iou_thresholds)
-    precision = np.full((len(AREA_RANGES), num_thresholds, len(RECALLS)), np.nan)
-    recall = np.full((len(rules.limits), num_thresholds), np.nan)
-    num_ground_truth = sum((match.num_ground_truth for match in matches), np.zeros(len(AREA_RANGES), int))
-    if not num_ground_truth.any():
+    def __init__(self, matches: Sequence[Matches], rules: MatchingRules = YOUTUBE_VIS) -> None:
+        """Rank all predictions, best score first.
+
+        Args:
+            matches: of V videos, in the order that decides between equal scores: that of the video ids in
+                YouTube-VIS.
+            rules: by which they were matched.
+        """
+        self._rules, self._num_videos = rules, len(matches)
+        if not matches:
+            return
+        scores = np.concatenate([match.scores for match in matches])
+        videos = np.repeat(np.arange(len(matches)), [len(match.scores) for match in matches])
+        order = np.argsort(-scores, kind="stable")
+        self._right = np.concatenate([match.right for match in matches], axis=-1)[..., order]
+        self._wrong = np.concatenate([match.wrong for match in matches], axis=-1)[..., order]
+        self._runs = _Runs(scores[order], videos[order])
+        self._num_ground_truth = np.stack([match.num_ground_truth for match in matches])  # (V, A)
+        self._num_right = np.stack([_num_right(match, rules.limits) for match in matches])  # (V, L, K)
+
+    def precision_recall(self, times: np.ndarray | None = None) -> PrecisionRecall:
+        """Compute the curves.
+
+        Args:
+            times: how often each video is there, one copy after the other, int (V,); None: once.
+        """
+        num_thresholds = len(self._rules.iou_thresholds)
+        precision = np.full((len(AREA_RANGES), num_thresholds, len(RECALLS)), np.nan)
+        recall = np.full((len(self._rules.limits), num_thresholds), np.nan)
+        times = np.ones(self._num_videos, int) if times is None else times
+        if not times.any():
+            return PrecisionRecall(precision, recall)
+        num_ground_truth = times @ self._num_ground_truth
+        chosen = self._runs.repeat(times)
+        for area in np.flatnonzero(num_ground_truth):
+            right, wrong = self._right[area][:, chosen], self._wrong[area][:, chosen]
+            precision[area] = _precision_at_recalls(right, wrong, num_ground_truth[area])
+        if num_ground_truth[ALL]:
+            recall = np.tensordot(times, self._num_right, 1) / num_ground_truth[ALL]
         return PrecisionRecall(precision, recall)
-    right, wrong = _rank(matches)
-    for area in np.flatnonzero(num_ground_truth):
-        precision[area] = _precision_at_recalls(right[area], wrong[area], num_ground_truth[area])
-    if num_ground_truth[ALL]:
-        for row, limit in enumerate(rules.limits):
-            num_right = sum(match.right[ALL, :, :limit].sum(-1) for match in matches)
-            recall[row] = num_right / num_ground_truth[ALL]
-    return PrecisionRecall(precision, recall)
+
+
+class _Runs:
+    """Predictions in their order, as runs of one score and video: a copy of a video has its run after it."""
+
+    def __init__(self, scores: np.ndarray, videos: np.ndarray) -> None:
+        """Find the runs, given score and video of each prediction, (N,) each."""
+        changes = (np.diff(scores) != 0) | (np.diff(videos) != 0)
+        self._starts = np.concatenate(([0], np.flatnonzero(changes) + 1))[: len(scores)]
+        self._lengths = np.diff(self._starts, append=len(scores))
+        self._videos = videos[self._starts]
+
+    def repeat(self, times: np.ndarray) -> np.ndarray:
+        """Indices of the predictions, where each video is there so many times."""
+        lengths = self._lengths * times[self._videos]
+        places = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+        return np.repeat(self._starts, lengths) + places % np.repeat(self._lengths, lengths)
+
+
+def precision_recall(matches: Sequence[Matches], rules: MatchingRules = YOUTUBE_VIS) -> PrecisionRecall:
+    """Compute the curves of one category from its matches in all videos; see `RankedMatches`."""
+    return RankedMatches(matches, rules).precision_recall()
 
 
 def summarize(curves: Mapping[str, PrecisionRecall], rules: MatchingRules = YOUTUBE_VIS) -> dict[str, float]:
@@ -226,12 +270,10 @@ def _last_best(candidates: np.ndarray, iou: np.ndarray) -> np.ndarray:
     return candidates & (np.arange(len(iou)) == last_best[..., None])
 
 
-def _rank(matches: Sequence[Matches]) -> tuple[np.ndarray, np.ndarray]:
-    """Right and wrong predictions over all videos, best score first, bool (A, K, predictions) each."""
-    order = np.argsort(-np.concatenate([match.scores for match in matches]), kind="stable")
-    right = np.concatenate([match.right for match in matches], axis=-1)
-    wrong = np.concatenate([match.wrong for match in matches], axis=-1)
-    return right[..., order], wrong[..., order]
+def _num_right(match: Matches, limits: Sequence[int | None]) -> np.ndarray:
+    """Right predictions in a video with each limit of their number, over all areas, int (L, K)."""
+    right = match.right[ALL]
+    return np.stack([right[:, :limit].sum(-1) for limit in limits])
 
 
 def _precision_at_recalls(right: np.ndarray, wrong: np.ndarray, num_ground_truth: int) -> np.ndarray:
