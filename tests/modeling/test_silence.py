@@ -114,6 +114,7 @@ def test_features_of_other_sources_keep_their_number_in_silence(cfg, json_file):
     for number in (1, 3):
         np.save(folder / f"clip{number}.npy", np.ones((LENGTH, 2, 128), np.float32))
     cfg.merge_from_list(["MODEL.AUDIO.NAME", "PrecomputedFeatures", "MODEL.AUDIO.WEIGHTS", ""])
+    cfg.INPUT.AUDIO.NUM_SOURCES = 2
     model = build_model(cfg)
     assert model.hear(next(iter(build_train_loader(cfg)))).shape[2:] == (2, 128)
     cfg.INPUT.AUDIO.AT_TEST = "silent"
