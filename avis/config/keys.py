@@ -26,7 +26,6 @@ def hears(cfg: CfgNode) -> bool:
     model = cfg.MODEL
     listeners = (
         model.FUSION.NAME,
-        model.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES,
         model.MASK_FORMER.AUDIO_QUERY,
         model.MASK_FORMER.SOUNDING_GATE,
         model.TEMPORAL_FUSION.NAME,
@@ -137,8 +136,6 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     # True: per-pixel embeddings tell their place, by a sine embedding. Mask2Former's do not, but come from
     # pretrained backbones, which know it; from scratch, a query else comes to stand for classes, not objects.
     head.POSITION_IN_MASK_FEATURES = False
-    # True: per-pixel embeddings tell what their frame sounds like, so that masks can end where a sound does.
-    head.SOUND_IN_MASK_FEATURES = False
     # A name in SEM_SEG_HEADS_REGISTRY.
     head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
     # Deformable encoder: layers, levels, sampling points per head and level, heads, feed-forward width.

@@ -15,7 +15,6 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avis.config import hears
 from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.ms_deform_attn import MSDeformAttn
 from avis.modeling.position_encoding import sine_embedding_2d
@@ -39,7 +38,6 @@ class MSDeformAttnPixelDecoder(nn.Module):
         dim_feedforward: int,
         norm: str,
         position_in_mask_features: bool = False,
-        audio_dim: int = 0,
         fusion: nn.ModuleDict | None = None,
     ) -> None:
         """Make the decoder.
@@ -56,7 +54,6 @@ class MSDeformAttnPixelDecoder(nn.Module):
             dim_feedforward: width of its feed-forward layers.
             norm: normalisation of the pyramid's convolutions, as Detectron2's `get_norm` takes it.
             position_in_mask_features: add a sine embedding of the place to the per-pixel embeddings.
-            audio_dim: A, to add the projected sound of the image to them, which is 0 at the start; 0: do not.
             fusion: modules that fuse levels of the encoder with the audio before it, by feature name.
 
         Raises:
@@ -92,10 +89,6 @@ class MSDeformAttnPixelDecoder(nn.Module):
             self.add_module(f"layer_{index}", output)
         self.mask_features = nn.Conv2d(conv_dim, mask_dim, 1)
         weight_init.c2_xavier_fill(self.mask_features)
-        self.sound_embed = nn.Linear(audio_dim, mask_dim) if audio_dim else None
-        if self.sound_embed is not None:
-            nn.init.zeros_(self.sound_embed.weight)
-            nn.init.zeros_(self.sound_embed.bias)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict:
@@ -117,7 +110,6 @@ class MSDeformAttnPixelDecoder(nn.Module):
             "dim_feedforward": head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD,
             "norm": head.NORM,
             "position_in_mask_features": head.POSITION_IN_MASK_FEATURES,
-            "audio_dim": cfg.MODEL.AUDIO.FEATURE_DIM if hears(cfg) and head.SOUND_IN_MASK_FEATURES else 0,
             "fusion": build_fusion(cfg, "pixel_decoder", projected),
         }
 
@@ -128,7 +120,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
 
         Args:
             features: (B, C_i, h_i, w_i) for every name in `input_shape`.
-            audio: (B, S, A) audio features of each image, for fusion and for the sound in the embeddings.
+            audio: (B, S, A) audio features of each image; needed for fusion only.
 
         Returns:
             Per-pixel embeddings (B, mask_dim, h, w) at the finest level's size, and feature maps
@@ -143,7 +135,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
                     levels[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
                 )
                 levels.append(getattr(self, f"layer_{index}")(lateral + upsampled))
-            return self._complete(self.mask_features(levels[-1]), audio), levels
+            return self._place(self.mask_features(levels[-1])), levels
 
     def _project(self, features: Mapping[str, Tensor], audio: Tensor | None) -> list[Tensor]:
         """The encoder's L levels (B, C, h_i, w_i); a fusion sees every image as a clip of its own."""
@@ -157,13 +149,11 @@ class MSDeformAttnPixelDecoder(nn.Module):
         fused = fuse_levels(self.fusion, clips, audio.float().unsqueeze(1))
         return [level.squeeze(1) for level in fused.values()]
 
-    def _complete(self, embeddings: Tensor, audio: Tensor | None) -> Tensor:
-        """(B, mask_dim, h, w) per-pixel embeddings, with the place and the sound if they shall tell them."""
-        if self.position_in_mask_features:
-            embeddings = embeddings + sine_embedding_2d(*embeddings.shape[1:], embeddings.device)
-        if self.sound_embed is None:
+    def _place(self, embeddings: Tensor) -> Tensor:
+        """(B, mask_dim, h, w) per-pixel embeddings, with the place if they shall tell it."""
+        if not self.position_in_mask_features:
             return embeddings
-        return embeddings + self.sound_embed(audio.float()).sum(dim=1)[..., None, None]
+        return embeddings + sine_embedding_2d(*embeddings.shape[1:], embeddings.device)
 
 
 class DeformableEncoder(nn.Module):

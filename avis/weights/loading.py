@@ -28,8 +28,8 @@ _CONFIGURED = re.compile(r"\b(avism_|vita_)?criterion\.empty_weight$")
 _DERIVED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # What models that do not hear lack or have otherwise.
 _FOR_HEARING = re.compile(
-    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.(fusion|bi_attn|sound_embed)\.|\.temporal_fusion\.|^criterion\.terms\.count\."
-    r"|\.predictor\.((frame\.)?(audio_proj|mask_embed)|av_post_proj)\."
+    r"^(audio_backbone|fusion)\.|\.pixel_decoder\.(fusion|bi_attn)\.|\.temporal_fusion\.|^criterion\.terms\.count\."
+    r"|\.predictor\.((frame\.)?(audio_proj|mask_embed|sounding_gate)|av_post_proj)\."
 )
 # What models of images lack.
 _FOR_CLIPS = re.compile(r"\.predictor\.(clip|mask_features)\.|^criterion\.terms\.")

@@ -204,27 +204,3 @@ def test_padded_size_is_that_of_the_images():
         frames = [torch.zeros(3, *size) for size in sizes]
         images = ImageList.from_tensors(frames, model.size_divisibility)
         assert model.padded_size(frames) == tuple(images.tensor.shape[-2:])
-
-
-def test_the_sound_of_a_frame_enters_its_embeddings_and_adds_nothing_at_the_start():
-    torch.manual_seed(0)
-    video = clip(3)
-    plain = small_model().eval()
-    hearing = small_model("MODEL.SEM_SEG_HEAD.SOUND_IN_MASK_FEATURES", True).eval()
-    hearing.load_state_dict(plain.state_dict(), strict=False)
-    seen = []
-    see = hearing.sem_seg_head.predictor.see
-    hearing.sem_seg_head.predictor.see = lambda levels, embeddings, audio: (
-        seen.append((embeddings, audio)) or see(levels, embeddings, audio)
-    )
-    with torch.no_grad():
-        assert hearing([video])[0].to_results({i: i for i in range(4)}) == plain([video])[0].to_results(
-            {i: i for i in range(4)}
-        )
-        torch.nn.init.normal_(hearing.sem_seg_head.pixel_decoder.sound_embed.weight)
-        hearing([video])
-    (before, _), (after, audio) = seen
-    added = hearing.sem_seg_head.pixel_decoder.sound_embed(audio[0, :, 0])
-    torch.testing.assert_close(
-        after - before, added[None, :, :, None, None].expand_as(after), atol=1e-5, rtol=1e-5
-    )

@@ -15,9 +15,11 @@ from pycocotools import mask as mask_utils
 
 from avis.structures import Track
 from tests.modeling.family_case import Case, evaluate, train
+from tests.modeling.family_modules import RUNS, ModuleCase, assert_case_is_recomputed, module_cases
 from tests.modeling.recorded import assert_recorded
 
-FOLDER = Path(os.environ.get("AVIS_FAMILY_CASES", Path(__file__).parents[1] / "recorded" / "family"))
+RECORDED = Path(__file__).parents[1] / "recorded" / "family"
+FOLDER = Path(os.environ.get("AVIS_FAMILY_CASES", RECORDED))
 # In the names of cases that hold a mistake of the original: a track that is silent in a clip's first frame is
 # trained as no object.
 BUG = "BUG"
@@ -31,7 +33,12 @@ def _cases(training: bool) -> list[Path]:
 
 
 def test_there_are_cases():
-    assert _cases(training=True) and _cases(training=False), f"no case in {FOLDER}"
+    assert _cases(training=True) or _cases(training=False) or module_cases(FOLDER), f"no case in {FOLDER}"
+
+
+def test_a_case_of_each_kind_comes_with_the_project():
+    assert len({Case(path).facts["which"] for path in RECORDED.glob("[mas][12]_*.json")}) == 3
+    assert {ModuleCase(path).original for path in module_cases(RECORDED)} == set(RUNS)
 
 
 @pytest.mark.parametrize("path", _cases(training=False), ids=lambda path: path.stem)
@@ -91,6 +98,11 @@ def _with_the_mistake(case: Case) -> Case:
     no_object = case.arrays["pred_logits"].shape[-1] - 1
     case.arrays["classes0"] = np.where(sounding, case.arrays["classes0"], no_object)
     return case
+
+
+@pytest.mark.parametrize("path", module_cases(FOLDER), ids=lambda path: path.stem)
+def test_module(path: Path):
+    assert_case_is_recomputed(path)
 
 
 def test_all_entries_are_loaded():
