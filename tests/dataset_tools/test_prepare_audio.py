@@ -18,10 +18,9 @@ import torch
 from avis.audio import SILENCE, AudioCNN, VGGish
 from avis.data import choose_audio_source, get_dataset_records, load_aviseg_json
 from avis.data.clip_audio import VideoSound, load_examples
-from avis.data.records import with_features
 from avis.dataset_tools.audio_features import prepare_features
 from avis.dataset_tools.sound_files import find_sounds
-from avis.formats.audio_features import open_features, read_provenance
+from avis.formats.audio_features import read_provenance
 from avis.media.video import write_video
 from tests.small_dataset import LENGTH, edit, tones, write_split, write_wav
 
@@ -225,52 +224,15 @@ def test_postprocessed_features_are_whole_numbers_and_files_that_do_not_say_are_
     assert prepare_features(find_sounds([json_file]), vggish).kept == 1
 
 
-def write_sources(json_file, *videos, num_sources=2):
-    """WAVs of separated sources of videos: source s of clip v sounds like video 10 v + s."""
-    for video in videos:
-        for source in range(1, num_sources + 1):
-            path = json_file.with_suffix("") / "WAVAudios_sep" / f"clip{video}" / f"source_{source:02d}.wav"
-            write_wav(path, tones(10 * video + source, LENGTH))
-    return json_file.with_suffix("") / "WAVAudios_sep"
-
-
-OF_SOURCES = ["INPUT.AUDIO.NUM_SOURCES", 2, "INPUT.AUDIO.FEATURES_DIR", "FEATAudios_sep"]
-
-
-@torch.no_grad()
-def test_separated_sources_have_features_of_their_own(run, train_json, backbone, caplog):
-    """A video without sound is silent in all of them."""
-    write_sources(train_json, 1, 2)
-    (train_json.with_suffix("") / "WAVAudios" / "clip3.wav").unlink()
-    assert run(train_json, more=OF_SOURCES) == 0
-    assert "6 files written, 2 of them of silence" in caplog.text
-    records = with_features(load_aviseg_json(train_json), "FEATAudios_sep")
-    for record in records[:2]:
-        features = open_features(record["audio_features_file"])
-        assert features.shape == (LENGTH, 2, 24)
-        for source in (1, 2):
-            wav = f"{record['split']}/WAVAudios_sep/{record['name']}/source_{source:02d}.wav"
-            examples = load_examples(VideoSound("", LENGTH, wav), range(LENGTH), 1)
-            np.testing.assert_allclose(features[:, source - 1], backbone(examples), rtol=1e-5, atol=1e-5)
-    silence = backbone(torch.full((1, 96, 64), SILENCE))[0]
-    np.testing.assert_allclose(open_features(records[2]["audio_features_file"])[3, 1], silence, atol=1e-5)
-    assert run(train_json, more=OF_SOURCES) == 0
-    assert "0 files written, 0 of them of silence; 6 kept" in caplog.text
-
-
-def test_sources_that_are_not_separated_are_named(run, train_json, tmp_path, capsys):
-    folder = write_sources(train_json, 1, 3)
-    assert run(train_json, more=OF_SOURCES) == 2
-    assert "WAVAudios_sep/clip2 has 0 files source_01.wav" in capsys.readouterr().err
-    write_sources(train_json, 2, num_sources=3)
-    assert run(train_json, more=OF_SOURCES) == 2
-    assert "clip2 has 3 files source_01.wav, …, INPUT.AUDIO.NUM_SOURCES is 2" in capsys.readouterr().err
-    (folder / "clip2" / "source_02.wav").unlink()
-    assert run(train_json, more=OF_SOURCES) == 2
-    assert "clip2/source_02.wav is missing" in capsys.readouterr().err
-    assert run(train_json, "--videos", tmp_path, more=OF_SOURCES) == 2
+def test_a_config_of_separated_sources_takes_them(run, train_json, tmp_path, capsys):
+    sources = ["INPUT.AUDIO.NUM_SOURCES", 2, "INPUT.AUDIO.FEATURES_DIR", "other"]
+    folder = train_json.with_suffix("")
+    for name in (f"clip{video}/source_0{source}.wav" for video in (1, 2, 3) for source in (1, 2)):
+        write_wav(folder / "WAVAudios_sep" / name, tones(1, LENGTH))
+    assert run(train_json, more=sources) == 0
+    assert len(list(folder.glob("other/clip?/source_0?.npy"))) == 6
+    assert run(train_json, "--videos", tmp_path, more=sources) == 2
     assert "a video file has no separated sources" in capsys.readouterr().err
-    assert not (train_json.with_suffix("") / "FEATAudios_sep").exists()
 
 
 def test_unfinished_files_of_dead_processes_are_removed_and_of_living_ones_left(prepared, backbone):
