@@ -83,22 +83,17 @@ class LocalizingAudioQuery(AudioQuery):
     """The mean sound attends to the pixels of each level; what it finds is added to the queries."""
 
     @configurable
-    def __init__(self, audio_dim: int, hidden_dim: int, *, num_heads: int, num_levels: int) -> None:
+    def __init__(self, audio_dim: int, hidden_dim: int, *, num_heads: int, num_layers: int) -> None:
         """Make a cross-attention layer for each level, and projections before and after them."""
         super().__init__()
         self.av_pre_proj = nn.Linear(audio_dim, hidden_dim)
-        self.av_sf = nn.ModuleList(CrossAttentionLayer(hidden_dim, num_heads) for _ in range(num_levels))
-        self.av_post_proj = nn.Linear(num_levels * hidden_dim, hidden_dim)
+        self.av_sf = nn.ModuleList(CrossAttentionLayer(hidden_dim, num_heads) for _ in range(num_layers))
+        self.av_post_proj = nn.Linear(num_layers * hidden_dim, hidden_dim)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
         """Arguments of the class from a config."""
-        return {
-            "audio_dim": shapes["audio"].channels,
-            "hidden_dim": shapes["queries"].channels,
-            "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
-            "num_levels": num_decoder_levels(cfg),
-        }
+        return _attention_options(cfg, shapes)
 
     def forward(
         self, queries: Tensor, query_embed: Tensor, levels: list[Tensor], audio: Tensor
@@ -135,12 +130,7 @@ class CentricAudioQuery(AudioQuery):
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Shapes) -> dict:
         """Arguments of the class from a config: a layer for each feature level, as the original has them."""
-        return {
-            "audio_dim": shapes["audio"].channels,
-            "hidden_dim": shapes["queries"].channels,
-            "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
-            "num_layers": num_decoder_levels(cfg),
-        }
+        return _attention_options(cfg, shapes)
 
     def forward(
         self, queries: Tensor, query_embed: Tensor, levels: list[Tensor], audio: Tensor
@@ -156,3 +146,13 @@ class CentricAudioQuery(AudioQuery):
             else:
                 queries = layer(queries, embed, sounds, sounds)
         return queries, embed
+
+
+def _attention_options(cfg: CfgNode, shapes: Shapes) -> dict:
+    """Arguments of a query with a cross-attention layer for each feature level."""
+    return {
+        "audio_dim": shapes["audio"].channels,
+        "hidden_dim": shapes["queries"].channels,
+        "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
+        "num_layers": num_decoder_levels(cfg),
+    }

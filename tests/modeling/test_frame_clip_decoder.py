@@ -154,7 +154,7 @@ def test_with_several_sources_queries_attend_to_different_ones():
 def frame_clip_decoder(audio_query: str = "localize") -> FrameClipDecoder:
     torch.manual_seed(0)
     make_query = {
-        "localize": partial(LocalizingAudioQuery, A, C, num_heads=HEADS, num_levels=3),
+        "localize": partial(LocalizingAudioQuery, A, C, num_heads=HEADS, num_layers=3),
         "centric": partial(CentricAudioQuery, A, C, num_heads=HEADS, num_layers=3),
     }[audio_query]
     frame = VideoMultiScaleMaskedTransformerDecoder(
