@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from avis.media.errors import MediaError
+from avis.media.errors import MediaError, warn_once
 
 # The tag of EXIF that says how a camera was held, and what puts its values right.
 _ORIENTATION = 0x0112
@@ -111,6 +111,8 @@ def _with_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         method = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # damaged EXIF can raise anything, and the picture is there nevertheless
+    except Exception as error:  # damaged EXIF can raise anything, and the picture is there nevertheless
+        name = getattr(image, "filename", "") or "a picture"
+        warn_once(f"{name}: its EXIF data are damaged ({error}); it is taken as it lies in the file")
         return image
     return image if method is None else image.transpose(method)
