@@ -18,6 +18,7 @@ from avis.audio import build_audio_backbone
 from avis.config import hears
 from avis.modeling.criterion import ClipTargets
 from avis.modeling.feature_store import FrameFeatures
+from avis.modeling.frame_storage import check_place
 from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.losses import Criterion
 from avis.modeling.mask_former_head import MaskFormerHead
@@ -46,6 +47,7 @@ class AVISMaskFormer(nn.Module):
         size_divisibility: int,
         topk: int,
         chunk_size: int,
+        feature_store: str = "auto",
         mask_quality: bool = False,
         min_score: float = 0.0,
     ) -> None:
@@ -62,6 +64,7 @@ class AVISMaskFormer(nn.Module):
             size_divisibility: images are padded to a multiple of this.
             topk: tracks kept of a video.
             chunk_size: frames that are processed at once in evaluation; 0 chooses by their size.
+            feature_store: where a video's features lie in evaluation, one of `PLACES`.
             mask_quality: multiply a track's score by the mean probability inside its masks.
             min_score: tracks that do not score more are dropped.
         """
@@ -72,7 +75,7 @@ class AVISMaskFormer(nn.Module):
         self.audio_backbone = audio_backbone
         self.fusion = fusion
         self.size_divisibility = size_divisibility
-        self.topk, self.chunk_size = topk, chunk_size
+        self.topk, self.chunk_size, self.feature_store = topk, chunk_size, check_place(feature_store)
         self.mask_quality, self.min_score = mask_quality, min_score
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -93,6 +96,7 @@ class AVISMaskFormer(nn.Module):
             "size_divisibility": mask_former.SIZE_DIVISIBILITY,
             "topk": mask_former.TEST.TOPK,
             "chunk_size": mask_former.TEST.CHUNK_SIZE,
+            "feature_store": mask_former.TEST.FEATURE_STORE,
             "mask_quality": mask_former.TEST.MASK_QUALITY,
             "min_score": mask_former.TEST.MIN_SCORE,
         }
@@ -107,7 +111,7 @@ class AVISMaskFormer(nn.Module):
 
         Args:
             batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
-                all; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
+                all, or in evaluation any sequence that decodes them when it is sliced; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
                 "audio_features", (T, A) or (T, S, A), or "audio_silence", S, of S silent sources; in training
                 "instances", T `Instances` with `gt_masks`, `gt_classes` and `gt_ids` in the same order, and
                 "num_sounding", (T,), for the loss "count"; in evaluation "video_id", and "height" and "width"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from avis.modeling.clip_decoder import ClipDecoder
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
-from avis.modeling.feature_store import FrameFeatures, join_frames
+from avis.modeling.feature_store import FrameFeatures, StoredFeature, all_frames, join_frames
 from avis.modeling.mask_head import MaskHead
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
 from avis.registry import Shapes
@@ -105,22 +105,24 @@ class FrameClipDecoder(VideoDecoder):
             B. The extras, in training only: "frame_predictions", of B·T frames, a prediction a layer;
             "frame_queries" (L·B, T, N, C), as the clip queries attend to them.
         """
-        features = join_frames(parts)
-        # (B, T, L, N, C) to (L·B, T, N, C).
-        queries = features["queries"].permute(2, 0, 1, 3, 4)
+        # (B, T, L, N, C) to (L·B, T, N, C). Queries are small beside embeddings, which stay where they are.
+        queries = all_frames(parts, "queries")[:, :].permute(2, 0, 1, 3, 4)
         num_layers = len(queries)
         sounds = None if audio is None else audio.repeat(num_layers, 1, 1, 1)
         decoded = self.clip(queries.flatten(0, 1), sounds)
-        mask_features = features["mask_features"]
+        mask_features = all_frames(parts, "mask_features")
         layers = decoded.layers if self.training else decoded.layers[-1:]
         predictions = [self._predict(layer, mask_features) for layer in layers]
         if not self.training:
             return Decoded(predictions, mask_features)
-        extras = {"frame_predictions": _from_names(features), "frame_queries": decoded.frames}
+        extras = {"frame_predictions": _from_names(join_frames(parts)), "frame_queries": decoded.frames}
         return Decoded(predictions, mask_features, extras)
 
-    def _predict(self, queries: Tensor, mask_features: Tensor) -> DecoderOutput:
-        """What normalised clip queries (L·B, M, C) say on per-pixel embeddings (B, T, C, H, W)."""
+    def _predict(self, queries: Tensor, mask_features: Tensor | StoredFeature) -> DecoderOutput:
+        """What normalised clip queries (L·B, M, C) say on per-pixel embeddings (B, T, C, H, W).
+
+        The embeddings are read in training only.
+        """
         masks = None
         if self.training:
             by_layer = queries.unflatten(0, (-1, len(mask_features)))
