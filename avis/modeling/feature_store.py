@@ -68,8 +68,8 @@ class StoredFrames(Mapping[str, Tensor]):
 class FeatureStore(Sequence[Any]):
     """The parts of a video in the order in which they came.
 
-    `FrameFeatures` are laid side by side, in tensors of T frames or in a file. Parts of other types stay as
-    they are.
+    `FrameFeatures` are laid side by side, in tensors of T frames or in a file, which closes with the store.
+    Parts of other types stay as they are.
 
     Attributes:
         num_frames: T.
@@ -91,6 +91,13 @@ class FeatureStore(Sequence[Any]):
         self._storage: FrameStorage | None = None
         self._features: dict[str, StoredFeature] = {}
         self._filled = 0
+
+    def __enter__(self) -> "FeatureStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self._storage, FileStorage):
+            self._storage.close()
 
     @property
     def streams(self) -> bool:

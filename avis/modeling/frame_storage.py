@@ -135,6 +135,10 @@ class FileStorage(FrameStorage):
             left, offset = left[num_read:], offset + num_read
         return by_frame.transpose(0, 1)
 
+    def close(self) -> None:
+        """Close the file, and so remove it."""
+        self._file.close()
+
 
 def bytes_of_frames(features: Mapping[str, Tensor], num_frames: int) -> int:
     """Bytes that T frames of features like these, (B, t, …), take."""

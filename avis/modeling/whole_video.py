@@ -83,8 +83,13 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
     audio = model.hear([video])
     size = (video["height"], video["width"])
     sizes = (model.padded_size([first]), tuple(first.shape[-2:]), size)
-    with Progress(f"video {video['video_id']!r}", _work(model, len(frames))) as progress:
-        decoded = _decode(model, frames, audio, chunk_size, progress)
+    with (
+        Progress(f"video {video['video_id']!r}", _work(model, len(frames))) as progress,
+        FeatureStore(
+            len(frames), model.feature_store, lambda number: progress.add(_DECIDING * number)
+        ) as parts,
+    ):
+        decoded = _decode(model, frames, audio, chunk_size, parts, progress)
         try:
             tracks = _tracks(model, decoded, len(frames), chunk_size, sizes, progress)
         except FloatingPointError as error:
@@ -106,11 +111,15 @@ def _cost_of_deciding(model: VideoModel) -> float:
 
 
 def _decode(
-    model: VideoModel, frames: Sequence[Tensor], audio: Tensor | None, chunk_size: int, progress: Progress
+    model: VideoModel,
+    frames: Sequence[Tensor],
+    audio: Tensor | None,
+    chunk_size: int,
+    parts: FeatureStore,
+    progress: Progress,
 ) -> Decoded:
-    """See all frames, then decide."""
+    """See all frames, then decide; `parts`, which are none yet, are what the answer's masks are made of."""
     num_frames = len(frames)
-    parts = FeatureStore(num_frames, model.feature_store, lambda number: progress.add(_DECIDING * number))
     for chunk, features in _fused_chunks(model, frames, audio, chunk_size, progress):
         parts.append(model.sem_seg_head.see(features, None if audio is None else audio[:, chunk]))
         progress.add(_SEEING * features.num_frames)
