@@ -1,21 +1,18 @@
 """Where the features of a video's frames lie: on the device, in host memory, or in a file.
 
-A file has no name: it is unlinked as soon as it is open, so nothing is left of it however a process ends. It
-is read and written by position. It needs no memory of the process.
+A file is a scratch file (`avis.files`): nothing is left of it, however a process ends.
 
 Dimensions: B clips, t frames of a chunk, T frames of the video.
 """
 
 import logging
-import math
-import os
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from avis.files import ScratchFile
 
 logger = logging.getLogger(__name__)
 
@@ -110,29 +107,19 @@ class FileStorage(FrameStorage):
             self._offsets[name] = size
             size += num_frames * x.nbytes
         _check_disk(size, num_frames)
-        self._file = tempfile.TemporaryFile(prefix="avis-features-")
+        self._file = ScratchFile()
 
     def write(self, name: str, start: int, features: Tensor) -> None:
         """See `FrameStorage.write`."""
         by_frame = features.detach().transpose(0, 1).cpu().contiguous()
-        offset = self._offsets[name] + start * self._of_frame[name].nbytes
-        left = memoryview(_bytes_of(by_frame))
-        while left:
-            written = os.pwrite(self._file.fileno(), left, offset)
-            left, offset = left[written:], offset + written
+        self._file.write(_bytes_of(by_frame), self._offsets[name] + start * self._of_frame[name].nbytes)
 
     def read(self, name: str, frames: slice) -> Tensor:
         """See `FrameStorage.read`."""
         start, stop, _ = frames.indices(self._num_frames)
         one = self._of_frame[name]
         by_frame = torch.empty((stop - start, *one.shape[1:]), dtype=one.dtype)
-        offset = self._offsets[name] + start * one.nbytes
-        left = memoryview(_bytes_of(by_frame))
-        while left:
-            num_read = os.preadv(self._file.fileno(), [left], offset)
-            if not num_read:
-                raise OSError(f"the temporary file of features ends before the frames {start} to {stop - 1}")
-            left, offset = left[num_read:], offset + num_read
+        self._file.read_into(_bytes_of(by_frame), self._offsets[name] + start * one.nbytes)
         return by_frame.transpose(0, 1)
 
     def close(self) -> None:
@@ -150,9 +137,9 @@ def gibibytes(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:.1f} GiB"
 
 
-def _bytes_of(x: Tensor):
-    """The memory of a contiguous tensor, as NumPy's array of bytes."""
-    return x.view(-1).view(torch.uint8).numpy()
+def _bytes_of(x: Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
+    return memoryview(x.view(-1).view(torch.uint8).numpy())
 
 
 def _check_disk(size: int, num_frames: int) -> None:
@@ -161,8 +148,7 @@ def _check_disk(size: int, num_frames: int) -> None:
     Raises:
         OSError: there is too little.
     """
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
+    free, folder = ScratchFile.free_space()
     if size + _DISK_RESERVE > free:
         raise OSError(
             f"the features of {num_frames} frames need {gibibytes(size)} of disk space, but {folder} has "
