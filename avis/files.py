@@ -117,7 +117,7 @@ class ScratchFile:
     def __init__(self) -> None:
         """Open the file."""
         self.folder = tempfile.gettempdir()
-        self._file = tempfile.TemporaryFile(buffering=0)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed by `close`
 
     @staticmethod
     def free_space() -> tuple[int, str]:

@@ -111,11 +111,11 @@ class AVISMaskFormer(nn.Module):
 
         Args:
             batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
-                all, or in evaluation any sequence that decodes them when it is sliced; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
-                "audio_features", (T, A) or (T, S, A), or "audio_silence", S, of S silent sources; in training
-                "instances", T `Instances` with `gt_masks`, `gt_classes` and `gt_ids` in the same order, and
-                "num_sounding", (T,), for the loss "count"; in evaluation "video_id", and "height" and "width"
-                of the original video.
+                all, or in evaluation any sequence whose slices are such; unless the model does not hear,
+                "audio_examples", (T, 96, 64) log-mel examples, or "audio_features", (T, A) or (T, S, A), or
+                "audio_silence", S, of S silent sources; in training "instances", T `Instances` with
+                `gt_masks`, `gt_classes` and `gt_ids` in the same order, and "num_sounding", (T,), for the
+                loss "count"; in evaluation "video_id", and "height" and "width" of the original video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.

@@ -23,8 +23,6 @@ PLACES = ("auto", "device", "host", "file")
 _HOST_BYTES = 2 * 2**30
 # A decoder that has all features at once takes about so many times their memory.
 _ALL_AT_ONCE = 3
-# Disk space that is left to others.
-_DISK_RESERVE = 2**28
 
 
 def check_place(place: str) -> str:
@@ -93,7 +91,13 @@ class MemoryStorage(FrameStorage):
 
 
 class FileStorage(FrameStorage):
-    """Features lie in a file of the system's temporary folder (TMPDIR), frame after frame of each name."""
+    """Features lie in a file of the system's temporary folder (TMPDIR), frame after frame of each name.
+
+    Attributes:
+        reserve: bytes of the disk that are left to others.
+    """
+
+    reserve = 2**28
 
     def __init__(self, shapes: Mapping[str, Tensor], num_frames: int) -> None:
         """Open the file for T frames of features like those of `shapes`, (B, t, …), and say its size.
@@ -106,7 +110,7 @@ class FileStorage(FrameStorage):
         for name, x in self._of_frame.items():
             self._offsets[name] = size
             size += num_frames * x.nbytes
-        _check_disk(size, num_frames)
+        _check_disk(size, num_frames, self.reserve)
         self._file = ScratchFile()
 
     def write(self, name: str, start: int, features: Tensor) -> None:
@@ -142,14 +146,14 @@ def _bytes_of(x: Tensor) -> memoryview:
     return memoryview(x.view(-1).view(torch.uint8).numpy())
 
 
-def _check_disk(size: int, num_frames: int) -> None:
+def _check_disk(size: int, num_frames: int, reserve: int) -> None:
     """Say how much disk space the features of a video take.
 
     Raises:
         OSError: there is too little.
     """
     free, folder = ScratchFile.free_space()
-    if size + _DISK_RESERVE > free:
+    if size + reserve > free:
         raise OSError(
             f"the features of {num_frames} frames need {gibibytes(size)} of disk space, but {folder} has "
             f"{gibibytes(free)} free. Let TMPDIR name a folder with more space, or keep them in memory: "

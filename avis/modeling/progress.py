@@ -1,7 +1,7 @@
 """How far the prediction of a video is, and how long it will still take.
 
-On a terminal there is a bar, elsewhere a line in the log every minute. A program that shows it in a way of its
-own, such as a web page, listens:
+On a terminal there is a bar, elsewhere a line in the log every minute. A program that shows it in a way of
+its own, such as a web page, listens:
 
     with listen(lambda done, seconds_left: …):
         model([video])

@@ -261,9 +261,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         """
         _, num_frames, channels, height, width = level.shape
         if self.temporal_position:
-            position = sine_embedding_3d(
-                channels, length or num_frames, height, width, level.device, frames
-            )
+            position = sine_embedding_3d(channels, length or num_frames, height, width, level.device, frames)
         else:
             position = sine_embedding_2d(channels, height, width, level.device)
         return _pixels(level + position), _pixels(level)

@@ -1,6 +1,6 @@
 """The way of a whole video: frames in chunks, features in a store, masks in chunks, tracks.
 
-    features(chunk) → fuse(chunk) → see(chunk) for every chunk → decide → masks(chunk) for every chunk → tracks
+    features, fuse, see for every chunk of frames → decide → masks for every chunk → tracks
 
 A fusion that sums over all frames (`TwoPassFusion`) has a look at every chunk first. Any other fusion that
 relates frames needs the features of all of them at once. Chunks bound what everything needs at once, and the
