@@ -109,7 +109,7 @@ class ClipMapper:
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
         """
-        frame_indices = self._choose_frames(record) if self.is_train else list(range(record["length"]))
+        frame_indices = self.choose_frames(record) if self.is_train else list(range(record["length"]))
         frames = (read_frame(record, index) for index in frame_indices)
         prepared = prepare_frames(frames, self.augmentations, self.image_format, len(frame_indices))
         images = prepared.images
@@ -144,7 +144,8 @@ class ClipMapper:
         silence = torch.tensor(source.silence).expand(len(frame_indices), source.num_sources, -1)
         return {"audio_features": silence}
 
-    def _choose_frames(self, record: dict) -> list[int]:
+    def choose_frames(self, record: dict) -> list[int]:
+        """Draw the F frames of a training clip."""
         length = record["length"]
         sounding = sounding_frames(record) if self.filter_empty_clips else []
         reference = np.random.choice(sounding) if len(sounding) else np.random.randint(length)
