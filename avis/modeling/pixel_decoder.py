@@ -135,7 +135,9 @@ class MSDeformAttnPixelDecoder(nn.Module):
                     levels[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
                 )
                 levels.append(getattr(self, f"layer_{index}")(lateral + upsampled))
-            return self._place(self.mask_features(levels[-1])), levels
+            embeddings = self._place(self.mask_features(levels[-1]))
+            # Mask heads take pixel after pixel.
+            return embeddings.contiguous(memory_format=torch.channels_last), levels
 
     def _project(self, features: Mapping[str, Tensor], audio: Tensor | None) -> list[Tensor]:
         """The encoder's L levels (B, C, h_i, w_i); a fusion sees every image as a clip of its own."""
