@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from avis.audio import build_audio_backbone
 from avis.config import hears
+from avis.modeling.backbones import fold_frozen_norms
 from avis.modeling.criterion import ClipTargets
 from avis.modeling.feature_store import FrameFeatures
 from avis.modeling.fusion import build_fusion, fuse_levels
@@ -80,7 +81,7 @@ class AVISMaskFormer(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         """Arguments of the class from a config."""
-        backbone = build_backbone(cfg)
+        backbone = fold_frozen_norms(build_backbone(cfg))
         mask_former = cfg.MODEL.MASK_FORMER
         return {
             "backbone": backbone,
