@@ -15,8 +15,8 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from avis.audio import build_audio_backbone
-from avis.config import hears
-from avis.modeling.backbones import fold_frozen_norms
+from avis.config import checkpoints, hears
+from avis.modeling.backbones import StagedBackbone, checkpoint_blocks, fold_frozen_norms
 from avis.modeling.clip_targets import clip_targets
 from avis.modeling.feature_store import FrameFeatures
 from avis.modeling.fusion import build_fusion, fuse_levels
@@ -82,6 +82,8 @@ class AVISMaskFormer(nn.Module):
     def from_config(cls, cfg: CfgNode) -> dict:
         """Arguments of the class from a config."""
         backbone = fold_frozen_norms(build_backbone(cfg))
+        if checkpoints(cfg, "backbone") and not isinstance(backbone, StagedBackbone):
+            checkpoint_blocks(backbone)
         mask_former = cfg.MODEL.MASK_FORMER
         return {
             "backbone": backbone,

@@ -15,10 +15,10 @@ import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from avis.kernels import matched_product
 from avis.modeling.layers import MLP
+from avis.modeling.recomputing import recomputed
 from avis.registry import PartRegistry, Shapes
 
 MASK_HEAD_REGISTRY = PartRegistry("MODEL.MASK_FORMER.MASK_HEAD")
@@ -168,9 +168,7 @@ class ResidualMaskHead(MaskHead):
         The hidden units of all pixels are far more than everything else that a layer would keep for the
         gradients. They are computed again for these.
         """
-        if not torch.is_grad_enabled():
-            return self._refinement(queries, pixels, selected)
-        return checkpoint(self._refinement, queries, pixels, selected, use_reentrant=False)
+        return recomputed(self._refinement, queries, pixels, selected)
 
     def _refinement(self, queries: Tensor, pixels: Tensor, selected: Tensor | None) -> Tensor:
         first, second = self.mlp.layers
