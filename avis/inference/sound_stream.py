@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avis.audio import EXAMPLE_SECONDS, log_mel_examples
+from avis.audio import EXAMPLE_SECONDS, SAMPLE_RATE, log_mel_examples
 from avis.media.wav import to_float
 
-# Sound before a frame, for the filter that resamples it.
-_BEFORE_SECONDS = 0.1
+# Sound before a frame, for the filter that resamples it, at 16 kHz.
+_SAMPLES_BEFORE = 1600
 # Sound after an example: its last window is 15 ms longer than its hop, and the filter looks ahead.
 _AFTER_SECONDS = 0.025
 
@@ -34,11 +34,14 @@ class SoundStream:
         if fps <= 0 or sample_rate <= 0:
             raise ValueError(f"fps and sample_rate must be positive, got {fps} FPS and {sample_rate} Hz")
         self.fps, self.sample_rate = fps, sample_rate
+        common = math.gcd(sample_rate, SAMPLE_RATE)
+        # The shortest stretch of whole samples at both rates. Sound that is cut at its multiples is resampled
+        # as if it were not cut.
+        self._unit, self._unit_at_16_khz = sample_rate // common, SAMPLE_RATE // common
         self._next_frame = 0
-        # Silence before the start: the filter needs a margin before frame 0 as well.
-        self._margin = round(_BEFORE_SECONDS * sample_rate)
-        self._samples = np.zeros(self._margin, np.float32)
-        self._first = -self._margin
+        # Before the start is silence.
+        self._first = self._piece(0)[0]
+        self._samples = np.zeros(-self._first, np.float32)
 
     @property
     def seconds(self) -> float:
@@ -89,17 +92,22 @@ class SoundStream:
 
     def _example(self, frame: int) -> Tensor:
         """(1, 96, 64)"""
-        begin = self._sample_of(frame) - self._margin - self._first
-        end = begin + self._margin + math.ceil((EXAMPLE_SECONDS + _AFTER_SECONDS) * self.sample_rate)
-        # The frame is the second of two whose distance is the margin.
-        return log_mel_examples(self._samples[begin:end], self.sample_rate, 2, 1 / _BEFORE_SECONDS)[1:]
+        first, offset = self._piece(frame)
+        seconds = offset / SAMPLE_RATE + EXAMPLE_SECONDS + _AFTER_SECONDS
+        begin = first - self._first
+        samples = self._samples[begin : begin + math.ceil(seconds * self.sample_rate)]
+        # As of the second of two frames that far apart.
+        return log_mel_examples(samples, self.sample_rate, 2, SAMPLE_RATE / offset)[1:]
 
-    def _sample_of(self, frame: int) -> int:
-        return round(frame / self.fps * self.sample_rate)
+    def _piece(self, frame: int) -> tuple[int, int]:
+        """The first sample of the sound for a frame, and how far on the frame is, in samples at 16 kHz."""
+        start = round(frame / self.fps * SAMPLE_RATE)
+        units = (start - _SAMPLES_BEFORE) // self._unit_at_16_khz
+        return units * self._unit, start - units * self._unit_at_16_khz
 
     def _forget(self) -> None:
-        unused = self._sample_of(self._next_frame) - self._margin - self._first
+        unused = self._piece(self._next_frame)[0] - self._first
         # What has not come yet cannot be forgotten.
-        unused = min(max(unused, 0), len(self._samples))
+        unused = min(unused, len(self._samples))
         self._samples = self._samples[unused:].copy()
         self._first += unused
