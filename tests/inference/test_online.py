@@ -276,7 +276,7 @@ def test_rates_are_positive(predictor, rates):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.sampled_from([1.0, 4.0, 30.0]), st.sampled_from([8000, 16000, 44100, 48000]), st.data())
+@given(st.sampled_from([1.0, 3.0, 4.0]), st.sampled_from([8000, 16000, 44100, 48000]), st.data())
 def test_sound_in_pieces_gives_the_examples_of_the_whole(fps, sample_rate, data):
     """The filter's sums are rounded otherwise: 3e-4 where 8 kHz leave bands empty, 5e-6 elsewhere."""
     whole = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * sample_rate).astype(np.float32)
