@@ -73,6 +73,7 @@ def test_what_is_like_no_track_begins_one_and_ids_are_never_given_again():
     assert [track.id for track in linker.tracks] == [1, 2]
     assert ids(linker, 11, [found([1.0, 0.0, 0.0], [box(0)] * 2)]) == [3]  # not found for 4 frames
     assert [track.id for track in linker.tracks] == [3]
+    assert ids(linker, 12, [found([0.0, 1.0, 0.0], [box(20)] * 2)]) == [4]
 
 
 def test_an_object_that_is_silent_keeps_its_id_by_its_query():
@@ -98,7 +99,7 @@ def test_iou_is_of_the_shared_frames_alone():
 def test_similarity_is_the_weighted_mean_of_cosine_and_iou():
     linker = Linker(Linking())
     linker.link(0, [found([1.0, 0.0], [box(0), box(0)])])
-    objects = [found([0.6, 0.8], [box(3), box(3)]), found([-1.0, 0.0], [None, box(0)])]
+    objects = [found([1.2, 1.6], [box(3), box(3)]), found([-1.0, 0.0], [None, box(0)])]
     for weight, expected in ((0.0, [1 / 3, 0]), (0.25, [0.15 + 0.25, -0.25]), (1.0, [0.6, -1])):
         np.testing.assert_allclose(similarities(linker.tracks, 1, objects, weight), [expected], atol=1e-6)
 
