@@ -141,6 +141,15 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.MASK_QUALITY = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0
+    # Frames of the windows through which videos pass as streams do, and what they share; 0: whole videos.
+    mask_former.TEST.ONLINE = CfgNode()
+    mask_former.TEST.ONLINE.WINDOW = 0
+    mask_former.TEST.ONLINE.OVERLAP = 0
+    # Windows are linked by queries (this share of the similarity) and masks; less similar ones begin tracks.
+    mask_former.TEST.ONLINE.QUERY_WEIGHT = 0.5
+    mask_former.TEST.ONLINE.MIN_SIMILARITY = 0.5
+    # Frames for which a track that is not found again is remembered.
+    mask_former.TEST.ONLINE.PATIENCE = 30
 
     head = cfg.MODEL.SEM_SEG_HEAD
     head.NAME = "MaskFormerHead"

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from avis.modeling.candidates import Candidates
 from avis.modeling.decoder import Decoded
 from avis.modeling.feature_store import FeatureStore, FrameFeatures
 from avis.modeling.mask_former_head import MaskFormerHead
@@ -22,11 +23,12 @@ from avis.modeling.postprocess import (
     MaskQuality,
     at_input_size,
     check_finite,
+    class_probabilities,
     encode_tracks,
     masks_at,
     select_tracks,
 )
-from avis.structures import Track, VideoPrediction
+from avis.structures import VideoPrediction
 
 # Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice.
 _PIXELS_AT_ONCE = 2**20
@@ -58,7 +60,13 @@ class VideoModel(Protocol):
 
 
 def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
-    """Predict the tracks of a video.
+    """Predict the tracks of a video; see `find_candidates`."""
+    tracks = find_candidates(model, video).tracks(model.min_score)
+    return VideoPrediction(video["video_id"], video["height"], video["width"], len(video["image"]), tracks)
+
+
+def find_candidates(model: VideoModel, video: dict) -> Candidates:
+    """Find the best (query, class) pairs of a video, with their masks.
 
     Args:
         model: in evaluation mode.
@@ -74,10 +82,9 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
     size = (video["height"], video["width"])
     sizes = (model.padded_size(frames[:1]), tuple(frames[0].shape[-2:]), size)
     try:
-        tracks = _tracks(model, decoded, chunk_size, sizes)
+        return _candidates(model, decoded, chunk_size, sizes)
     except FloatingPointError as error:
         raise FloatingPointError(f"video {video['video_id']!r}: {error}") from error
-    return VideoPrediction(video["video_id"], *size, len(frames), tracks)
 
 
 def _decode(model: VideoModel, frames: Sequence[Tensor], audio: Tensor | None, chunk_size: int) -> Decoded:
@@ -107,13 +114,14 @@ def _fused_chunks(
         yield chunk, FrameFeatures({name: x[:, chunk] for name, x in fused.items()})
 
 
-def _tracks(
+def _candidates(
     model: VideoModel, decoded: Decoded, chunk_size: int, sizes: tuple[tuple[int, int], ...]
-) -> list[Track]:
-    """The best tracks; `sizes` are of the padded frames, the frames, and the video."""
+) -> Candidates:
+    """The best pairs; `sizes` are of the padded frames, the frames, and the video."""
     answer = decoded.predictions[-1]
     check_finite("queries", answer.queries)
-    scores, classes, queries = select_tracks(answer.class_logits[0], model.topk)
+    probabilities = class_probabilities(answer.class_logits[0])
+    scores, classes, queries = select_tracks(probabilities, model.topk)
     # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
     height, width = sizes[-1]
     frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (len(queries) * height * width))
@@ -125,11 +133,8 @@ def _tracks(
         gates = answer.gate[0, queries, :, None, None].split(chunks[0].shape[1], dim=1)
         logits = (chunk + gate for chunk, gate in zip(logits, gates, strict=True))
     segmentations = encode_tracks(_masks(logits, sizes, quality))
-    if quality is not None:
-        scores = scores * quality.value()
-    triples = zip(scores.tolist(), classes.tolist(), segmentations, strict=True)
-    tracks = [Track(*triple) for triple in triples if triple[0] > model.min_score]
-    return sorted(tracks, key=lambda track: track.score, reverse=True)
+    rating = scores.new_ones(len(scores)) if quality is None else quality.value()
+    return Candidates(probabilities, answer.queries[0], scores, classes, queries, rating, segmentations)
 
 
 def _masks(
