@@ -3,6 +3,7 @@
 import argparse
 import ast
 import logging
+import os
 import re
 import signal
 import sys
@@ -39,8 +40,9 @@ def exit_on_bad_input() -> Iterator[None]:
     out of an expression, or of a library, is a mistake of the program and keeps its traceback.
 
     Once `avis.engine.startup` has opened the log, the traceback goes there. Where the program is ended by
-    SIGTERM or SIGHUP, it first removes what it has half written.
+    SIGTERM or SIGHUP, it first removes what it has half written. Its threads sleep while they wait.
     """
+    _let_threads_sleep()
     try:
         with _cleaning_up_when_ended():
             yield
@@ -52,6 +54,15 @@ def exit_on_bad_input() -> Iterator[None]:
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
         sys.stderr.write(f"error: {_origin(error)[2]}{hint}\n")
         sys.exit(2)
+
+
+def _let_threads_sleep() -> None:
+    """Let threads that wait for others give their core away, unless the user has said how they wait.
+
+    By default they spin. Where another program has one of the cores, all then spin for the thread that waits
+    to run, and training takes many times as long. OpenMP reads this once, when torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _origin(error: Exception) -> tuple[str, str, str]:

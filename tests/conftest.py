@@ -17,6 +17,8 @@ from avis.synthetic import PRESETS, make_synthavis
 from tests.small_dataset import write_split
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton: kernels then run on the CPU
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
 
 # From the ground up: a room may import what is below it, and its own floor as long as there is no circle.
 FLOORS = (
-    {"structures", "files", "config", "registry", "command_line"},
+    {"structures", "files", "config", "registry", "command_line", "kernels"},
     {"formats", "media", "weights"},
     {"audio", "synthetic", "visualization"},
     {"data"},

@@ -1,6 +1,7 @@
 """How programs end on bad input, and when they are told to end."""
 
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -17,6 +18,8 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from avis.command_line import exit_on_bad_input
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.mark.parametrize("error", [ValueError("bad clip 7"), KeyError("bad clip 7"), OSError("bad clip 7")])
 def test_bad_input_ends_with_one_line_and_code_2(error: Exception, capsys: pytest.CaptureFixture):
@@ -24,6 +27,33 @@ def test_bad_input_ends_with_one_line_and_code_2(error: Exception, capsys: pytes
         raise error
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: bad clip 7\n"
+
+
+TOOLS_ASKED_FOR_HELP = """
+import os, runpy, sys
+sys.path.insert(0, "tools")
+for tool in sys.argv[1:]:
+    os.environ.pop("OMP_WAIT_POLICY", None)
+    sys.argv = [tool, "--help"]
+    try:
+        runpy.run_path(tool, run_name="__main__")
+    except SystemExit:
+        print(os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules, file=sys.stderr)
+"""
+
+
+def test_threads_of_every_tool_sleep_while_they_wait():
+    """OpenMP reads how they wait when torch is loaded, so this must be said before."""
+    tools = sorted(path for path in (ROOT / "tools").glob("*.py") if path.name != "setup_env.py")
+    command = [sys.executable, "-c", TOOLS_ASKED_FOR_HELP, *tools]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines() == ["PASSIVE False"] * len(tools)
+
+
+def test_users_say_how_threads_wait(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with exit_on_bad_input():
+        assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def our_message(path: str) -> None:
@@ -116,6 +146,8 @@ def test_other_kinds_of_errors_keep_their_traceback():
 WRITER = """
 import sys, time
 from avis.command_line import exit_on_bad_input
+
+ROOT = Path(__file__).parents[1]
 from avis.files import replacing
 
 @exit_on_bad_input()

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Measure speed and memory: of a model, a long video, parts against their definitions, or evaluation."""
+"""Measure speed and memory: of a model, a long video, parts and loader against definitions, of evaluation."""
 
 import argparse
 import logging
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tabulate import tabulate
 from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
 from avis.benchmark.random_tracks import Scale
 from avis.command_line import exit_on_bad_input
+from avis.files import write_json
 from avis.synthetic import SynthOptions, make_synthavis
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ examples:
   python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
   python tools/benchmark.py video --config-file configs/avis_R50.yaml --video-frames 1440
   python tools/benchmark.py parts --frames 2 5
-  python tools/benchmark.py evaluation --predictions 10 100
+  python tools/benchmark.py data --config-file configs/avis_R50.yaml
+  python tools/benchmark.py evaluation --predictions 10 100 --jobs 1 2
 
 Weights are random; the model's data are a small SynthAVIS made for the occasion, loaded by one process.
 Times are medians of --repeats after a warm-up. Memory is the peak: of the GPU, or else of this process.
+The loader is measured beside a plain mapper, which works as Detectron2's, by one thread and on equal clips.
 Evaluation is measured on random tracks, about as many as AVISeg's test split has, in fresh processes; with
 TrackEval (pip install --no-deps trackeval) in the same run.
 """
@@ -59,6 +63,14 @@ def parse_args() -> argparse.Namespace:
     parts.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"), help="at stride 8")
     parts.add_argument("--channels", type=int, default=256, help="default: %(default)s")
     parts.set_defaults(run=benchmark_parts)
+    data = commands.add_parser("data", help="loading of training clips, against a plain mapper")
+    data.add_argument("--config-file", default="configs/avis_R50.yaml", metavar="FILE", help="%(default)s")
+    data.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
+    data.add_argument("--video-frames", type=int, default=30, help="of a video, default: %(default)s")
+    data.add_argument("--clips", type=int, default=60, help="default: %(default)s")
+    data.add_argument("--output", metavar="FILE.json", help="gets the numbers")
+    data.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    data.set_defaults(run=benchmark_data)
     evaluation = commands.add_parser("evaluation", help="scoring of a results file, against TrackEval")
     default = Scale()
     evaluation.add_argument("--videos", type=int, default=default.videos, help="default: %(default)s")
@@ -68,6 +80,10 @@ def parse_args() -> argparse.Namespace:
         "--predictions", type=int, nargs="+", default=[10, 100], help="for each video, default: 10 100"
     )
     evaluation.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    evaluation.add_argument(
+        "--jobs", type=int, nargs="+", default=[1], metavar="N", help="processes of ours, default: 1"
+    )
+    evaluation.add_argument("--output", metavar="FILE.json", help="gets the numbers")
     evaluation.set_defaults(run=benchmark_evaluation)
     for command, repeats in ((model, 3), (parts, 3), (evaluation, 1)):
         command.add_argument("--repeats", type=int, default=repeats, help="default: %(default)s")
@@ -170,22 +186,56 @@ def run_and_differentiate(function: "Callable[..., Tensor]", inputs: "tuple[Tens
     output.backward(output.detach())
 
 
+def benchmark_data(args: argparse.Namespace) -> None:
+    from avis.benchmark.data import compare_loading
+    from avis.config import get_avis_cfg
+    from avis.data import load_aviseg_json
+
+    if min(args.clips, args.video_frames, *args.size) < 1:
+        raise ValueError("numbers of clips, frames and pixels must be positive")
+    cfg = get_avis_cfg(args.config_file, args.opts)
+    with tempfile.TemporaryDirectory() as folder:
+        make_data(Path(folder), cfg, args)
+        records = load_aviseg_json(cfg.DATASETS.TRAIN[0])
+        costs = list(compare_loading(cfg, records, args.clips, seed=0))
+    rows = [
+        (
+            cost.case,
+            *(1e3 * cost.ours, 1e3 * cost.plain, cost.plain / cost.ours),
+            *(cost.pixel_difference, cost.different_masks, cost.sound_difference),
+        )
+        for cost in costs
+    ]
+    case = f"a clip of {cfg.INPUT.SAMPLING_FRAME_NUM} frames, ms of CPU"
+    headers = (case, "ours", "plain", "ratio", "levels apart", "mask pixels apart", "sound apart")
+    print(tabulate(rows, headers=headers, floatfmt=("", ".1f", ".1f", ".1f", "d", "d", ".0e")))
+    if args.output:
+        write_json(args.output, [vars(cost) for cost in costs], indent=2)
+
+
 def benchmark_evaluation(args: argparse.Namespace) -> None:
-    if min(args.videos, args.frames, *args.size, *args.predictions, args.repeats) < 1:
-        raise ValueError("numbers of videos, frames, pixels, predictions and repeats must be positive")
+    if min(args.videos, args.frames, *args.size, *args.predictions, *args.jobs, args.repeats) < 1:
+        raise ValueError("numbers of videos, frames, pixels, predictions, jobs and repeats must be positive")
     if not has_trackeval():
         print("TrackEval is not installed and is left out; pip install --no-deps trackeval")
-    scale, rows = Scale(args.videos, args.frames, tuple(args.size)), []
+    scale, rows, numbers = Scale(args.videos, args.frames, tuple(args.size)), [], []
     for num_predictions in args.predictions:
         with tempfile.TemporaryDirectory() as folder:
-            compared = compare_evaluation(Path(folder), num_predictions, scale, args.seed, args.repeats)
+            compared = compare_evaluation(
+                Path(folder), num_predictions, scale, args.seed, args.repeats, args.jobs
+            )
+        numbers.append(asdict(compared))
         case = f"{num_predictions} predictions a video, {compared.megabytes:.0f} MB"
-        rows.append(cost_row(case, "AVIS", compared.ours, compared.ours))
+        alone = compared.ours[args.jobs[0]]
+        for jobs, cost in compared.ours.items():
+            rows.append(cost_row(case if cost is alone else "", f"AVIS, {jobs} jobs", cost, alone))
         if compared.trackeval is not None:
-            rows.append(cost_row("", "TrackEval", compared.trackeval, compared.ours))
+            rows.append(cost_row("", "TrackEval", compared.trackeval, alone))
             rows.append(("", f"largest difference of AP and HOTA: {compared.difference:.1e} %"))
     headers = ("", "program", "s", "s of CPU", "ratio", "MiB", "ratio")
     print(tabulate(rows, headers=headers, floatfmt=("", "", ".2f", ".2f", ".1f", ".0f", ".1f")))
+    if args.output:
+        write_json(args.output, numbers, indent=2)
 
 
 def cost_row(case: str, program: str, cost: Cost, unit: Cost) -> tuple:

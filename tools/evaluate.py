@@ -16,6 +16,7 @@ from avis.evaluation.diagnosis.breakdown import break_down, break_down_by_attrib
 from avis.evaluation.diagnosis.tables import breakdown_tables, parts_table
 from avis.evaluation.metrics.avs_tracks import evaluate_avs
 from avis.evaluation.protocols import avtrack
+from avis.evaluation.spreading import choose_jobs
 from avis.evaluation.tables import protocols_table
 from avis.files import write_json
 from avis.formats.avtrack import read_attributes
@@ -89,7 +90,14 @@ def parse_args() -> argparse.Namespace:
         help="predictions that score more count in HOTA and FSLA of the standard protocol, in the maps of J, "
         "mIoU and mF, in the confusion of classes and in the report's pictures; default: %(default)s",
     )  # fmt: skip
-    return parser.parse_args()
+    parser.add_argument(
+        "--jobs", type=int, metavar="N",
+        help="processes that compare videos at once; default: one a core, fewer for small files",
+    )  # fmt: skip
+    args = parser.parse_args()
+    if args.jobs is not None and args.jobs < 1:
+        parser.error("--jobs is 1 or more")
+    return args
 
 
 @exit_on_bad_input()
@@ -99,13 +107,14 @@ def main() -> None:
     args.protocol = args.protocol or own_protocol(truth)
     protocols = ["standard", "aviseg"] if args.protocol == "both" else [args.protocol]
     predictions = load_predictions(args.predictions, truth, args.min_score)
+    jobs = args.jobs or choose_jobs(predictions)
     analysis = None
     if args.report or (args.breakdown and args.protocol != avtrack.NAME):
-        analysis = analyze(truth, predictions, args.score_threshold)
+        analysis = analyze(truth, predictions, args.score_threshold, jobs)
     if analysis and protocols == [analysis.evaluation.protocol.name]:
         evaluations = {args.protocol: analysis.evaluation}
     else:
-        evaluations = evaluate_detailed(truth, predictions, protocols, args.score_threshold)
+        evaluations = evaluate_detailed(truth, predictions, protocols, args.score_threshold, jobs)
     metrics = {name: evaluation.metrics() for name, evaluation in evaluations.items()}
     for name in {"standard", avtrack.NAME} & metrics.keys():
         metrics[name] = with_thresholds(metrics[name], args.min_score, args.score_threshold)

@@ -1,7 +1,7 @@
 """Time and memory of scoring a results file, against TrackEval where it is installed.
 
-Every program runs in a process of its own, which starts, loads and scores, with one thread. TrackEval
-computes HOTA and AP; ours FSLA and AR too.
+Every program runs in a process of its own, which starts, loads and scores, with one thread a process. Ours
+may start others (--jobs). TrackEval computes HOTA and AP; ours FSLA and AR too.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,14 +37,14 @@ class Comparison:
     Attributes:
         num_predictions: for each video.
         megabytes: size of the results file.
-        ours: the cost of tools/evaluate.py.
+        ours: the cost of tools/evaluate.py by its number of jobs.
         trackeval: the cost of TrackEval; None where it is not installed.
         difference: the largest between the two in AP or HOTA of any category, in percent; None likewise.
     """
 
     num_predictions: int
     megabytes: float
-    ours: Cost
+    ours: dict[int, Cost]
     trackeval: Cost | None = None
     difference: float | None = None
 
@@ -55,7 +55,7 @@ def has_trackeval() -> bool:
 
 
 def compare_evaluation(
-    folder: Path, num_predictions: int, scale: Scale, seed: int, repeats: int
+    folder: Path, num_predictions: int, scale: Scale, seed: int, repeats: int, jobs: Sequence[int] = (1,)
 ) -> Comparison:
     """Generate a data set and score it.
 
@@ -65,23 +65,29 @@ def compare_evaluation(
         scale: of the data set.
         seed: of the data set.
         repeats: runs of each program, of which the medians count.
+        jobs: numbers of processes of ours, one after the other.
 
     Raises:
-        RuntimeError: a program fails.
+        RuntimeError: a program fails, or the numbers depend on the jobs.
     """
     truth, uncompressed, predictions = write_random_tracks(
         folder, num_predictions, scale, seed, progress=True
     )
-    output = folder / "metrics.json"
     megabytes = predictions.stat().st_size / 1e6
-    evaluate = [_EVALUATE, "--gt", truth, "--predictions", predictions, "--output", output]
-    ours = _median_cost(evaluate, folder, repeats)
+    evaluate = [_EVALUATE, "--gt", truth, "--predictions", predictions, "--output"]
+    outputs = [folder / f"metrics.{number}.json" for number in jobs]
+    ours = {
+        number: _median_cost([*evaluate, output, "--jobs", str(number)], folder, repeats)
+        for number, output in zip(jobs, outputs, strict=True)
+    }
+    if len({output.read_text() for output in outputs}) > 1:
+        raise RuntimeError(f"the metrics in {folder} depend on the number of jobs, of {list(jobs)}")
     if not has_trackeval():
         return Comparison(num_predictions, megabytes, ours)
     theirs = folder / "trackeval.json"
     script = [_SCRIPTS / "run_trackeval.py", uncompressed, predictions, theirs]
     cost = _median_cost(script, folder, repeats)
-    difference = max(_differences(read_json(output), read_json(theirs)))
+    difference = max(_differences(read_json(outputs[0]), read_json(theirs)))
     return Comparison(num_predictions, megabytes, ours, cost, difference)
 
 

@@ -13,6 +13,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     # True: a new training deletes the checkpoints and metrics of an earlier one in OUTPUT_DIR.
     cfg.OVERWRITE_OUTPUT = False
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
+    # Parts whose activations are computed again in the backward pass, any of "backbone", "encoder" (of the
+    # pixel decoder) and "decoder": less memory, more time, the same gradients.
+    cfg.MODEL.CHECKPOINTING = []
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
@@ -31,6 +34,19 @@ def hears(cfg: CfgNode) -> bool:
         model.TEMPORAL_FUSION.NAME,
     )
     return bool(model.AUDIO.NAME and any(listeners))
+
+
+def checkpoints(cfg: CfgNode, part: str) -> bool:
+    """Whether a part's activations are computed again in the backward pass.
+
+    Raises:
+        ValueError: MODEL.CHECKPOINTING names another part than there are.
+    """
+    if unknown := set(cfg.MODEL.CHECKPOINTING) - {"backbone", "encoder", "decoder"}:
+        raise ValueError(
+            f"MODEL.CHECKPOINTING has {sorted(unknown)}; it lists any of 'backbone', 'encoder' and 'decoder'"
+        )
+    return part in cfg.MODEL.CHECKPOINTING
 
 
 def _add_backbone_config(cfg: CfgNode) -> None:
@@ -128,6 +144,15 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     # Where the features of a whole video lie: "device" (fastest, all frames at once), "host" (memory), "file"
     # (an unlinked file in TMPDIR: memory does not grow with the video); "auto": chosen by their size.
     mask_former.TEST.FEATURE_STORE = "auto"
+    # Frames of the windows through which videos pass as streams do, and what they share; 0: whole videos.
+    mask_former.TEST.ONLINE = CfgNode()
+    mask_former.TEST.ONLINE.WINDOW = 0
+    mask_former.TEST.ONLINE.OVERLAP = 0
+    # Windows are linked by queries (this share of the similarity) and masks; less similar ones begin tracks.
+    mask_former.TEST.ONLINE.QUERY_WEIGHT = 0.5
+    mask_former.TEST.ONLINE.MIN_SIMILARITY = 0.5
+    # Frames for which a track that is not found again is remembered.
+    mask_former.TEST.ONLINE.PATIENCE = 30
 
     head = cfg.MODEL.SEM_SEG_HEAD
     head.NAME = "MaskFormerHead"

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
 from avis.data.moving_crop import MovingCrop
+from avis.data.resizing import ResizeShortestEdge
 
 _FLIPS = ("none", "horizontal", "vertical", "flip_by_clip")
 _COLOURS = ("brightness", "contrast", "saturation", "rotation")
@@ -89,7 +90,7 @@ def _build_crop(options: CfgNode) -> list[T.Augmentation]:
         raise ValueError(f"INPUT.CROP.PROB is {options.PROB}, a probability lies within [0, 1]")
     is_moving = options.TYPE == "moving"
     crop = MovingCrop(options.SIZE) if is_moving else T.RandomCrop(options.TYPE, options.SIZE)
-    resize = T.ResizeShortestEdge(options.MIN_SIZE, options.MAX_SIZE, "choice") if options.MIN_SIZE else None
+    resize = ResizeShortestEdge(options.MIN_SIZE, options.MAX_SIZE, "choice") if options.MIN_SIZE else None
     steps = [resize, crop] if resize else [crop]
     return steps if options.PROB == 1 else [T.RandomApply(T.AugmentationList(steps), options.PROB)]
 
@@ -100,7 +101,7 @@ def _build_resize(cfg: CfgNode) -> T.Augmentation:
         raise ValueError(
             f"INPUT.MIN_SIZE_TRAIN_SAMPLING is {cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING!r}, not 'choice' or 'range'"
         )
-    return T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, sampling)
+    return ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, sampling)
 
 
 def _build_flip(cfg: CfgNode) -> list[T.Augmentation]:

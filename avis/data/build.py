@@ -59,14 +59,15 @@ def build_train_loader(
     audio = _choose_audio(cfg, {_training_names(cfg)[0]: records}, cfg.DATASETS.TEST)
     mapper = ClipMapper(cfg, is_train=True, audio_source=audio)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    start = start_iteration * batch_size
+    start, num_workers = start_iteration * batch_size, _num_workers(cfg)
     return DataLoader(
         SeededClips(records, mapper, seed),
         batch_size=batch_size // world_size,
         sampler=ClipSampler(len(records), seed, start, comm.get_rank(), world_size),
-        num_workers=_num_workers(cfg),
+        num_workers=num_workers,
         collate_fn=list,
         worker_init_fn=_send_tensors_by_name,
+        persistent_workers=num_workers > 0,
     )
 
 

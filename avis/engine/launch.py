@@ -65,7 +65,17 @@ def launch(
         dist_url = _local_url(num_machines)
     started = multiprocessing.start_processes(
         _run_spawned,
-        args=(main_func, args, num_local, num_machines, machine_rank, dist_url, use_cuda, timeout),
+        args=(
+            main_func,
+            args,
+            num_local,
+            num_machines,
+            machine_rank,
+            dist_url,
+            use_cuda,
+            timeout,
+            multiprocessing.get_start_method(),
+        ),
         nprocs=num_local,
         join=False,
     )
@@ -101,7 +111,10 @@ def _run_spawned(
     dist_url: str,
     use_cuda: bool,
     timeout: timedelta,
+    start_method: str,
 ) -> None:
+    # A spawned process would spawn the workers of its loaders, too: they start as those of one process do.
+    multiprocessing.set_start_method(start_method, force=True)
     if not use_cuda:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
     meeting = {

@@ -40,6 +40,7 @@ from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.startup import TRAINING_METRICS
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
+from avis.inference.windows import through_windows
 from avis.modeling import build_model
 from avis.structures import Categories
 from avis.weights import classes_of, set_classes
@@ -245,7 +246,7 @@ class AVISTrainer(TrainerBase):
             skip = _identify(evaluator, cfg, model, dataset_name, resume)
             # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
             loader = cls.build_test_loader(cfg, dataset_name, *([skip] if skip else []))
-            results[dataset_name] = inference_on_dataset(model, loader, evaluator)
+            results[dataset_name] = inference_on_dataset(through_windows(cfg, model), loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod

@@ -4,14 +4,13 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 
-from tqdm import tqdm
-
 from avis.evaluation.counts import Evaluation
 from avis.evaluation.overlap import VideoOverlap
 from avis.evaluation.protocols import avtrack
 from avis.evaluation.protocols.aviseg import AVISegProtocol
 from avis.evaluation.protocols.avtrack import AVTrackEvaluation
 from avis.evaluation.protocols.standard import StandardProtocol
+from avis.evaluation.spreading import over_videos
 from avis.files import JsonSource
 from avis.formats.ground_truth import load_ground_truth
 from avis.formats.results import load_predictions
@@ -88,6 +87,7 @@ def evaluate_detailed(
     predictions: Mapping[VideoId, Sequence[PredictedTrack]],
     protocols: Sequence[str] = ("standard",),
     score_threshold: float = -math.inf,
+    jobs: int = 1,
 ) -> dict[str, AnyEvaluation]:
     """Compare predicted tracks with the ground truth, once for several protocols.
 
@@ -98,6 +98,7 @@ def evaluate_detailed(
         predictions: the tracks of each of its videos.
         protocols: among the PROTOCOL_NAMES.
         score_threshold: see `evaluate_predictions`.
+        jobs: processes that compare videos at once; the numbers do not depend on it.
 
     Returns:
         By protocol, what the metrics and a break-down of them need.
@@ -109,10 +110,13 @@ def evaluate_detailed(
         if name not in PROTOCOL_NAMES:
             raise ValueError(f"there is no protocol {name!r}, only {', '.join(PROTOCOL_NAMES)}")
     evaluations = {name: _begin(name, truth, score_threshold) for name in protocols}
-    for video_id in tqdm(truth.videos, desc="matching", unit=" videos", delay=2, leave=False, disable=None):
-        overlap = VideoOverlap(truth.videos[video_id], predictions[video_id], truth.tracks[video_id])
-        for evaluation in evaluations.values():
-            evaluation.add(overlap)
+
+    def count(overlap: VideoOverlap) -> list:
+        return [evaluation.count(overlap) for evaluation in evaluations.values()]
+
+    for video_id, counts in over_videos(count, truth, predictions, "matching", jobs):
+        for evaluation, counted in zip(evaluations.values(), counts, strict=True):
+            evaluation.videos[video_id] = counted
     return evaluations
 
 

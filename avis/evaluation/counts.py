@@ -34,11 +34,13 @@ class VideoCounts:
         tracks: the tracks without their masks, and their IoU (D, G).
         hota: by category, for the categories with tracks.
         frames: None where the protocol's implementation fails.
+        failure: why it fails.
     """
 
     tracks: ComparedTracks
     hota: dict[int, HotaCounts]
     frames: FrameCounts | None
+    failure: str = ""
 
 
 @dataclass
@@ -51,31 +53,25 @@ class Evaluation:
         score_threshold: HOTA and FSLA are of the predictions that score more, where the protocol tells them
             from those of AP and AR, which are all.
         videos: counts by video.
-        failures: why the frames of a video could not be counted, by video.
     """
 
     protocol: StandardProtocol
     truth: GroundTruth
     score_threshold: float = -math.inf
     videos: dict[VideoId, VideoCounts] = field(default_factory=dict)
-    failures: dict[VideoId, str] = field(default_factory=dict)
 
-    def add(self, overlap: VideoOverlap) -> None:
-        """Count one video, of which no mask is kept."""
+    def count(self, overlap: VideoOverlap) -> VideoCounts:
+        """Count one video, for `videos`; no mask is kept."""
         confident = overlap.above(self.score_threshold) if self.protocol.has_score_threshold else overlap
         detections, tracks = self.protocol.detections(confident), confident.tracks
         hota = {}
         for category_id in np.union1d(tracks.categories, tracks.true_categories).tolist():
             rows, columns = tracks.categories == category_id, tracks.true_categories == category_id
             hota[category_id] = count_hota(detections.select(rows, columns))
-        self.videos[overlap.video.id] = VideoCounts(overlap.tracks, hota, self._count_frames(confident))
-
-    def _count_frames(self, overlap: VideoOverlap) -> FrameCounts | None:
         try:
-            return self.protocol.count_frames(overlap)
+            return VideoCounts(overlap.tracks, hota, self.protocol.count_frames(confident))
         except UnscoredFramesError as error:
-            self.failures[overlap.video.id] = str(error)
-            return None
+            return VideoCounts(overlap.tracks, hota, None, str(error))
 
     @property
     def counted_videos(self) -> list[VideoId]:
@@ -91,8 +87,8 @@ class Evaluation:
             remarks.append(
                 f"{num_left_out} videos are left out: of several in one folder only the last counts"
             )
-        if failed := [key for key in in_order if key in self.failures]:
-            remarks.append(f"FSLA is undefined ({len(failed)} videos): {self.failures[failed[0]]}")
+        if failures := [video.failure for key in in_order if (video := self.videos[key]).failure]:
+            remarks.append(f"FSLA is undefined ({len(failures)} videos): {failures[0]}")
         return remarks
 
     @cached_property

@@ -75,6 +75,11 @@ class Predictions(Mapping[VideoId, list[PredictedTrack]]):
         ]
 
     @property
+    def num_masks(self) -> int:
+        """How many masks the tracks have, empty ones included."""
+        return sum(len(entries) * self._videos[video_id].length for video_id, entries in self._index.items())
+
+    @property
     def without_tracks(self) -> list[VideoId]:
         """The videos for which the source has no track, whatever its score."""
         return [video_id for video_id in self._videos if video_id not in self._named]

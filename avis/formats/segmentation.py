@@ -7,6 +7,7 @@ A mask without a pixel is no mask: an RLE of background or of nothing, a line, a
 polygon outside the picture.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,24 +70,39 @@ def compress_segmentation(segmentation: Any, height: int, width: int) -> RLE | N
     return {"size": [height, width], "counts": text}
 
 
-def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Decode a mask of any form; what counts as no mask is an empty one.
+def decode_segmentations(
+    segmentations: Sequence[Any], names: Sequence[str], height: int, width: int
+) -> list[np.ndarray]:
+    """Decode masks of any form, whose runs are checked all at once; what counts as no mask is an empty one.
+
+    Args:
+        segmentations: of one size.
+        names: what to call each in messages.
+        height: of the masks.
+        width: of the masks.
 
     Returns:
-        uint8 (height, width) of 0 and 1, in column-major order.
+        Of each uint8 (height, width) of 0 and 1, in column-major order.
 
     Raises:
-        ValueError: the mask is malformed or not of this size.
+        ValueError: a mask is malformed or not of this size; the message names it.
     """
-    rle = compress_segmentation(segmentation, height, width)
-    if rle is None:
-        return np.zeros((height, width), np.uint8, order="F")
-    _, covered = measure_rles([rle["counts"]])
-    if covered[0] == 0:
-        return np.zeros((height, width), np.uint8, order="F")
-    if covered[0] != height * width:
-        raise ValueError(explain_coverage(covered[0], height, width))
-    return coco_mask.decode(rle)
+    rles = [_compress(*named, height, width) for named in zip(segmentations, names, strict=True)]
+    _, covered = measure_rles([rle["counts"] if rle else "" for rle in rles])
+    for pixels, name in zip(covered.tolist(), names, strict=True):
+        if pixels not in (0, height * width):
+            raise ValueError(f"{name}: {explain_coverage(pixels, height, width)}")
+    return [
+        coco_mask.decode(rle) if pixels else np.zeros((height, width), np.uint8, order="F")
+        for rle, pixels in zip(rles, covered.tolist(), strict=True)
+    ]
+
+
+def _compress(segmentation: Any, name: str, height: int, width: int) -> RLE | None:
+    try:
+        return compress_segmentation(segmentation, height, width)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def explain_coverage(covered: int, height: int, width: int) -> str:

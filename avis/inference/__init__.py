@@ -1,8 +1,21 @@
-"""Prediction on videos of any kind."""
+"""Prediction on videos and streams of any kind."""
 
+from avis.inference.linking import Linking
+from avis.inference.online import Latency, OnlineSession, OnlineTrack, OnlineTracks
 from avis.inference.prediction_json import prediction_to_json
 from avis.inference.predictor import VideoPredictor
 from avis.inference.run_key import run_key
 from avis.inference.video_source import VideoSource, open_video
 
-__all__ = ["VideoPredictor", "VideoSource", "open_video", "prediction_to_json", "run_key"]
+__all__ = [
+    "Latency",
+    "Linking",
+    "OnlineSession",
+    "OnlineTrack",
+    "OnlineTracks",
+    "VideoPredictor",
+    "VideoSource",
+    "open_video",
+    "prediction_to_json",
+    "run_key",
+]

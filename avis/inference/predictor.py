@@ -3,9 +3,11 @@
 Dimensions: T frames, H×W the video's own size.
 """
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms
@@ -13,9 +15,10 @@ from detectron2.data import transforms
 from avis.config import hears, use_available_device
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import VideoSound, load_examples
-from avis.data.preprocessing import draw_preparation
+from avis.data.preprocessing import PreparedFrames, draw_preparation, prepare_frames
 from avis.data.video_frames import SpooledFrames, VideoFrames
 from avis.inference.video_source import VideoSource, open_video
+from avis.inference.windows import through_windows
 from avis.modeling import load_trained_model
 from avis.structures import Categories, VideoPrediction
 from avis.weights import classes_of
@@ -28,6 +31,10 @@ class VideoPredictor:
     prediction = VideoPredictor(cfg)("concert.mp4")
 
     Attributes:
+        model: in evaluation mode.
+        hears: whether it needs sound.
+        fps: frames per second of the training data, INPUT.FPS.
+        score_threshold: of the tracks that are shown.
         categories: of the classes, as the weight file names them; "class 0", "class 1", … where it does not.
     """
 
@@ -44,12 +51,13 @@ class VideoPredictor:
         cfg.defrost()
         use_available_device(cfg)
         self.model = load_trained_model(cfg).eval()
+        self._predict_videos = through_windows(cfg, self.model)
         num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
         self.categories = classes_of(self.model) or Categories.numbered(num_classes)
         self.fps = cfg.INPUT.FPS
         self.score_threshold = cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD
-        self._hears = hears(cfg)
-        if self._hears:
+        self.hears = hears(cfg)
+        if self.hears:
             self.model.audio_backbone.check_hearing()
         self._image_format = cfg.INPUT.FORMAT
         self._augmentations = transforms.AugmentationList(build_augmentations(cfg, is_train=False))
@@ -68,6 +76,10 @@ class VideoPredictor:
             MediaError: the video cannot be read; the message names the file.
         """
         return self.predict(open_video(path, fps or self.fps))
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> PreparedFrames:
+        """At least one frame, RGB uint8 (H, W, 3) all alike, as the model takes them."""
+        return prepare_frames(frames, self._augmentations, self._image_format)
 
     @torch.inference_mode()
     def predict(self, video: VideoSource) -> VideoPrediction:
@@ -91,10 +103,10 @@ class VideoPredictor:
             "video_id": video.name,
             "frame_indices": frame_indices,
         }
-        if self._hears:
+        if self.hears:
             sound = VideoSound(video.name, len(images), video.audio_file, audio_track=video.audio_track)
             inputs["audio_examples"] = load_examples(sound, frame_indices, video.fps)
-        return self.model([inputs])[0].above(self.score_threshold)
+        return self._predict_videos([inputs])[0].above(self.score_threshold)
 
 
 def _refuse_separated_sources(cfg: CfgNode) -> None:

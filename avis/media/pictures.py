@@ -1,4 +1,4 @@
-"""Pictures, read by Pillow as Detectron2 reads them, but for those of more than 8 bits, which it makes white.
+"""Pictures, as Detectron2 reads them by Pillow, but for those of more than 8 bits, which it makes white.
 
 Dimensions: H×W pictures.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
@@ -25,6 +26,10 @@ _UPRIGHT = {
 }
 # Formats whose mode "I", of 32 bits, holds 16.
 _WITH_16_BITS = ("PNG", "PPM")
+
+
+# The last bytes of a JPEG that is not cut off.
+_END_OF_JPEG = b"\xff\xd9"
 
 
 class PictureSizeError(MediaError):
@@ -53,7 +58,7 @@ def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.nd
         with Image.open(path) as image:
             if size is not None and sorted(image.size) != sorted(size):  # before the pixels take memory
                 raise PictureSizeError(path, (image.height, image.width), size)
-            picture = np.asarray(_with_8_bits(_upright(image), image.format).convert("RGB"))
+            picture = _decode(image)
     except PictureSizeError:
         raise
     except Exception as error:  # damaged bytes can raise anything
@@ -93,6 +98,31 @@ def read_pictures(files: Sequence[str | Path]) -> Iterator[np.ndarray]:
         yield image
 
 
+def _decode(image: Image.Image) -> np.ndarray:
+    """The pixels of a picture whose header is read, RGB uint8 (H, W, 3)."""
+    turn = _turn(image)
+    if turn is None and (image.format, image.mode) == ("JPEG", "RGB"):
+        picture = _decode_jpeg(image)
+        if picture is not None:
+            return picture
+    upright = image if turn is None else image.transpose(turn)
+    return np.asarray(_with_8_bits(upright, image.format).convert("RGB"))
+
+
+def _decode_jpeg(image: Image.Image) -> np.ndarray | None:
+    """The pixels of a JPEG in colour by OpenCV: those of Pillow in two thirds of the time.
+
+    Returns:
+        None where the file is damaged, about which Pillow says more.
+    """
+    image.fp.seek(0)
+    content = image.fp.read()
+    if not content.endswith(_END_OF_JPEG):
+        return None
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+
+
 def _with_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
     """The picture, if it is one of 16-bit greys in 8 bits.
 
@@ -108,11 +138,11 @@ def _with_8_bits(image: Image.Image, file_format: str | None) -> Image.Image:
     return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What puts a picture upright; None where it lies so."""
     try:
-        method = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION))
     except Exception as error:  # damaged EXIF can raise anything, and the picture is there nevertheless
         name = getattr(image, "filename", "") or "a picture"
         warn_once(f"{name}: its EXIF data are damaged ({error}); it is taken as it lies in the file")
-        return image
-    return image if method is None else image.transpose(method)
+        return None

@@ -9,8 +9,9 @@ from avis.modeling import (  # noqa: F401  they register their parts
     state_space,
 )
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
+from avis.modeling.clip_targets import ClipTargets
 from avis.modeling.clustered_attention import ClusteredAttention
-from avis.modeling.criterion import ClipTargets, VideoSetCriterion
+from avis.modeling.criterion import VideoSetCriterion
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
 from avis.modeling.feature_store import FeatureStore, FrameFeatures, join_frames
 from avis.modeling.fusion import AV_FUSION_REGISTRY, TPAVI

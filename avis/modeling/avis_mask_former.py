@@ -15,8 +15,9 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from avis.audio import build_audio_backbone
-from avis.config import hears
-from avis.modeling.criterion import ClipTargets
+from avis.config import checkpoints, hears
+from avis.modeling.backbones import StagedBackbone, checkpoint_blocks, fold_frozen_norms
+from avis.modeling.clip_targets import clip_targets
 from avis.modeling.feature_store import FrameFeatures
 from avis.modeling.frame_storage import check_place
 from avis.modeling.fusion import build_fusion, fuse_levels
@@ -83,7 +84,9 @@ class AVISMaskFormer(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         """Arguments of the class from a config."""
-        backbone = build_backbone(cfg)
+        backbone = fold_frozen_norms(build_backbone(cfg))
+        if checkpoints(cfg, "backbone") and not isinstance(backbone, StagedBackbone):
+            checkpoint_blocks(backbone)
         mask_former = cfg.MODEL.MASK_FORMER
         return {
             "backbone": backbone,
@@ -134,7 +137,8 @@ class AVISMaskFormer(nn.Module):
         Returns:
             (B, T, C_i, h_i, w_i) by name.
         """
-        normalised = [(frame.to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames]
+        moved = [frame.to(self.device, non_blocking=True) for frame in frames]
+        normalised = [(frame - self.pixel_mean) / self.pixel_std for frame in moved]
         images = ImageList.from_tensors(normalised, self.size_divisibility)
         features = self.backbone(images.tensor)
         return FrameFeatures({name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()})
@@ -190,21 +194,9 @@ class AVISMaskFormer(nn.Module):
         if len(lengths) != 1:
             raise ValueError(f"the clips of a batch must be equally long, not {sorted(lengths)} frames")
         frames = [frame for clip in clips for frame in clip["image"]]
+        padded_size = self.padded_size(frames)
+        targets = [clip_targets(clip, padded_size, self.device) for clip in clips]
         audio = self.hear(clips)
         features = self.fuse(self.features(frames, len(clips)), audio)
         decoded = self.sem_seg_head(features, audio)
-        padded_size = self.padded_size(frames)
-        return self.criterion(decoded, [self._targets(clip, padded_size) for clip in clips])
-
-    def _targets(self, clip: dict, padded_size: tuple[int, int]) -> ClipTargets:
-        """The tracks that sound in at least one frame of a clip; the others are not to be found in it."""
-        instances = clip["instances"]
-        masks = torch.stack([frame.gt_masks.tensor for frame in instances], dim=1).to(self.device)
-        classes, ids = (x.to(self.device) for x in (instances[0].gt_classes, instances[0].gt_ids))
-        sounding = masks.flatten(1).any(dim=1)
-        height, width = masks.shape[-2:]
-        padded = masks.new_zeros((int(sounding.sum()), masks.shape[1], *padded_size), dtype=torch.float32)
-        padded[..., :height, :width] = masks[sounding]
-        counts = clip.get("num_sounding")
-        counts = None if counts is None else counts.to(self.device)
-        return ClipTargets(classes[sounding], padded, ids[sounding], counts)
+        return self.criterion(decoded, targets)

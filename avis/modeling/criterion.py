@@ -6,46 +6,16 @@ binary cross-entropy and dice of the matched masks at points, after every decode
 Dimensions: B clips, N queries, M tracks matched in all clips, T frames, K classes, P points, h×w masks.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avis.modeling.clip_targets import ClipTargets, to_device
 from avis.modeling.decoder import DecoderOutput
-from avis.modeling.matcher import VideoHungarianMatcher
-from avis.modeling.points import Rand, sample_points, uncertain_points
-
-
-@dataclass
-class ClipTargets:
-    """The ground-truth tracks of one clip.
-
-    Attributes:
-        classes: (M,) contiguous class of each track.
-        masks: (M, T, H, W) float, padded as the images; zero where a track is silent or out of view.
-        ids: (M,) the tracks' annotation ids.
-        num_sounding: (T,) objects that sound in each frame, cropped away or not; None if it is not known.
-    """
-
-    classes: Tensor
-    masks: Tensor
-    ids: Tensor
-    num_sounding: Tensor | None = None
-
-    @cached_property
-    def frames(self) -> list["ClipTargets"]:
-        """Each of the T frames as a clip of its own, with the tracks that have a mask in it."""
-        return [self._frame(index) for index in range(self.masks.shape[1])]
-
-    def _frame(self, index: int) -> "ClipTargets":
-        masks = self.masks[:, index : index + 1]
-        seen = masks.flatten(1).any(dim=1)
-        return ClipTargets(self.classes[seen], masks[seen], self.ids[seen])
-
+from avis.modeling.matcher import VideoHungarianMatcher, assign
+from avis.modeling.points import PointDraws, Rand, sample_points, uncertain_points
 
 # Logits below this cannot overflow the sums over points of costs and losses.
 _LARGEST_LOGIT = 1e30
@@ -127,29 +97,59 @@ class VideoSetCriterion(nn.Module):
         Raises:
             FloatingPointError: in every process, if the predictions of any are not finite.
         """
-        num_tracks = _mean_num_tracks(targets, predictions)
-        losses, matches = {}, []
-        for index, prediction in enumerate(predictions):
+        # The random numbers come in the order of the predictions, before anything comes to the host.
+        costs, draws = [], []
+        for prediction in predictions:
+            costs += self._costs(prediction, targets)
+            draws.append(self._draw(prediction, targets))
+        num_tracks, costs = _to_host(_shared_state(targets, predictions), costs)
+        matches = _matches(costs, len(targets), predictions[0].class_logits.device)
+        losses = {}
+        for index, (prediction, match, drawn) in enumerate(zip(predictions, matches, draws, strict=True)):
             suffix = f"_{index - 1}" if index else ""
-            matches.append(self._match(prediction, targets))
-            terms = self._losses(prediction, targets, matches[-1], num_tracks)
+            terms = self._losses(prediction, targets, match, drawn, num_tracks)
             losses |= {name + suffix: value * self.weights[name] for name, value in terms.items()}
         return losses, matches
 
-    def _match(self, prediction: DecoderOutput, targets: list[ClipTargets]) -> list[Match]:
+    def _costs(self, prediction: DecoderOutput, targets: list[ClipTargets]) -> list[Tensor]:
+        """(N, M) of each clip."""
         return [
-            self.matcher(logits, masks, target.classes, target.masks, self.rand)
+            self.matcher.cost(logits, masks, target.classes, target.masks, self.rand)
             for logits, masks, target in zip(
                 prediction.class_logits, prediction.mask_logits, targets, strict=True
             )
         ]
 
+    def _draw(self, prediction: DecoderOutput, targets: list[ClipTargets]) -> PointDraws | None:
+        """Points for as many masks as will be matched; None for none."""
+        num_queries, num_frames = prediction.mask_logits.shape[1:3]
+        num_matched = sum(min(num_queries, len(target.classes)) for target in targets)
+        if num_matched == 0:
+            return None
+        return PointDraws.of(
+            num_matched * num_frames,
+            self.num_points,
+            self.oversample_ratio,
+            self.importance_sample_ratio,
+            self.rand,
+            prediction.mask_logits.device,
+        )
+
     def _losses(
-        self, prediction: DecoderOutput, targets: list[ClipTargets], matches: list[Match], num_tracks: float
+        self,
+        prediction: DecoderOutput,
+        targets: list[ClipTargets],
+        matches: list[Match],
+        draws: PointDraws | None,
+        num_tracks: float,
     ) -> dict[str, Tensor]:
         loss_ce = self._class_loss(prediction.class_logits, targets, matches)
-        loss_mask, loss_dice = self._mask_losses(prediction.mask_logits, targets, matches, num_tracks)
-        return {"loss_ce": loss_ce, "loss_mask": loss_mask, "loss_dice": loss_dice}
+        if draws is None:
+            # Connected to the graph, so that all processes reduce the same gradients.
+            loss_mask = loss_dice = prediction.mask_logits.sum() * 0.0
+        else:
+            loss_mask, loss_dice = self._mask_losses(prediction.mask_logits, targets, matches, draws)
+        return {"loss_ce": loss_ce, "loss_mask": loss_mask / num_tracks, "loss_dice": loss_dice / num_tracks}
 
     def _class_loss(self, class_logits: Tensor, targets: list[ClipTargets], matches: list[Match]) -> Tensor:
         no_object = class_logits.shape[-1] - 1
@@ -159,28 +159,22 @@ class VideoSetCriterion(nn.Module):
         return F.cross_entropy(class_logits.float().flatten(0, 1), labels.flatten(), self.class_weights)
 
     def _mask_losses(
-        self, mask_logits: Tensor, targets: list[ClipTargets], matches: list[Match], num_tracks: float
+        self, mask_logits: Tensor, targets: list[ClipTargets], matches: list[Match], draws: PointDraws
     ) -> tuple[Tensor, Tensor]:
-        """Binary cross-entropy and dice of the matched masks, summed and divided by the number of tracks."""
+        """Binary cross-entropy and dice of the matched masks, summed."""
         pairs = list(zip(mask_logits, targets, matches, strict=True))
         logits = torch.cat([masks[queries] for masks, _, (queries, _) in pairs]).float()
         truth = torch.cat([target.masks[tracks] for _, target, (_, tracks) in pairs])
-        if len(logits) == 0:
-            # Connected to the graph, so that all processes reduce the same gradients.
-            zero = mask_logits.sum() * 0.0
-            return zero, zero
-        sampled, labels = self._sample(logits, truth)
+        sampled, labels = self._sample(logits, truth, draws)
         loss_mask = F.binary_cross_entropy_with_logits(sampled, labels, reduction="none").mean(1).sum()
-        return loss_mask / num_tracks, _dice_loss(sampled, labels).sum() / num_tracks
+        return loss_mask, _dice_loss(sampled, labels).sum()
 
-    def _sample(self, logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def _sample(self, logits: Tensor, truth: Tensor, draws: PointDraws) -> tuple[Tensor, Tensor]:
         """Logits and labels of M tracks (M, T, h, w) at points: (M·T, P), or (M, T·P) of joint frames."""
         num_tracks = len(logits)
         logits, truth = logits.flatten(0, 1).unsqueeze(1), truth.flatten(0, 1).unsqueeze(1)
         with torch.no_grad():
-            points = uncertain_points(
-                logits, self.num_points, self.oversample_ratio, self.importance_sample_ratio, self.rand
-            )
+            points = uncertain_points(logits, draws, self.num_points)
             labels = sample_points(truth.float(), points).squeeze(1)
         sampled = sample_points(logits, points).squeeze(1)
         if self.joint_frames:
@@ -200,27 +194,41 @@ def _dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return 1 - (2 * intersection + 1) / (probabilities.sum(-1) + labels.sum(-1) + 1)
 
 
-def _mean_num_tracks(targets: list[ClipTargets], predictions: list[DecoderOutput]) -> float:
-    """The processes' mean number of tracks, at least 1.
+def _shared_state(targets: list[ClipTargets], predictions: list[DecoderOutput]) -> Tensor:
+    """(2,): the processes' mean number of tracks, and the share of them whose predictions are not finite."""
+    logits = [x for prediction in predictions for x in (prediction.class_logits, prediction.mask_logits)]
+    failed = ~torch.stack([_is_finite(x) for x in logits]).all()
+    count = torch.full_like(failed, sum(len(target.classes) for target in targets), dtype=torch.float32)
+    shared = torch.stack([count, failed.float()])
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(shared)
+        shared /= comm.get_world_size()
+    return shared
+
+
+def _to_host(shared: Tensor, costs: list[Tensor]) -> tuple[float, list[Tensor]]:
+    """What the host needs of a step, in one transfer: the number of tracks, at least 1, and the costs.
 
     Raises:
         FloatingPointError: in every process, if the predictions of any are not finite. One alone that failed
             would leave the others waiting for its gradients.
     """
-    logits = [x for prediction in predictions for x in (prediction.class_logits, prediction.mask_logits)]
-    failed = ~torch.stack([_is_finite(x) for x in logits]).all()
-    count = torch.tensor(float(sum(len(target.classes) for target in targets)), device=failed.device)
-    shared = torch.stack([count, failed.float()])
-    if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(shared)
-        shared /= comm.get_world_size()
-    mean, share_failed = shared.tolist()
+    joined = torch.cat([shared, *(cost.flatten() for cost in costs)]).cpu()
+    (mean, share_failed), *parts = joined.split([2, *(cost.numel() for cost in costs)])
     if share_failed:
         raise FloatingPointError(
             "the predictions are not finite: they hold NaN or infinite values "
             "(lower SOLVER.BASE_LR, or use bfloat16 instead of float16)"
         )
-    return max(mean, 1.0)
+    on_host = [part.view(cost.shape) for part, cost in zip(parts, costs, strict=True)]
+    return max(mean.item(), 1.0), on_host
+
+
+def _matches(costs: list[Tensor], num_clips: int, device: torch.device) -> list[list[Match]]:
+    """Of each prediction the match of each clip, from costs on the host; to the device in one transfer."""
+    vectors = to_device([indices for cost in costs for indices in assign(cost)], device)
+    pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+    return [pairs[start : start + num_clips] for start in range(0, len(pairs), num_clips)]
 
 
 def _is_finite(logits: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avis.modeling.criterion import ClipTargets, Match
+from avis.modeling.clip_targets import ClipTargets
+from avis.modeling.criterion import Match
 from avis.modeling.decoder import Decoded
 from avis.modeling.losses import LOSS_REGISTRY, Loss, Matches, extra_of
 from avis.registry import Shapes

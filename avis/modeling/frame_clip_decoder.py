@@ -9,7 +9,7 @@ are joined, N frame queries, M clip queries, C channels, S audio sources, A audi
 level, H×W the per-pixel embeddings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from avis.modeling.clip_decoder import ClipDecoder
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
-from avis.modeling.feature_store import FrameFeatures, StoredFeature, all_frames, join_frames
+from avis.modeling.feature_store import FrameFeatures, all_frames, join_frames
 from avis.modeling.mask_head import MaskHead
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
 from avis.registry import Shapes
@@ -112,22 +112,20 @@ class FrameClipDecoder(VideoDecoder):
         decoded = self.clip(queries.flatten(0, 1), sounds)
         mask_features = all_frames(parts, "mask_features")
         layers = decoded.layers if self.training else decoded.layers[-1:]
-        predictions = [self._predict(layer, mask_features) for layer in layers]
+        masks = self.mask_embed.on(mask_features) if self.training else None
+        predictions = [self._predict(layer, masks) for layer in layers]
         if not self.training:
             return Decoded(predictions, mask_features)
         extras = {"frame_predictions": _from_names(join_frames(parts)), "frame_queries": decoded.frames}
         return Decoded(predictions, mask_features, extras)
 
-    def _predict(self, queries: Tensor, mask_features: Tensor | StoredFeature) -> DecoderOutput:
-        """What normalised clip queries (L·B, M, C) say on per-pixel embeddings (B, T, C, H, W).
-
-        The embeddings are read in training only.
-        """
-        masks = None
-        if self.training:
-            by_layer = queries.unflatten(0, (-1, len(mask_features)))
-            masks = torch.cat([self.mask_embed(of_layer, mask_features) for of_layer in by_layer])
-        return DecoderOutput(self.clip.class_embed(queries), queries, masks)
+    def _predict(self, queries: Tensor, masks: Callable[[Tensor], Tensor] | None) -> DecoderOutput:
+        """What normalised clip queries (L·B, M, C) say; `masks` gives the logits of (B, M, C)."""
+        logits = None
+        if masks is not None:
+            by_layer = queries.unflatten(0, (self.num_frame_layers, -1))
+            logits = torch.cat([masks(of_layer) for of_layer in by_layer])
+        return DecoderOutput(self.clip.class_embed(queries), queries, logits)
 
 
 _TENSORS = ("class_logits", "queries", "mask_logits", "extra")

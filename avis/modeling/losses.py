@@ -13,7 +13,8 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from avis.modeling.criterion import ClipTargets, Match, VideoSetCriterion, class_weights
+from avis.modeling.clip_targets import ClipTargets
+from avis.modeling.criterion import Match, VideoSetCriterion, class_weights
 from avis.modeling.decoder import Decoded, DecoderOutput
 from avis.registry import PartRegistry, Shapes
 

@@ -4,17 +4,21 @@
 product of Cheng et al., "Masked-attention Mask Transformer", CVPR 2022. A new head is a subclass of
 `MaskHead` in MASK_HEAD_REGISTRY, named by MODEL.MASK_FORMER.MASK_HEAD.
 
-Dimensions: B clips, T frames, N queries, C channels, H×W the per-pixel embeddings' size, h×w another.
+Dimensions: B clips, T frames, N queries, C channels, H×W the per-pixel embeddings' size, X = T·H·W pixels,
+h×w another size.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avis.kernels import matched_product
 from avis.modeling.layers import MLP
+from avis.modeling.recomputing import recomputed
 from avis.registry import PartRegistry, Shapes
 
 MASK_HEAD_REGISTRY = PartRegistry("MODEL.MASK_FORMER.MASK_HEAD")
@@ -40,6 +44,13 @@ class MaskHead(nn.Module, ABC):
         Returns:
             (B, N or S, T, H, W).
         """
+
+    def on(self, mask_features: Tensor) -> Callable[[Tensor], Tensor]:
+        """`forward` of all queries on these embeddings, for several layers' queries (B, N, C).
+
+        A head whose masks have a part that no query changes computes it here, once.
+        """
+        return lambda queries: self(queries, mask_features)
 
     def resized(self, queries: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, N, T, h, w): the logits of `forward` interpolated to `size`."""
@@ -67,9 +78,8 @@ class DotMaskHead(MaskHead, MLP):
     def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """See `MaskHead.forward`."""
         queries = queries if selected is None else queries[:, selected]
-        embeddings = MLP.forward(self, queries)[:, None]
-        logits = embeddings @ mask_features.flatten(3)
-        return logits.transpose(1, 2).unflatten(-1, mask_features.shape[-2:])
+        logits = matched_product(MLP.forward(self, queries), _pixels(mask_features).mT)
+        return logits.unflatten(-1, _grid(mask_features))
 
     def resized(self, queries: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
         """See `MaskHead.resized`. The head is linear in the embeddings, so these are resized instead."""
@@ -133,17 +143,52 @@ class ResidualMaskHead(MaskHead):
 
     def forward(self, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None) -> Tensor:
         """See `MaskHead.forward`."""
-        weight, bias = self.linear.weight, self.linear.bias
-        if selected is not None:
-            weight, bias = weight[selected], bias[selected]
+        pixels = _pixels(mask_features)
+        logits = self._dynamic(queries, pixels, selected) + self._static(pixels, selected)
+        return logits.unflatten(-1, _grid(mask_features))
+
+    def on(self, mask_features: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `MaskHead.on`."""
+        pixels, grid = _pixels(mask_features), _grid(mask_features)
+        static = self._static(pixels)
+        return lambda queries: (self._dynamic(queries, pixels) + static).unflatten(-1, grid)
+
+    # With L the linear layer, L(Ẑ + W·hidden + b) = L(Ẑ + b) + (L·W)·hidden: what queries do not change, and
+    # what they do.
+
+    def _static(self, pixels: Tensor, selected: Tensor | None = None) -> Tensor:
+        """(B, N or S, X) from pixels (B, X, C)."""
+        weight, bias = self._linear(selected)
+        shift = F.linear(self.mlp.layers[1].bias, weight, bias)
+        return weight @ pixels.mT + shift[:, None]
+
+    def _dynamic(self, queries: Tensor, pixels: Tensor, selected: Tensor | None = None) -> Tensor:
+        """(B, N or S, X) from queries (B, N, C) and pixels (B, X, C).
+
+        The hidden units of all pixels are far more than everything else that a layer would keep for the
+        gradients. They are computed again for these.
+        """
+        return recomputed(self._refinement, queries, pixels, selected)
+
+    def _refinement(self, queries: Tensor, pixels: Tensor, selected: Tensor | None) -> Tensor:
         first, second = self.mlp.layers
-        pixels = mask_features.movedim(2, -1)
-        responses = torch.einsum("bthwc,bnc->bthwn", pixels, queries)
-        hidden = F.relu(first(responses))
-        # With L the linear layer, L(Ẑ + W·hidden + b) = L(Ẑ + b) + (L·W)·hidden: spares C channels a pixel.
-        shift = F.linear(second.bias, weight, bias)
-        logits = F.linear(pixels, weight, shift) + F.linear(hidden, weight @ second.weight)
-        return logits.movedim(-1, 1)
+        hidden = F.relu(first(pixels @ queries.mT))
+        weight, _ = self._linear(selected)
+        return matched_product(weight @ second.weight, hidden.mT)
+
+    def _linear(self, selected: Tensor | None) -> tuple[Tensor, Tensor]:
+        weight, bias = self.linear.weight, self.linear.bias
+        return (weight, bias) if selected is None else (weight[selected], bias[selected])
+
+
+def _pixels(mask_features: Tensor) -> Tensor:
+    """(B, T, C, H, W) to (B, X, C) with X = T·H·W; without a copy where channels are last in memory."""
+    return mask_features.movedim(2, -1).flatten(1, 3)
+
+
+def _grid(mask_features: Tensor) -> tuple[int, int, int]:
+    """T, H, W of (B, T, C, H, W)."""
+    return mask_features.shape[1], *mask_features.shape[-2:]
 
 
 def resize_frames(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -47,15 +47,9 @@ class VideoHungarianMatcher(nn.Module):
         Raises:
             FloatingPointError: a cost is not finite.
         """
-        cost = self.cost(class_logits, mask_logits, classes, masks, rand).cpu()
-        if not cost.isfinite().all():
-            raise FloatingPointError(
-                "the matching cost is not finite: the predictions hold NaN or infinite values "
-                "(lower SOLVER.BASE_LR, or use bfloat16 instead of float16)"
-            )
-        queries, tracks = linear_sum_assignment(cost)
-        return torch.as_tensor(queries), torch.as_tensor(tracks)
+        return assign(self.cost(class_logits, mask_logits, classes, masks, rand).cpu())
 
+    @torch.no_grad()
     def cost(
         self, class_logits: Tensor, mask_logits: Tensor, classes: Tensor, masks: Tensor, rand: Rand
     ) -> Tensor:
@@ -70,6 +64,17 @@ class VideoHungarianMatcher(nn.Module):
                 + self.mask_weight * _cross_entropy_cost(predicted, target)
                 + self.dice_weight * _dice_cost(predicted.sigmoid(), target)
             )
+
+
+def assign(cost: Tensor) -> tuple[Tensor, Tensor]:
+    """The assignment of least total cost (N, M); returns and errors as those of the matcher."""
+    if not cost.isfinite().all():
+        raise FloatingPointError(
+            "the matching cost is not finite: the predictions hold NaN or infinite values "
+            "(lower SOLVER.BASE_LR, or use bfloat16 instead of float16)"
+        )
+    queries, tracks = linear_sum_assignment(cost)
+    return torch.as_tensor(queries), torch.as_tensor(tracks)
 
 
 def _sample_shared(masks: Tensor, points: Tensor) -> Tensor:

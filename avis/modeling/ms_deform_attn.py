@@ -1,58 +1,16 @@
-"""Multi-scale deformable attention: every query reads a few learned points of every feature level.
+"""The module of multi-scale deformable attention: what a query reads where, around its own place.
 
-Follows Zhu et al., "Deformable DETR", ICLR 2021, Eq. (3), in plain PyTorch: no compiler is needed.
+Follows Zhu et al., "Deformable DETR", ICLR 2021, Eq. (2). Its sum over samples is `avis.kernels`'.
 
-Dimensions: B images, S tokens of all levels, Q queries, C channels, M heads, D = C/M channels a head,
-L levels, P points.
+Dimensions: B images, S tokens of all levels, Q queries, C channels, M heads, L levels, P points.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-
-def ms_deform_attn(
-    value: Tensor,
-    spatial_shapes: Tensor | Sequence[tuple[int, int]],
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-) -> Tensor:
-    """Weighted sum of bilinear samples of `value`; samples outside a level are zero.
-
-    Args:
-        value: (B, S, M, D), the levels' tokens one after the other, each row-major.
-        spatial_shapes: (L, 2), height and width of each level; sum of products is S.
-        sampling_locations: (B, Q, M, L, P, 2) as (x, y), 0 … 1 from edge to edge of a level.
-        attention_weights: (B, Q, M, L, P).
-
-    Returns:
-        (B, Q, M·D).
-
-    Raises:
-        ValueError: the level sizes do not add up to the S tokens of `value`.
-    """
-    sizes = [(int(height), int(width)) for height, width in spatial_shapes]
-    batch, num_tokens, heads, head_dim = value.shape
-    if sum(height * width for height, width in sizes) != num_tokens:
-        raise ValueError(f"value has {num_tokens} tokens, but the levels are {sizes}")
-    # grid_sample takes one (D, h, w) map per image and head, and locations from -1 to 1. The queries go last:
-    # sums over points are then sums of whole rows.
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in sizes], dim=2)
-    grids = (2 * sampling_locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
-    weights = attention_weights.permute(3, 0, 2, 4, 1).flatten(1, 2).unsqueeze(2).contiguous()
-    output = sum(
-        (_sample(level.unflatten(2, size), grid) * weight).sum(dim=2)
-        for level, size, grid, weight in zip(maps, sizes, grids, weights, strict=True)
-    )
-    return output.view(batch, heads * head_dim, -1).transpose(1, 2).contiguous()
-
-
-def _sample(level: Tensor, grid: Tensor) -> Tensor:
-    """(B·M, D, h, w) at (B·M, P, Q, 2) locations: (B·M, D, P, Q)."""
-    return F.grid_sample(level, grid, padding_mode="zeros", align_corners=False)
+from avis.kernels import ms_deform_attn
 
 
 class MSDeformAttn(nn.Module):
@@ -110,6 +68,7 @@ class MSDeformAttn(nn.Module):
         offsets = self.sampling_offsets(query).view(batch, num_queries, heads, levels, points, 2)
         weights = self.attention_weights(query).view(batch, num_queries, heads, levels * points)
         weights = weights.softmax(-1).view(batch, num_queries, heads, levels, points)
-        widths_heights = query.new_tensor([(width, height) for height, width in spatial_shapes])
-        locations = reference_points[:, None, None, None] + offsets / widths_heights[:, None]
+        extents = torch.tensor([(width, height) for height, width in spatial_shapes], dtype=query.dtype)
+        extents = extents.to(query.device, non_blocking=True)
+        locations = reference_points[:, None, None, None] + offsets / extents[:, None]
         return self.output_proj(ms_deform_attn(value, spatial_shapes, locations, weights))

@@ -6,6 +6,7 @@ Dimensions: B images (clips times frames), C channels, S tokens of all levels, L
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -15,9 +16,11 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avis.config import checkpoints
 from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.ms_deform_attn import MSDeformAttn
 from avis.modeling.position_encoding import sine_embedding_2d
+from avis.modeling.recomputing import recomputed
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -37,6 +40,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         num_points: int,
         dim_feedforward: int,
         norm: str,
+        checkpointing: bool = False,
         position_in_mask_features: bool = False,
         fusion: nn.ModuleDict | None = None,
     ) -> None:
@@ -53,6 +57,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
             num_points: sampling points per head and level.
             dim_feedforward: width of its feed-forward layers.
             norm: normalisation of the pyramid's convolutions, as Detectron2's `get_norm` takes it.
+            checkpointing: compute the encoder's layers again in the backward pass, to save memory.
             position_in_mask_features: add a sine embedding of the place to the per-pixel embeddings.
             fusion: modules that fuse levels of the encoder with the audio before it, by feature name.
 
@@ -80,7 +85,13 @@ class MSDeformAttnPixelDecoder(nn.Module):
             nn.init.xavier_uniform_(projection[0].weight)
             nn.init.zeros_(projection[0].bias)
         self.transformer = DeformableEncoder(
-            conv_dim, len(self.input_proj), num_layers, num_heads, num_points, dim_feedforward
+            conv_dim,
+            len(self.input_proj),
+            num_layers,
+            num_heads,
+            num_points,
+            dim_feedforward,
+            checkpointing=checkpointing,
         )
         for index, name in enumerate(self.lateral_in_features, start=1):
             lateral = _conv_norm(input_shape[name].channels, conv_dim, 1, norm)
@@ -109,6 +120,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
             "num_points": head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
             "dim_feedforward": head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD,
             "norm": head.NORM,
+            "checkpointing": checkpoints(cfg, "encoder"),
             "position_in_mask_features": head.POSITION_IN_MASK_FEATURES,
             "fusion": build_fusion(cfg, "pixel_decoder", projected),
         }
@@ -135,7 +147,9 @@ class MSDeformAttnPixelDecoder(nn.Module):
                     levels[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
                 )
                 levels.append(getattr(self, f"layer_{index}")(lateral + upsampled))
-            return self._place(self.mask_features(levels[-1])), levels
+            embeddings = self._place(self.mask_features(levels[-1]))
+            # Mask heads take pixel after pixel.
+            return embeddings.contiguous(memory_format=torch.channels_last), levels
 
     def _project(self, features: Mapping[str, Tensor], audio: Tensor | None) -> list[Tensor]:
         """The encoder's L levels (B, C, h_i, w_i); a fusion sees every image as a clip of its own."""
@@ -167,9 +181,11 @@ class DeformableEncoder(nn.Module):
         num_heads: int,
         num_points: int,
         dim_feedforward: int,
+        checkpointing: bool = False,
     ) -> None:
-        """Make the layers."""
+        """Make the layers; `checkpointing` computes each again in the backward pass."""
         super().__init__()
+        self.checkpointing = checkpointing
         self.level_embed = nn.Parameter(torch.empty(num_levels, embed_dim))
         nn.init.normal_(self.level_embed)
         # A module of its own only for Mask2Former's parameter names, encoder.layers.*.
@@ -192,7 +208,8 @@ class DeformableEncoder(nn.Module):
         )
         reference_points = torch.cat([_pixel_centres(*size, device) for size in sizes])
         for layer in self.encoder.layers:
-            tokens = layer(tokens, positions, reference_points, sizes)
+            run = partial(recomputed, layer) if self.checkpointing else layer
+            tokens = run(tokens, positions, reference_points, sizes)
         maps = tokens.transpose(1, 2).split([height * width for height, width in sizes], dim=2)
         return [level.unflatten(2, size).contiguous() for level, size in zip(maps, sizes, strict=True)]
 
@@ -219,7 +236,10 @@ class DeformableEncoderLayer(nn.Module):
         """(B, S, C) in and out; positions (S, C) and reference points (S, 2) are the same for every image."""
         attended = self.self_attn(tokens + positions, reference_points, tokens, sizes)
         tokens = self.norm1(tokens + attended)
-        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        return self.norm2(tokens + recomputed(self._feedforward, tokens))
+
+    def _feedforward(self, tokens: Tensor) -> Tensor:
+        return self.linear2(F.relu(self.linear1(tokens)))
 
 
 def _pixel_centres(height: int, width: int, device: torch.device) -> Tensor:

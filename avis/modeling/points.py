@@ -6,6 +6,7 @@ Dimensions: M masks, P points, h×w masks.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,28 +22,57 @@ def sample_points(masks: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(masks, grid, align_corners=False).squeeze(3)
 
 
-def uncertain_points(
-    logits: Tensor, num_points: int, oversample_ratio: float, importance_sample_ratio: float, rand: Rand
-) -> Tensor:
+class PointDraws(NamedTuple):
+    """Random points of M masks, drawn before it is known which masks these are.
+
+    Attributes:
+        candidates: (M, ·, 2) of which the least certain are taken.
+        uniform: (M, ·, 2) that are taken as they are.
+    """
+
+    candidates: Tensor
+    uniform: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        num_masks: int,
+        num_points: int,
+        oversample_ratio: float,
+        importance_sample_ratio: float,
+        rand: Rand,
+        device: torch.device,
+    ) -> "PointDraws":
+        """Draw for P points a mask.
+
+        Args:
+            num_masks: M.
+            num_points: P.
+            oversample_ratio: candidates drawn for each point.
+            importance_sample_ratio: share of the P points that is chosen among the candidates.
+            rand: source of uniform numbers, called as `torch.rand`.
+            device: of the points.
+        """
+        candidates = rand(num_masks, int(num_points * oversample_ratio), 2, device=device)
+        num_uniform = num_points - int(importance_sample_ratio * num_points)
+        if num_uniform == 0:
+            return cls(candidates, candidates[:, :0])
+        return cls(candidates, rand(num_masks, num_uniform, 2, device=device))
+
+
+def uncertain_points(logits: Tensor, draws: PointDraws, num_points: int) -> Tensor:
     """Points at which to compute a mask's losses: a share where the logit is nearest 0, the rest uniform.
 
     Args:
         logits: (M, 1, h, w).
+        draws: for as many masks and points.
         num_points: P.
-        oversample_ratio: candidates drawn for each point.
-        importance_sample_ratio: share of the P points that is chosen among the candidates.
-        rand: source of uniform numbers, called as `torch.rand`.
 
     Returns:
         (M, P, 2) as (x, y) in 0 … 1.
     """
-    num_masks, device = logits.shape[0], logits.device
-    candidates = rand(num_masks, int(num_points * oversample_ratio), 2, device=device)
+    candidates, uniform = draws
     certainty = sample_points(logits, candidates).squeeze(1).abs()
-    num_chosen = int(importance_sample_ratio * num_points)
-    chosen = certainty.topk(num_chosen, dim=1, largest=False).indices
+    chosen = certainty.topk(num_points - uniform.shape[1], dim=1, largest=False).indices
     points = candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2))
-    if num_chosen == num_points:
-        return points
-    uniform = rand(num_masks, num_points - num_chosen, 2, device=device)
     return torch.cat([points, uniform], dim=1)

@@ -17,21 +17,26 @@ from torch.nn import functional as F
 from avis.structures import RLE
 
 
-def select_tracks(class_logits: Tensor, topk: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The best (query, class) pairs of a video; a query may appear with several classes.
-
-    Args:
-        class_logits: (N, K+1).
-        topk: pairs kept at most.
-
-    Returns:
-        Scores, class indices and query indices, (S,) each, best first.
+def class_probabilities(class_logits: Tensor) -> Tensor:
+    """(N, K) probabilities of the classes, without no-object, from logits (N, K+1).
 
     Raises:
         FloatingPointError: a logit is not finite.
     """
     check_finite("class logits", class_logits)
-    probabilities = class_logits.float().softmax(-1)[:, :-1]
+    return class_logits.float().softmax(-1)[:, :-1]
+
+
+def select_tracks(probabilities: Tensor, topk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best (query, class) pairs of a video; a query may appear with several classes.
+
+    Args:
+        probabilities: (N, K).
+        topk: pairs kept at most.
+
+    Returns:
+        Scores, class indices and query indices, (S,) each, best first.
+    """
     scores, pairs = probabilities.flatten().topk(min(topk, probabilities.numel()))
     num_classes = probabilities.shape[1]
     return scores, pairs % num_classes, pairs // num_classes

@@ -160,7 +160,8 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         queries, embed = self._initial_queries(
             len(mask_features), [values for _, values in keys_values], audio
         )
-        predictions = [self._predict(queries, mask_features, audio)]
+        masks = self.mask_embed.on(mask_features) if self.training else None
+        predictions = [self._predict(queries, masks, audio)]
         for index in range(self.num_layers):
             level = index % self.num_levels
             allowed = self._attention_mask(predictions[-1], mask_features, sizes[level])
@@ -169,7 +170,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             )
             queries = self.transformer_self_attention_layers[index](queries, embed)
             queries = self.transformer_ffn_layers[index](queries)
-            predictions.append(self._predict(queries, mask_features, audio))
+            predictions.append(self._predict(queries, masks, audio))
         return Decoded(predictions, mask_features)
 
     def _decide_in_chunks(self, store: FeatureStore, audio: Tensor | None) -> Decoded:
@@ -298,15 +299,15 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         return torch.cat([inside.new_ones(len(inside), self.num_extra, inside.shape[2]), inside], dim=1)
 
     def _predict(
-        self, queries: Tensor, mask_features: Tensor | None, audio: Tensor | None = None
+        self, queries: Tensor, masks: Callable[[Tensor], Tensor] | None, audio: Tensor | None
     ) -> DecoderOutput:
-        """What normalised queries say; the embeddings (B, T, C, H, W) are read in training only."""
+        """What queries (B, E + N, C) say; `masks` gives the logits of the normalised queries (B, N, C)."""
         normalised = self.decoder_norm(queries)
         extra, queries = normalised[:, : self.num_extra], normalised[:, self.num_extra :]
         gate = None if self.sounding_gate is None else self.sounding_gate(queries, audio)
-        masks = _gated(self.mask_embed(queries, mask_features), gate) if self.training else None
+        logits = None if masks is None else _gated(masks(queries), gate)
         extra = extra if self.num_extra else None
-        return DecoderOutput(self.class_embed(queries), queries, masks, extra, gate)
+        return DecoderOutput(self.class_embed(queries), queries, logits, extra, gate)
 
 
 def _gated(mask_logits: Tensor, gate: Tensor | None) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from avis.modeling.candidates import Candidates
 from avis.modeling.decoder import Decoded
 from avis.modeling.feature_store import FeatureStore, FrameFeatures
 from avis.modeling.fusion import ChunkedFusion, can_fuse_in_chunks
@@ -25,12 +26,13 @@ from avis.modeling.postprocess import (
     MaskQuality,
     at_input_size,
     check_finite,
+    class_probabilities,
     encode_tracks,
     masks_at,
     select_tracks,
 )
 from avis.modeling.progress import Progress
-from avis.structures import Track, VideoPrediction
+from avis.structures import VideoPrediction
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,13 @@ class VideoModel(Protocol):
 
 
 def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
-    """Predict the tracks of a video.
+    """Predict the tracks of a video; see `find_candidates`."""
+    tracks = find_candidates(model, video).tracks(model.min_score)
+    return VideoPrediction(video["video_id"], video["height"], video["width"], len(video["image"]), tracks)
+
+
+def find_candidates(model: VideoModel, video: dict) -> Candidates:
+    """Find the best (query, class) pairs of a video, with their masks.
 
     Args:
         model: in evaluation mode.
@@ -91,10 +99,9 @@ def predict_video(model: VideoModel, video: dict) -> VideoPrediction:
     ):
         decoded = _decode(model, frames, audio, chunk_size, parts, progress)
         try:
-            tracks = _tracks(model, decoded, len(frames), chunk_size, sizes, progress)
+            return _candidates(model, decoded, len(frames), chunk_size, sizes, progress)
         except FloatingPointError as error:
             raise FloatingPointError(f"video {video['video_id']!r}: {error}") from error
-    return VideoPrediction(video["video_id"], *size, len(frames), tracks)
 
 
 def _work(model: VideoModel, num_frames: int) -> float:
@@ -191,18 +198,19 @@ def _prefetched(
             yield chunk, images
 
 
-def _tracks(
+def _candidates(
     model: VideoModel,
     decoded: Decoded,
     num_frames: int,
     chunk_size: int,
     sizes: tuple[tuple[int, int], ...],
     progress: Progress,
-) -> list[Track]:
-    """The best tracks; `sizes` are of the padded frames, the frames, and the video."""
+) -> Candidates:
+    """The best pairs; `sizes` are of the padded frames, the frames, and the video."""
     answer = decoded.predictions[-1]
     check_finite("queries", answer.queries)
-    scores, classes, queries = select_tracks(answer.class_logits[0], model.topk)
+    probabilities = class_probabilities(answer.class_logits[0])
+    scores, classes, queries = select_tracks(probabilities, model.topk)
     # The masks of all tracks at the video's own size can be far larger than what the backbone takes.
     height, width = sizes[-1]
     frames_at_once = max(1, _MASK_PIXELS_AT_ONCE // (len(queries) * height * width))
@@ -210,11 +218,8 @@ def _tracks(
     quality = MaskQuality() if model.mask_quality else None
     logits = _mask_logits(model, decoded, queries, chunks, progress)
     segmentations = encode_tracks(_masks(logits, sizes, quality))
-    if quality is not None:
-        scores = scores * quality.value()
-    triples = zip(scores.tolist(), classes.tolist(), segmentations, strict=True)
-    tracks = [Track(*triple) for triple in triples if triple[0] > model.min_score]
-    return sorted(tracks, key=lambda track: track.score, reverse=True)
+    rating = scores.new_ones(len(scores)) if quality is None else quality.value()
+    return Candidates(probabilities, answer.queries[0], scores, classes, queries, rating, segmentations)
 
 
 def _mask_logits(

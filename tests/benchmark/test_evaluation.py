@@ -1,5 +1,6 @@
 """The measurement of evaluation, with real processes."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -29,8 +30,8 @@ def run_benchmark(
 
 def test_cost_of_a_run(tmp_path: Path):
     comparison = compare_evaluation(tmp_path, 2, SCALE, seed=0, repeats=1)
-    assert 0 < comparison.ours.cpu_seconds < 60
-    assert 20 < comparison.ours.peak_mib < 200  # without torch: that alone takes more
+    assert 0 < comparison.ours[1].cpu_seconds < 60
+    assert 20 < comparison.ours[1].peak_mib < 200  # without torch: that alone takes more
     assert comparison.megabytes == (tmp_path / "predictions.json").stat().st_size / 1e6
 
 
@@ -56,12 +57,18 @@ def test_same_numbers_as_trackeval(tmp_path: Path):
     assert comparison.difference < 1e-9
 
 
-def test_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    arguments = ["--videos", "2", "--frames", "3", "--size", "60", "80", "--predictions", "2", "3"]
+def test_table_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    scale = ["--videos", "2", "--frames", "3", "--size", "60", "80", "--predictions", "2", "3"]
+    output = tmp_path / "costs.json"
+    arguments = [*scale, "--jobs", "1", "2", "--output", str(output)]
     out, _, code = run_benchmark(monkeypatch, capsys, *arguments)
     assert code is None
     assert "2 predictions a video" in out and "3 predictions a video" in out
+    assert out.count("AVIS, 1 jobs") == out.count("AVIS, 2 jobs") == 2
     assert ("pip install --no-deps trackeval" in out) == (find_spec("trackeval") is None)
+    numbers = json.loads(output.read_text())
+    assert [costs["num_predictions"] for costs in numbers] == [2, 3]
+    assert all(costs["ours"].keys() == {"1", "2"} for costs in numbers)
 
 
 def test_scale_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):

@@ -56,6 +56,22 @@ def test_batches_are_lists_of_clips(cfg):
     }  # fmt: skip
 
 
+def test_a_worker_sends_a_clip_in_a_few_pieces(cfg):
+    """The frames of a clip share their memory, so a worker hands over one piece of each kind."""
+    cfg.DATALOADER.NUM_WORKERS = 1
+    for clip in batches(cfg, 1)[0]:
+        frames = [frame.get_fields() for frame in clip["instances"]]
+        masks = [frame["gt_masks"].tensor for frame in frames]
+        for tensors in (
+            clip["image"],
+            masks,
+            *([f[key] for f in frames] for key in ("gt_classes", "gt_ids")),
+        ):
+            assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1
+            assert tensors[0].is_shared()
+        assert len(masks) == 3 and masks[0].untyped_storage().nbytes() == sum(mask.numel() for mask in masks)
+
+
 def test_resumed_training_sees_the_same_clips(augmented):
     whole = batches(augmented, 6)
     assert all_same(batches(augmented, 2, start=4), whole[4:])

@@ -164,16 +164,28 @@ def test_the_readme_s_cheap_commands_run(users_data: Path, tool: str):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_s_prediction_in_python_runs(
-    users_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(
+    ("page", "section", "printed"),
+    [
+        ("README.md", "predict", r"(violin|dog) .*"),
+        ("docs/online.md", "streams", r"\d \d+ (violin|dog) .*|range\(6, 6\) Latency\(seconds=.*"),
+    ],
+)
+def test_what_pages_show_of_prediction_in_python_runs(
+    users_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    page: str,
+    section: str,
+    printed: str,
 ):
     monkeypatch.chdir(users_data)
-    blocks = [block for block in code_blocks(ROOT / "README.md") if block.section == "predict"]
+    blocks = [block for block in code_blocks(ROOT / page) if block.section == section]
     (code,) = (block.text for block in blocks if block.language == "python")
     model = build_model(get_avis_cfg("configs/avis_R50.yaml"))
     torch.save({"model": model.state_dict(), "categories": CATEGORIES}, "output/model_final.pth")
     frames = read_pictures(sorted(Path("mydata/val/JPEGImages/clip1").iterdir()))
-    write_video("concert.mp4", frames, fps=1)
-    exec(compile(code, "README.md", "exec"), {})
+    write_video("concert.mp4", frames, fps=1, audio_from="mydata/val/WAVAudios/clip1.wav")
+    exec(compile(code, page, "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert lines and all(line.startswith(("violin ", "dog ")) for line in lines)
+    assert len(lines) > 1 and all(re.fullmatch(printed, line) for line in lines)

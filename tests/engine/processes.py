@@ -1,6 +1,8 @@
 """What the processes of the launch tests run."""
 
+import json
 import logging
+import os
 import random
 import sys
 import time
@@ -18,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
+from avis.data import build_test_loader, build_train_loader
 from avis.engine import AVISTrainer, launch, setup
 from avis.files import replacing
 from tests.modeling.fixed_points import fixed_points
@@ -53,6 +56,17 @@ def leave_a_cycle(output_dir: str) -> None:
     model(torch.ones(1, 2)).sum().backward()
     comm.all_gather(comm.get_local_rank())
     Path(output_dir, f"threads{comm.get_rank()}").write_text(threads())
+
+
+def report_workers(json_file: str, output_dir: str) -> None:
+    """Write the command lines of this process and of the workers of its loaders."""
+    opts = ["DATALOADER.NUM_WORKERS", 1, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2, "SOLVER.IMS_PER_BATCH", 2]
+    cfg = get_avis_cfg(opts=[*opts, "DATASETS.TRAIN", (json_file,), "DATASETS.TEST", (json_file,)])
+    clips, videos = iter(build_train_loader(cfg)), iter(build_test_loader(cfg, json_file))
+    workers = [worker.pid for loader in (clips, videos) for worker in loader._workers]
+    assert len(next(clips)) == len(next(videos)) == 1
+    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in (os.getpid(), *workers)]
+    Path(output_dir, f"commands{comm.get_rank()}.json").write_text(json.dumps(commands))
 
 
 @exit_on_bad_input()

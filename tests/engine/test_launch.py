@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import yaml
 
 from avis.engine import launch
 from tests.engine import processes
+from tests.small_dataset import write_split
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -73,6 +75,17 @@ def test_two_processes_learn_what_one_learns_and_share_its_threads(
     for seen in shared:
         assert seen["metrics"] == pytest.approx(alone["metrics"], rel=1e-5)
         torch.testing.assert_close(seen["weights"], alone["weights"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_loaders_of_several_processes_fork_their_workers(tmp_path: Path):
+    """A fresh interpreter for each would take many seconds, and its own copy of all libraries."""
+    json_file = write_split(tmp_path / "data")
+    launch(processes.report_workers, 2, args=(str(json_file), str(tmp_path)), device="cpu")
+    for rank in (0, 1):
+        own, *workers = json.loads((tmp_path / f"commands{rank}.json").read_text())
+        assert "spawn_main" in own
+        assert workers == [own, own]
 
 
 def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

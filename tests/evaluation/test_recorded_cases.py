@@ -77,7 +77,7 @@ def test_right_frames_of_every_video_in_the_released_evaluation(path: Path, mask
     evaluation = evaluate_detailed(truth, load_predictions(entries, truth), ["aviseg"])["aviseg"]
     if numbers["FSLA"] is None:
         assert "IndexError" in numbers["FSLA_crash"]
-        assert evaluation.failures
+        assert any(counts.failure for counts in evaluation.videos.values())
         return
     assert evaluation.remarks == []
     for video_id, video in truth.videos.items():

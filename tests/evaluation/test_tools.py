@@ -119,6 +119,25 @@ def test_evaluate_bad_input(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_evaluate_names_a_malformed_mask_whoever_reads_it(
+    jobs: str,
+    inputs: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    track = prediction(columns(0, 5))
+    track["segmentations"][2] = {**track["segmentations"][2], "counts": "0d0"}
+    (tmp_path / "results.json").write_text(json.dumps([track]))
+    with pytest.raises(SystemExit) as ended:
+        run_evaluate([*inputs, "--jobs", jobs], monkeypatch)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith(f"error: {tmp_path}/results.json: entry 0: video 1: frame 2: the RLE covers 20")
+    assert len(error.splitlines()) == 1
+
+
 @pytest.fixture(scope="module")
 def listening(synthavis_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder in which check_listening.py has compared three sounds; what it printed is in stdout.txt."""

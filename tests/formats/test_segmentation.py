@@ -4,7 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from avis.formats.segmentation import decode_segmentation
+from avis.formats.segmentation import decode_segmentations
+
+
+def decode(segmentation, height, width):
+    return decode_segmentations([segmentation], ["mask"], height, width)[0]
 
 
 def runs_of(mask):
@@ -22,7 +26,7 @@ def test_compressed_and_uncompressed_rle_are_the_mask(height, width, grain, seed
     as_text = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
     uncompressed = {"size": list(mask.shape), "counts": runs_of(mask)}
     for form in (rle, as_text, uncompressed):
-        np.testing.assert_array_equal(decode_segmentation(form, *mask.shape), mask)
+        np.testing.assert_array_equal(decode(form, *mask.shape), mask)
 
 
 def test_polygons_are_the_union_of_their_parts():
@@ -31,7 +35,7 @@ def test_polygons_are_the_union_of_their_parts():
     expected = np.zeros((16, 30), np.uint8)
     expected[3:9, 2:12] = 1
     expected[1:5, 20:26] = 1
-    np.testing.assert_array_equal(decode_segmentation([square, other], 16, 30), expected)
+    np.testing.assert_array_equal(decode([square, other], 16, 30), expected)
 
 
 NOTHING = {
@@ -57,7 +61,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("form", NOTHING)
 def test_masks_without_a_pixel_are_empty(form):
-    mask = decode_segmentation(NOTHING[form], 5, 7)
+    mask = decode(NOTHING[form], 5, 7)
     assert mask.shape == (5, 7) and not mask.any()
 
 
@@ -80,4 +84,13 @@ def test_masks_without_a_pixel_are_empty(form):
 )
 def test_malformed_masks_are_refused(segmentation, message):
     with pytest.raises(ValueError, match=message):
-        decode_segmentation(segmentation, 5, 7)
+        decode(segmentation, 5, 7)
+
+
+def test_the_malformed_one_of_several_masks_is_named():
+    square = {"size": [5, 7], "counts": [7, 14, 14]}
+    for broken, message in (({"size": [5, 7], "counts": "0d0"}, "covers 20"), ("0d0", "a str")):
+        with pytest.raises(ValueError, match=f"^third: .*{message}"):
+            decode_segmentations([None, square, broken], ["first", "second", "third"], 5, 7)
+    nothing, mask = decode_segmentations([None, square], ["first", "second"], 5, 7)
+    assert nothing.sum() == 0 and mask.sum() == 14

@@ -40,6 +40,49 @@ def test_pixels_are_those_that_detectron2_reads(kind: str, tmp_path: Path):
     np.testing.assert_array_equal(picture[..., ::-1], read_image(str(path), "BGR"))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpegs_of_any_kind_have_pillows_pixels(
+    mode: str, subsampling: int, progressive: bool, tmp_path: Path
+):
+    path = tmp_path / "picture.jpg"
+    smooth = Image.fromarray(noise(12, 17, channels=3)).resize((181, 123))  # no whole number of blocks
+    smooth.convert(mode).save(path, quality=85, subsampling=subsampling, progressive=progressive)
+    with Image.open(path) as stored:
+        np.testing.assert_array_equal(read_picture(path), np.asarray(stored.convert("RGB")))
+
+
+def test_upright_jpegs_in_colour_are_read_by_opencv_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise ValueError("read by OpenCV")
+
+    monkeypatch.setattr("cv2.imdecode", refuse)
+    PICTURES["RGB"].save(tmp_path / "picture.jpg")
+    with pytest.raises(MediaError, match="read by OpenCV"):
+        read_picture(tmp_path / "picture.jpg")
+    (tmp_path / "longer.jpg").write_bytes((tmp_path / "picture.jpg").read_bytes() + b"more")
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    PICTURES["RGB"].save(tmp_path / "turned.jpg", exif=exif)
+    PICTURES["grey"].save(tmp_path / "grey.jpg")
+    PICTURES["RGB"].save(tmp_path / "picture.png")
+    for name in ("longer.jpg", "turned.jpg", "grey.jpg", "picture.png"):
+        assert read_picture(tmp_path / name).shape == (12, 20, 3)
+
+
+def test_a_jpeg_that_is_cut_off_is_refused_wherever_it_ends(tmp_path: Path):
+    PICTURES["RGB"].resize((200, 120)).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    path = tmp_path / "cut.jpg"
+    for length in range(len(content) // 2, len(content) - 40, 97):
+        path.write_bytes(content[:length])
+        with pytest.raises(MediaError, match=r"cut\.jpg cannot be read as a picture: .*truncated"):
+            read_picture(path)
+
+
 @pytest.mark.parametrize("orientation", range(10))
 def test_pictures_are_turned_as_the_camera_was_held(orientation: int, tmp_path: Path):
     path, exif = tmp_path / "picture.jpg", Image.Exif()

@@ -4,19 +4,26 @@ import numpy as np
 import torch
 from pycocotools import mask as mask_utils
 
-from avis.modeling.postprocess import MaskQuality, at_input_size, encode_tracks, masks_at, select_tracks
+from avis.modeling.postprocess import (
+    MaskQuality,
+    at_input_size,
+    class_probabilities,
+    encode_tracks,
+    masks_at,
+    select_tracks,
+)
 
 
 def test_best_pairs_of_query_and_class_are_kept_in_order():
     logits = torch.tensor([[4.0, 3.0, 0.0], [0.0, 0.0, 5.0], [0.0, 6.0, 0.0]])
-    scores, classes, queries = select_tracks(logits, topk=3)
+    scores, classes, queries = select_tracks(class_probabilities(logits), topk=3)
     assert queries.tolist() == [2, 0, 0]
     assert classes.tolist() == [1, 0, 1]
     torch.testing.assert_close(scores, logits.softmax(-1)[[2, 0, 0], [1, 0, 1]])
 
 
 def test_there_are_no_more_pairs_than_queries_times_classes():
-    scores, _, _ = select_tracks(torch.zeros(4, 2), topk=10)
+    scores, _, _ = select_tracks(class_probabilities(torch.zeros(4, 2)), topk=10)
     assert scores.tolist() == [0.5] * 4
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from tqdm import tqdm
 
-from avis.evaluation.counts import Evaluation
+from avis.evaluation.counts import Evaluation, VideoCounts
 from avis.evaluation.diagnosis.mistakes import (
     AT_HALF,
     JudgedTracks,
@@ -22,6 +21,7 @@ from avis.evaluation.diagnosis.mistakes import (
 from avis.evaluation.metrics.average_precision import ALL, NOTHING, match_tracks
 from avis.evaluation.overlap import ComparedTracks, VideoOverlap
 from avis.evaluation.protocols.standard import StandardProtocol
+from avis.evaluation.spreading import over_videos
 from avis.formats.tracks import GroundTruth, PredictedTrack, VideoId
 
 
@@ -86,7 +86,10 @@ class Analysis:
 
 
 def analyze(
-    truth: GroundTruth, predictions: Mapping[VideoId, Sequence[PredictedTrack]], score_threshold: float = 0.5
+    truth: GroundTruth,
+    predictions: Mapping[VideoId, Sequence[PredictedTrack]],
+    score_threshold: float = 0.5,
+    jobs: int = 1,
 ) -> Analysis:
     """Compare predicted tracks with the ground truth.
 
@@ -94,14 +97,15 @@ def analyze(
         truth: the data set.
         predictions: the tracks of each of its videos, asked for once and in the order of `truth.videos`.
         score_threshold: see `Analysis`.
+        jobs: processes that compare videos at once; the findings do not depend on it.
     """
     evaluation, findings = Evaluation(StandardProtocol(), truth, score_threshold), {}
-    for video_id, video in tqdm(
-        truth.videos.items(), desc="analysing", unit=" videos", delay=2, leave=False, disable=None
-    ):
-        overlap = VideoOverlap(video, predictions[video_id], truth.tracks[video_id])
-        evaluation.add(overlap)
-        findings[video_id] = _find(overlap, score_threshold)
+
+    def look_at(overlap: VideoOverlap) -> tuple[VideoCounts, VideoFindings]:
+        return evaluation.count(overlap), _find(overlap, score_threshold)
+
+    for video_id, found in over_videos(look_at, truth, predictions, "analysing", jobs):
+        evaluation.videos[video_id], findings[video_id] = found
     return Analysis(evaluation, findings, score_threshold)
 
 

@@ -40,12 +40,10 @@ class AVTrackEvaluation:
     score_threshold: float
     videos: dict[VideoId, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, overlap: VideoOverlap) -> None:
-        """Score one video, of which no mask is kept."""
+    def count(self, overlap: VideoOverlap) -> dict[str, float]:
+        """Score one video, for `videos`; no mask is kept."""
         confident = overlap.above(self.score_threshold)
-        self.videos[overlap.video.id] = (
-            {} if overlap.video.annotated == () else _score(_detections(confident))
-        )
+        return {} if overlap.video.annotated == () else _score(_detections(confident))
 
     @property
     def counted_videos(self) -> list[VideoId]:

@@ -20,6 +20,7 @@ from timm.layers import Format
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
+from avis.config import checkpoints
 from avis.modeling.backbones.stages import STRIDES, StagedBackbone
 from avis.modeling.backbones.swin import SwinTransformer, swin_sizes
 
@@ -115,7 +116,7 @@ def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> StagedBackbone:
         "out_features": cfg.MODEL.TIMM.OUT_FEATURES,
         "drop_path_rate": cfg.MODEL.TIMM.DROP_PATH_RATE,
         "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
-        "grad_checkpointing": cfg.MODEL.TIMM.GRAD_CHECKPOINTING,
+        "grad_checkpointing": cfg.MODEL.TIMM.GRAD_CHECKPOINTING or checkpoints(cfg, "backbone"),
     }
     if not name.startswith("swin_"):
         return TimmBackbone(name, **options)

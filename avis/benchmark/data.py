@@ -1,0 +1,190 @@
+"""Loading of training clips, beside a plain mapper that loads the same clips as Detectron2 does.
+
+Follows the mapper of Mask2Former for video (Cheng et al., 2021): Pillow reads and resizes, every frame has
+tensors of its own, all of its objects are decoded one by one, and sound is analysed whenever it is heard.
+
+Dimensions: F frames of a clip, N objects, H×W images.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.data.detection_utils import read_image
+from detectron2.structures import BitMasks, Instances
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from avis.data import ClipMapper
+from avis.data.build import SeededClips
+from avis.data.clip_audio import VideoSound, load_examples
+from avis.data.moving_crop import transform_of_frame
+from avis.data.preprocessing import ClipInput
+from avis.data.resizing import ResizeShortestEdge
+
+
+class PlainMapper:
+    """Loads what `ClipMapper` loads, from the same random numbers; of sound it knows waveforms only."""
+
+    def __init__(self, mapper: ClipMapper) -> None:
+        """Take the settings of a training mapper."""
+        self.mapper = mapper
+        self.augmentations = T.AugmentationList([_with_pillow(step) for step in mapper.augmentations.augs])
+
+    def __call__(self, record: dict) -> dict:
+        """Load a clip: its frames, objects and sound under the keys of the batch contract."""
+        frame_indices = self.mapper.choose_frames(record)
+        files = [record["file_names"][index] for index in frame_indices]
+        images = [read_image(file, self.mapper.image_format) for file in files]
+        drawn = self.augmentations(ClipInput(images[0], len(images)))
+        transforms = [transform_of_frame(drawn, frame) for frame in range(len(images))]
+        augmented = [step.apply_image(image) for step, image in zip(transforms, images, strict=True)]
+        clip = {
+            "image": [torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in augmented],
+            "instances": _plain_instances(record, frame_indices, transforms, augmented[0].shape[:2]),
+        }
+        if self.mapper.audio_source.kind == "waveform":
+            clip["audio_examples"] = load_examples(VideoSound.of(record), frame_indices, self.mapper.fps)
+        return clip
+
+
+@dataclass(frozen=True)
+class LoadingCost:
+    """What a clip takes, ours and plain.
+
+    Attributes:
+        case: what is loaded.
+        ours: seconds of the processor, the median over clips.
+        plain: the same of the plain mapper.
+        pixel_difference: by how many levels, of 255, a pixel differs at most.
+        mean_pixel_difference: the same in the mean.
+        different_masks: pixels of masks that differ, of all clips.
+        sound_difference: the largest of a log-mel value.
+    """
+
+    case: str
+    ours: float
+    plain: float
+    pixel_difference: int
+    mean_pixel_difference: float
+    different_masks: int
+    sound_difference: float
+
+
+def compare_loading(cfg: CfgNode, records: list[dict], num_clips: int, seed: int) -> Iterator[LoadingCost]:
+    """Load the same clips by both mappers, in turn, by one thread as a loader's worker does.
+
+    Args:
+        cfg: INPUT.* and what else `ClipMapper` reads.
+        records: of videos in the AVISeg format, with RLEs.
+        num_clips: how many.
+        seed: of the choice of frames and the augmentations.
+
+    Yields:
+        Costs of pictures and masks alone, with sound that is heard for the first time, and heard again.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        silent, hearing = (ClipMapper(cfg, True, audio_source=kind) for kind in (None, "waveform"))
+        _compare("warm-up", hearing, records[:1], 2, seed)
+        yield _compare("pictures and masks", silent, records, num_clips, seed)
+        hearing = ClipMapper(cfg, True, audio_source="waveform")
+        for case in ("the same and sound, first heard", "the same and sound, heard before"):
+            yield _compare(case, hearing, records, num_clips, seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(case: str, mapper: ClipMapper, records: list[dict], num_clips: int, seed: int) -> LoadingCost:
+    ours, plain = (SeededClips(records, load, seed) for load in (mapper, PlainMapper(mapper)))
+    times, differences = ([], []), []
+    for position in range(num_clips):
+        sample = position, position % len(records)
+        clips = [_timed(data, sample, spent) for data, spent in zip((ours, plain), times, strict=True)]
+        differences.append(clip_difference(*clips))
+    pixels, mean, masks, sound = zip(*differences, strict=True)
+    medians = map(statistics.median, times)
+    return LoadingCost(case, *medians, max(pixels), statistics.fmean(mean), sum(masks), max(sound))
+
+
+def clip_difference(ours: dict, plain: dict) -> tuple[int, float, int, float]:
+    """By how much two clips of the same frames differ.
+
+    Returns:
+        Levels of a pixel, the most and in the mean; pixels of masks; and the most of a log-mel value.
+
+    Raises:
+        ValueError: they are of other objects.
+    """
+    for frame, other in zip(ours["instances"], plain["instances"], strict=True):
+        if frame.gt_ids.tolist() != other.gt_ids.tolist():
+            raise ValueError(f"objects {frame.gt_ids.tolist()} are not {other.gt_ids.tolist()}")
+    pixels = (ours["image"].int() - torch.stack(plain["image"]).int()).abs()
+    masks, other_masks = (_masks(clip) for clip in (ours, plain))
+    sound = 0.0
+    if "audio_examples" in plain:
+        sound = (ours["audio_examples"] - plain["audio_examples"]).abs().max().item()
+    return int(pixels.max()), pixels.float().mean().item(), int((masks ^ other_masks).sum()), sound
+
+
+def _timed(clips: SeededClips, sample: tuple[int, int], spent: list[float]) -> dict:
+    start = time.process_time()
+    clip = clips[sample]
+    spent.append(time.process_time() - start)
+    return clip
+
+
+def _with_pillow(step: T.Augmentation) -> T.Augmentation:
+    """An augmentation as Detectron2 computes it."""
+    if isinstance(step, ResizeShortestEdge):
+        return T.ResizeShortestEdge(step.short_edge_length, step.max_size, step.sample_style)
+    if isinstance(step, T.RandomApply):
+        return T.RandomApply(_with_pillow(step.aug), step.prob)
+    if isinstance(step, T.AugmentationList):
+        return T.AugmentationList([_with_pillow(part) for part in step.augs])
+    return step
+
+
+def _plain_instances(
+    record: dict, frame_indices: Sequence[int], transforms: Sequence[T.Transform], size: tuple[int, int]
+) -> list[Instances]:
+    """As `load_instances`."""
+    tracks = [track for track in record["annotations"] if not track["iscrowd"]]
+    frames = [
+        [_plain_mask(track["segmentations"][index], transform, size) for track in tracks]
+        for index, transform in zip(frame_indices, transforms, strict=True)
+    ]
+    seen = [number for number in range(len(tracks)) if any(masks[number].any() for masks in frames)]
+    return [
+        Instances(
+            size,
+            gt_masks=BitMasks(_stack([masks[number] for number in seen], size)),
+            gt_classes=torch.tensor([tracks[number]["category_id"] for number in seen], dtype=torch.int64),
+            gt_ids=torch.tensor([tracks[number]["id"] for number in seen], dtype=torch.int64),
+        )
+        for masks in frames
+    ]
+
+
+def _stack(masks: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
+    """N masks bool (H, W) to (N, H, W), also for N = 0."""
+    return torch.from_numpy(np.array(masks, bool).reshape(-1, *size))
+
+
+def _plain_mask(rle: dict | None, transform: T.Transform, size: tuple[int, int]) -> np.ndarray:
+    """Bool (H, W)."""
+    if rle is None:
+        return np.zeros(size, bool)
+    mask = np.ascontiguousarray(coco_mask.decode(rle))
+    return np.ascontiguousarray(transform.apply_segmentation(mask)).astype(bool)
+
+
+def _masks(clip: dict) -> Tensor:
+    """(F, N, H, W)."""
+    return torch.stack([frame.gt_masks.tensor for frame in clip["instances"]])
