@@ -85,7 +85,8 @@ class FramewiseDecoder(VideoDecoder):
     def decide(self, parts: Sequence[tuple], audio: Tensor | None) -> Decoded:
         queries = torch.cat([queries for queries, _ in parts], dim=1)
         own_map = torch.cat([own_map for _, own_map in parts], dim=1)
-        prediction = self.frame._predict(queries.mean(dim=1), own_map)
+        masks = self.mask_embed.on(own_map) if self.training else None
+        prediction = self.frame._predict(queries.mean(dim=1), masks, None)
         return Decoded([prediction], own_map, extras={"frame_queries": queries})
 
 
