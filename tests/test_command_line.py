@@ -146,8 +146,6 @@ def test_other_kinds_of_errors_keep_their_traceback():
 WRITER = """
 import sys, time
 from avis.command_line import exit_on_bad_input
-
-ROOT = Path(__file__).parents[1]
 from avis.files import replacing
 
 @exit_on_bad_input()

@@ -1,7 +1,7 @@
 """Prediction on videos and streams of any kind."""
 
 from avis.inference.linking import Linking
-from avis.inference.online import Latency, OnlineSession, OnlineTrack, OnlineTracks
+from avis.inference.online import Latency, OnlineSession
 from avis.inference.prediction_json import prediction_to_json
 from avis.inference.predictor import VideoPredictor
 from avis.inference.run_key import run_key
@@ -11,8 +11,6 @@ __all__ = [
     "Latency",
     "Linking",
     "OnlineSession",
-    "OnlineTrack",
-    "OnlineTracks",
     "VideoPredictor",
     "VideoSource",
     "open_video",
