@@ -37,8 +37,8 @@ from avis.structures import VideoPrediction
 
 logger = logging.getLogger(__name__)
 
-# Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice. On a CPU fewer
-# are faster, as more of what lies between two layers stays in its caches.
+# Pixels that pass the backbone and the pixel decoder at once where CHUNK_SIZE leaves the choice. On a CPU
+# fewer are faster, as more of what lies between two layers stays in its caches.
 _PIXELS_AT_ONCE, _PIXELS_AT_ONCE_ON_CPU = 2**20, 2**18
 # Pixels of all tracks' masks at the video's own size that are held at once.
 _MASK_PIXELS_AT_ONCE = 2**25
