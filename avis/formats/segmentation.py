@@ -22,6 +22,8 @@ _TRIANGLE = 6
 _BOX = 4
 # Coordinates beyond so many times the picture's size are mistakes.
 _FAR = 10
+# The largest coordinate that messages show: JSON has integers that no float holds.
+_SHOWN = 1e300
 
 
 def check_segmentation(segmentation: Any, height: int, width: int) -> None:
@@ -179,5 +181,6 @@ def _bounded(polygon: list, height: int, width: int) -> list:
     reach = _FAR * max(height, width)
     for number in polygon:
         if not -reach < number < reach:
-            raise ValueError(f"polygon has the coordinate {number:g} in a picture of {height}×{width}")
+            shown = min(max(number, -_SHOWN), _SHOWN)
+            raise ValueError(f"polygon has the coordinate {shown:g} in a picture of {height}×{width}")
     return polygon

@@ -75,6 +75,7 @@ def test_masks_without_a_pixel_are_empty(form):
         ({"size": [5, 7], "counts": [40, -5]}, "no natural numbers"),
         ({"size": [5, 7], "counts": [17.5, 17.5]}, "no natural numbers"),
         ([[0, 0, 1e9, 0, 3, 4]], r"coordinate 1e\+09 in a picture of 5×7"),
+        ([[0, 0, 10**400, 0, 3, 4]], r"coordinate 1e\+300 in a picture"),
         ([[0, 0, float("nan"), 0, 3, 4]], "coordinate nan"),
         ({"counts": "0d0"}, "'size' and 'counts'"),
         ([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]], "7 numbers"),
