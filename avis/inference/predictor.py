@@ -84,7 +84,7 @@ class VideoPredictor:
     @torch.inference_mode()
     def predict(self, video: VideoSource) -> VideoPrediction:
         """Predict on a video that is already open: the tracks that score higher than SCORE_THRESHOLD."""
-        decoded = video.frames()
+        decoded = iter(video.frames())
         first = next(decoded)
         prepare, image = draw_preparation(first, self._augmentations, self._image_format)
         others = (prepare(frame, index) for index, frame in enumerate(decoded, start=1))
