@@ -99,5 +99,5 @@ class _Worker:
         """The result, or nothing if the work fails."""
         try:
             return [cls.work_on(video_id)]
-        except Exception:
+        except Exception:  # `_spread` does this video again, and raises what one process raises
             return []

@@ -50,7 +50,7 @@ def ms_deform_attn(
     sizes = tuple((int(height), int(width)) for height, width in spatial_shapes)
     if sum(height * width for height, width in sizes) != value.shape[1]:
         raise ValueError(f"value has {value.shape[1]} tokens, but the levels are {list(sizes)}")
-    form = {"cpu": _sparse_form, "cuda": _cuda_form()}.get(value.device.type, grid_sample_form)
+    form = _form_of(value.device.type)
     return form(value, sampling_locations, attention_weights, sizes)
 
 
@@ -77,8 +77,12 @@ def _sparse_form(value: Tensor, locations: Tensor, weights: Tensor, sizes: Sizes
 
 
 @functools.cache
-def _cuda_form() -> Form:
-    """The form of CUDA devices, chosen once."""
+def _form_of(device_type: str) -> Form:
+    """The form for a kind of device, chosen once; Triton is imported for CUDA alone."""
+    if device_type == "cpu":
+        return _sparse_form
+    if device_type != "cuda":
+        return grid_sample_form
     if find_spec("triton") is None:
         logger.warning("Triton is not installed: deformable attention takes its plain form, which is slower")
         return grid_sample_form

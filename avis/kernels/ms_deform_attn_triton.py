@@ -81,12 +81,13 @@ def _level_table(sizes: Sizes, device: torch.device) -> Tensor:
 
 
 @triton.jit
-def _find(locations, levels, sample, level, is_query):
+def _find(locations, weights, levels, sample, level, is_query):
     """Where (queries,) samples are on a level.
 
     Returns:
-        Their four corners, upper left and right, lower left and right, as tokens and whether each is a pixel;
-        how far the sample is right of and below the first; width and height of the level.
+        Their four corners, upper left and right, lower left and right: tokens, whether each is a pixel, and
+        its share of the output; how far the sample is right of and below the first; the sample's weight;
+        width and height of the level.
     """
     height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
     start = tl.load(levels + 3 * level + 2)
@@ -102,7 +103,10 @@ def _find(locations, levels, sample, level, is_query):
     token = start + upper * width + left
     tokens = (token, token + 1, token + width, token + width + 1)
     are_pixels = (is_left & is_upper, is_right & is_upper, is_left & is_lower, is_right & is_lower)
-    return tokens, are_pixels, right, down, width, height
+    weight = tl.load(weights + sample, mask=is_query, other=0.0).to(tl.float32)
+    above, below = weight * (1 - down), weight * down
+    shares = (above * (1 - right), above * right, below * (1 - right), below * right)
+    return tokens, are_pixels, shares, right, down, weight, width, height
 
 
 @triton.jit
@@ -138,10 +142,9 @@ def _forward_kernel(
     for level in range(NUM_LEVELS):
         for point in range(POINTS):
             sample = (row * NUM_LEVELS + level) * POINTS + point
-            tokens, are_pixels, right, down, _, _ = _find(locations, levels, sample, level, is_query)
-            weight = tl.load(weights + sample, mask=is_query, other=0.0).to(tl.float32)
-            upper, lower = weight * (1 - down), weight * down
-            shares = (upper * (1 - right), upper * right, lower * (1 - right), lower * right)
+            tokens, are_pixels, shares, _, _, _, _, _ = _find(
+                locations, weights, levels, sample, level, is_query
+            )
             for corner in tl.static_range(4):
                 rows, mask = _rows(value, tokens[corner], are_pixels[corner], heads, CHANNELS, BLOCK_CHANNELS)
                 total += shares[corner][:, None] * tl.load(rows, mask=mask, other=0.0).to(tl.float32)
@@ -178,10 +181,9 @@ def _backward_kernel(
     for level in range(NUM_LEVELS):
         for point in range(POINTS):
             sample = (row * NUM_LEVELS + level) * POINTS + point
-            tokens, are_pixels, right, down, width, height = _find(locations, levels, sample, level, is_query)
-            weight = tl.load(weights + sample, mask=is_query, other=0.0).to(tl.float32)
-            upper, lower = weight * (1 - down), weight * down
-            shares = (upper * (1 - right), upper * right, lower * (1 - right), lower * right)
+            tokens, are_pixels, shares, right, down, weight, width, height = _find(
+                locations, weights, levels, sample, level, is_query
+            )
             of_weight, of_x, of_y = tl.zeros_like(weight), tl.zeros_like(weight), tl.zeros_like(weight)
             slopes_x = (down - 1, 1 - down, -down, down)
             slopes_y = (right - 1, -right, 1 - right, right)

@@ -78,12 +78,16 @@ def masks_to_device(masks: Tensor, device: torch.device) -> Tensor:
     """Masks of a bool tensor of any shape; to another processor they go as bits."""
     if device == masks.device:
         return masks
-    bits = torch.from_numpy(np.packbits(masks.flatten().numpy(), bitorder="little"))
-    (bits,) = to_device([bits], device)
+    (bits,) = to_device([packed(masks)], device)
     return unpacked(bits, masks.shape)
 
 
+def packed(masks: Tensor) -> Tensor:
+    """The elements of a bool tensor on the host as bits of bytes, the lowest of a byte first."""
+    return torch.from_numpy(np.packbits(masks.flatten().numpy(), bitorder="little"))
+
+
 def unpacked(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The bool tensor of a shape whose elements are bits, the lowest of a byte first."""
+    """The bool tensor of a shape from what `packed` gives, on any device."""
     places = torch.arange(8, dtype=torch.uint8, device=bits.device)
     return ((bits[:, None] >> places) & 1).flatten()[: shape.numel()].view(shape).bool()

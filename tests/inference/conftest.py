@@ -4,6 +4,7 @@ from detectron2.modeling import build_model
 
 import avis.modeling  # noqa: F401  (registers the model)
 from avis.config import get_avis_cfg
+from avis.inference import VideoPredictor
 from tests.small_dataset import CATEGORIES, write_split
 
 CONFIG = "configs/quickstart.yaml"
@@ -29,3 +30,13 @@ def cfg(json_file, tmp_path_factory, request):
     cfg.MODEL.WEIGHTS = str(tmp_path_factory.mktemp("weights") / "model.pth")
     torch.save({"model": build_model(cfg).state_dict(), "categories": CATEGORIES}, cfg.MODEL.WEIGHTS)
     return cfg
+
+
+@pytest.fixture(scope="session")
+def predictor(cfg):
+    return VideoPredictor(cfg)
+
+
+@pytest.fixture(scope="session")
+def folder(json_file):
+    return json_file.with_suffix("") / "JPEGImages" / "clip1"

@@ -21,16 +21,6 @@ from tests.small_dataset import LENGTH
 
 
 @pytest.fixture(scope="module")
-def predictor(cfg):
-    return VideoPredictor(cfg)
-
-
-@pytest.fixture(scope="module")
-def folder(json_file):
-    return json_file.with_suffix("") / "JPEGImages" / "clip1"
-
-
-@pytest.fixture(scope="module")
 def video(cfg):
     """The only video of the data set, as the model takes it."""
     return next(iter(build_test_loader(cfg, cfg.DATASETS.TEST[0])))[0]

@@ -14,16 +14,6 @@ from avis.media.video import write_video
 from tests.small_dataset import LENGTH, tones, write_wav
 
 
-@pytest.fixture(scope="module")
-def predictor(cfg):
-    return VideoPredictor(cfg)
-
-
-@pytest.fixture(scope="module")
-def folder(json_file):
-    return json_file.with_suffix("") / "JPEGImages" / "clip1"
-
-
 def scores(prediction):
     return [track.score for track in prediction.tracks]
 

@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from avis.kernels import ms_deform_attn
-from avis.kernels.ms_deform_attn import _cuda_form, grid_sample_form
+from avis.kernels.ms_deform_attn import _form_of, grid_sample_form
 from avis.kernels.sampling_matrix import SampledSum
 
 Form = Callable[..., Tensor]
@@ -208,12 +210,24 @@ def test_nothing_but_the_inputs_is_kept_for_the_gradients():
     assert {x.data_ptr() for x in kept} <= {x.data_ptr() for x in leaves}
 
 
-def test_without_triton_the_plain_form_is_taken_and_said_once(monkeypatch, caplog):
+def test_without_triton_cuda_takes_the_plain_form_and_says_so_once(monkeypatch, caplog):
     module = importlib.import_module("avis.kernels.ms_deform_attn")
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    _cuda_form.cache_clear()
+    _form_of.cache_clear()
     with caplog.at_level(logging.WARNING):
-        assert _cuda_form() is grid_sample_form
-        assert _cuda_form() is grid_sample_form
-    _cuda_form.cache_clear()
+        assert [_form_of(device) for device in ("cuda", "cuda", "mps")] == [grid_sample_form] * 3
+    _form_of.cache_clear()
     assert [record.message.split(":")[0] for record in caplog.records] == ["Triton is not installed"]
+
+
+WITHOUT_TRITON = """
+import sys, torch
+from avis.kernels import ms_deform_attn
+ones = torch.ones(1, 1, 1, 1, 1)
+ms_deform_attn(ones[0], [(1, 1)], torch.stack([ones, ones], dim=-1), ones)
+sys.exit("triton" in sys.modules)
+"""
+
+
+def test_the_cpu_does_without_triton():
+    subprocess.run([sys.executable, "-c", WITHOUT_TRITON], check=True)
