@@ -16,6 +16,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     # Parts whose activations are computed again in the backward pass, any of "backbone", "encoder" (of the
     # pixel decoder) and "decoder": less memory, more time, the same gradients.
     cfg.MODEL.CHECKPOINTING = []
+    # True: batch norms that learn, of backbone, audio backbone and fusion, take their statistics over the
+    # clips of all processes.
+    cfg.MODEL.SYNC_BN = False
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
@@ -73,8 +76,6 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.POSTPROCESS = False
     # Its PCA: torchvggish's vggish_pca_params-….pth or AudioSet's .npz; "": WEIGHTS has it, as ACVIS's has.
     cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
-    # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
-    cfg.MODEL.AUDIO.SYNC_BN = False
 
     cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
@@ -240,6 +241,9 @@ def _add_input_config(cfg: CfgNode) -> None:
 
 
 def _add_solver_config(cfg: CfgNode) -> None:
+    # Passes into which a process's share of IMS_PER_BATCH is split: less memory, more time, the same
+    # gradients where no batch norm learns.
+    cfg.SOLVER.ACCUMULATE = 1
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1

@@ -34,8 +34,8 @@ def build_train_loader(
     processes and workers, nor on where training was resumed. A negative SEED draws one.
 
     Args:
-        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), SEED, INPUT.*, and of DATALOADER
-            NUM_WORKERS and FILTER_EMPTY_ANNOTATIONS.
+        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes) and ACCUMULATE, SEED, INPUT.*,
+            and of DATALOADER NUM_WORKERS and FILTER_EMPTY_ANNOTATIONS.
         start_iteration: iterations already trained.
         classes: the model's; None: the categories of the first data set.
 
@@ -43,13 +43,12 @@ def build_train_loader(
         A loader of lists of clips (see `ClipMapper`), this process's share of a batch.
 
     Raises:
-        ValueError: the batch cannot be split over the processes, the number of classes is not the model's, or
-            the data set is empty or malformed.
+        ValueError: the batch cannot be split over processes and passes, the number of classes is not the
+            model's, or the data set is empty or malformed.
         FileNotFoundError: a data set's annotations do not exist.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-    if batch_size < 1 or batch_size % world_size:
-        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
+    _check_batch_size(batch_size, world_size, cfg.SOLVER.ACCUMULATE)
     records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, classes)
     records = with_features(records, cfg.INPUT.AUDIO.FEATURES_DIR)
     num_objects = sum(len(record["annotations"]) for record in records)
@@ -95,6 +94,18 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
     if not wanted:
         return DataLoader([])  # Detectron2's cannot be empty
     return build_detection_test_loader(wanted, mapper=mapper, num_workers=_num_workers(cfg))
+
+
+def _check_batch_size(batch_size: int, num_processes: int, num_passes: int) -> None:
+    if num_passes < 1:
+        raise ValueError(f"SOLVER.ACCUMULATE is {num_passes}, a step has at least one pass")
+    if batch_size < 1 or batch_size % num_processes:
+        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {num_processes} processes")
+    if batch_size // num_processes % num_passes:
+        raise ValueError(
+            f"SOLVER.ACCUMULATE {num_passes} passes cannot share the {batch_size // num_processes} clips "
+            f"that each process has of SOLVER.IMS_PER_BATCH {batch_size}"
+        )
 
 
 def _send_tensors_by_name(worker: int) -> None:
@@ -204,7 +215,10 @@ def _records_to_hear(cfg: CfgNode, name: str) -> list[dict]:
 
 
 class SeededClips(Dataset):
-    """Clips whose random choices depend on a seed and on their position in the training order alone."""
+    """Clips whose random choices depend on a seed and on their position in the training order alone.
+
+    So do those that a model makes for them, from the clip's "seed".
+    """
 
     def __init__(self, records: list[dict], mapper: Callable[[dict], dict], seed: int) -> None:
         """Keep the records, packed so that worker processes share them."""
@@ -217,7 +231,8 @@ class SeededClips(Dataset):
     def __getitem__(self, sample: tuple[int, int]) -> dict:
         position, index = sample
         with _numpy_seed((self.seed, position)):
-            return self.mapper(self.records[index])
+            clip = self.mapper(self.records[index])
+        return {**clip, "seed": int(np.random.SeedSequence((self.seed, position)).generate_state(1)[0])}
 
 
 @contextmanager

@@ -87,7 +87,8 @@ class AVISTrainer(TrainerBase):
         self.optimizer = self.build_optimizer(cfg, model)
         self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
-        self.step = TrainingStep(self.model, self.optimizer, build_gradient_clipper(cfg), _amp_precision(cfg))
+        clipper, passes = build_gradient_clipper(cfg), cfg.SOLVER.ACCUMULATE
+        self.step = TrainingStep(self.model, self.optimizer, clipper, _amp_precision(cfg), passes)
         self.checkpointer = AVISCheckpointer(
             self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
         )

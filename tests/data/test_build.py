@@ -30,6 +30,7 @@ def same(clip, other):
         and all(torch.equal(a, b) for a, b in zip(clip["image"], other["image"], strict=True))
         and torch.equal(clip["audio_examples"], other["audio_examples"])
         and torch.equal(masks, other_masks)
+        and clip["seed"] == other["seed"]
     )
 
 
@@ -52,7 +53,7 @@ def test_batches_are_lists_of_clips(cfg):
     assert isinstance(batch, list) and len(batch) == 2
     assert set(batch[0]) == {
         "image", "audio_examples", "instances", "frame_indices", "file_names", "height", "width", "length",
-        "video_id", "num_sounding",
+        "video_id", "num_sounding", "seed",
     }  # fmt: skip
 
 
@@ -115,9 +116,14 @@ def run_rank(rank, port, cfg, results):
     seen = [(clip["video_id"], clip["frame_indices"], clip["image"][0].sum().item())
             for batch in batches(cfg, 4, start=1) for clip in batch]  # fmt: skip
     videos = [video["video_id"] for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for video in batch]
-    cfg.SOLVER.IMS_PER_BATCH = 3
-    with pytest.raises(ValueError, match="IMS_PER_BATCH 3 cannot be split over 2 processes"):
-        build_train_loader(cfg)
+    for clips, passes, message in (
+        (3, 1, "IMS_PER_BATCH 3 cannot be split over 2 processes"),
+        (6, 2, "ACCUMULATE 2 passes cannot share the 3 clips that each process has"),
+        (6, 0, "ACCUMULATE is 0"),
+    ):
+        cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE = clips, passes
+        with pytest.raises(ValueError, match=message):
+            build_train_loader(cfg)
     results.put((rank, seen, videos))
     torch.distributed.destroy_process_group()
 
