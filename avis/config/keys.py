@@ -241,6 +241,12 @@ def _add_input_config(cfg: CfgNode) -> None:
 
 
 def _add_solver_config(cfg: CfgNode) -> None:
+    # "skip": where a frame, mask or sound cannot be read, training takes another clip; "raise": it ends.
+    cfg.DATALOADER.ON_ERROR = "raise"
+    # Clips that training may skip, in all processes, before it ends nevertheless.
+    cfg.DATALOADER.MAX_SKIPPED = 100
+    # Training skips iterations whose loss or gradient is not finite, and ends at so many in a row.
+    cfg.SOLVER.MAX_NONFINITE = 5
     # Passes into which a process's share of IMS_PER_BATCH is split: less memory, more time, the same
     # gradients where no batch norm learns.
     cfg.SOLVER.ACCUMULATE = 1

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Of the main process, one JSON object a line.
 TRAINING_METRICS = "training_metrics.json"
+# Likewise: the clips and iterations that training has skipped.
+SKIPPED = "skipped.jsonl"
 # Loggers of libraries, with the level from which on they have something to say to our users.
 QUIET_LOGGERS = {
     "torch.utils.cpp_extension": logging.ERROR,
@@ -60,7 +62,10 @@ def clear_output_dir(cfg: CfgNode) -> None:
 
 def _earlier_training(cfg: CfgNode) -> list[Path]:
     folder = Path(cfg.OUTPUT_DIR)
-    paths = (*checkpoint_files(folder), folder / LAST_CHECKPOINT, folder / TRAINING_METRICS)
+    paths = (
+        *checkpoint_files(folder),
+        *(folder / name for name in (LAST_CHECKPOINT, TRAINING_METRICS, SKIPPED)),
+    )
     return [path for path in paths if path.is_file()]
 
 

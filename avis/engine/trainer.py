@@ -34,10 +34,11 @@ from avis.data import (
 from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.fingerprint import fingerprint
+from avis.engine.incidents import Incidents
 from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
-from avis.engine.startup import TRAINING_METRICS
+from avis.engine.startup import SKIPPED, TRAINING_METRICS
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.inference.windows import through_windows
@@ -89,6 +90,12 @@ class AVISTrainer(TrainerBase):
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         clipper, passes = build_gradient_clipper(cfg), cfg.SOLVER.ACCUMULATE
         self.step = TrainingStep(self.model, self.optimizer, clipper, _amp_precision(cfg), passes)
+        self.incidents = Incidents(
+            Path(cfg.OUTPUT_DIR, SKIPPED),
+            skip_clips=cfg.DATALOADER.ON_ERROR == "skip",
+            max_clips=cfg.DATALOADER.MAX_SKIPPED,
+            max_iterations=cfg.SOLVER.MAX_NONFINITE,
+        )
         self.checkpointer = AVISCheckpointer(
             self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
         )
@@ -138,14 +145,22 @@ class AVISTrainer(TrainerBase):
         start = time.perf_counter()
         batch = next(self._batches)
         data_time = time.perf_counter() - start
-        try:
-            metrics = self.step(batch)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"iteration {self.iter}: {error}") from error
-        self.storage.put_scalars(data_time=data_time, **metrics)
+        self.incidents.note_clips(self.iter, batch)
+        self.storage.put_scalars(data_time=data_time, **self._learn(batch))
+        self.storage.put_scalars(smoothing_hint=False, **self.incidents.metrics())
         if self.step.device_type == "cuda":
             max_mem_mb = torch.cuda.max_memory_allocated() / 2**20
             self.storage.put_scalar("max_mem_mb", max_mem_mb, smoothing_hint=False)
+
+    def _learn(self, batch: list[dict]) -> dict[str, float]:
+        """Take a step; what it reports, nothing where it is skipped."""
+        try:
+            metrics = self.step(batch)
+        except FloatingPointError as error:
+            self.incidents.note_iteration(self.iter, batch, self.checkpointer.model, error)
+            return {}
+        self.incidents.note_success()
+        return metrics
 
     def after_train(self) -> None:
         """Run the hooks' last step, among them the final evaluation."""
@@ -159,6 +174,7 @@ class AVISTrainer(TrainerBase):
         state["seed"] = self.seed
         state["optimizer"] = self.optimizer.state_dict()
         state["grad_scaler"] = self.step.grad_scaler.state_dict()
+        state["incidents"] = self.incidents.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -166,6 +182,8 @@ class AVISTrainer(TrainerBase):
         super().load_state_dict(state_dict)
         self.seed = state_dict["seed"]
         self.optimizer.load_state_dict(state_dict["optimizer"])
+        if "incidents" in state_dict:  # not in checkpoints of before there were any
+            self.incidents.load_state_dict(state_dict["incidents"])
         if state_dict["grad_scaler"]:  # empty where the run did not scale: this one begins to
             self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 

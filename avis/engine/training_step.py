@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from detectron2.utils import comm
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from avis.engine.optimizer import GradientClipper
@@ -43,6 +44,13 @@ class TrainingStep:
         self.clip_gradients = clip_gradients
         self.precision = precision
         self.num_passes = num_passes
+        # What a forward pass changes, be its outcome finite or not.
+        self.statistics = [
+            buffer
+            for module in model.modules()
+            if isinstance(module, _BatchNorm)
+            for buffer in module.buffers(recurse=False)
+        ]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device_type = self.parameters[0].device.type
         # bfloat16 has float32's range: only float16 gradients need scaling.
@@ -55,20 +63,30 @@ class TrainingStep:
             The loss terms, their sum ``total_loss``, and ``grad_norm`` before clipping; means over processes.
 
         Raises:
-            FloatingPointError: a loss or the gradient is not finite; in every process, before weights change.
+            FloatingPointError: a loss or the gradient is not finite; in every process. Nothing has changed.
             ValueError: the clips cannot be split into the passes.
         """
-        self.optimizer.zero_grad()
-        losses = self._backward(self._split(batch))
-        self.grad_scaler.unscale_(self.optimizer)
-        grad_norm = self.clip_gradients(self.parameters)
-
-        metrics = _mean_over_processes({**losses, "grad_norm": grad_norm})
-        self._check_finite(metrics)
+        before = [buffer.clone() for buffer in self.statistics]
+        try:
+            metrics = self._gradients(batch)
+        except FloatingPointError:
+            for buffer, value in zip(self.statistics, before, strict=True):
+                buffer.copy_(value)
+            raise
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
         # A gradient that has overflowed has no norm to report.
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    def _gradients(self, batch: Sequence[dict]) -> dict[str, float]:
+        """Compute and clip the gradients; the metrics that come back are checked."""
+        self.optimizer.zero_grad()
+        losses = self._backward(self._split(batch))
+        self.grad_scaler.unscale_(self.optimizer)
+        grad_norm = self.clip_gradients(self.parameters)
+        metrics = _mean_over_processes({**losses, "grad_norm": grad_norm})
+        self._check_finite(metrics)
+        return metrics
 
     def _split(self, batch: Sequence[dict]) -> list[Sequence[dict]]:
         """The clips of each pass."""
@@ -109,6 +127,8 @@ class TrainingStep:
         gradient_overflowed = self.grad_scaler.is_enabled() and self.grad_scaler.get_scale() > MIN_LOSS_SCALE
         if not culprits or (gradient_overflowed and math.isfinite(metrics["total_loss"])):
             return  # an overflowed float16 gradient is normal: the scaler skips the update and scales less
+        if self.grad_scaler.is_enabled():
+            self.grad_scaler.update()  # it takes no other gradient before
         raise FloatingPointError(f"{', '.join(culprits)}; the weights are as before this iteration")
 
 

@@ -324,3 +324,64 @@ def test_long_clips_come_from_workers_with_few_file_descriptors(train_json: Path
     workers = ended.stdout.split()
     assert len(workers) == 2
     assert not [path for worker in workers for path in Path("/dev/shm").glob(f"torch_{worker}_*")]
+
+
+def break_frames(cfg, video):
+    """Empty every frame of a video of the training set."""
+    records = get_dataset_records(cfg.DATASETS.TRAIN)
+    (record,) = [record for record in records if record["video_id"] == video]
+    for name in record["file_names"]:
+        Path(name).write_bytes(b"")
+
+
+@pytest.fixture
+def with_a_bad_video(augmented):
+    break_frames(augmented, 2)
+    augmented.DATASETS.TEST = ()
+    augmented.DATALOADER.ON_ERROR = "skip"
+    return augmented
+
+
+def test_a_clip_that_cannot_be_read_gives_place_to_another(with_a_bad_video):
+    whole = batches(with_a_bad_video, 6)
+    clips = list(itertools.chain(*whole))
+    skipped = [each for clip in clips for each in clip["skipped"]]
+    assert skipped and {video for video, _ in skipped} == {2}
+    assert all(reason.startswith("video 2 frame ") for _, reason in skipped)
+    assert 2 not in {clip["video_id"] for clip in clips}
+    assert all_same(batches(with_a_bad_video, 2, start=4), whole[4:])
+    with_a_bad_video.DATALOADER.NUM_WORKERS = 1
+    assert all_same(batches(with_a_bad_video, 6), whole)
+
+
+def test_only_what_cannot_be_read_is_replaced(augmented):
+    augmented.DATASETS.TEST = ()
+    expected = list(itertools.chain(*batches(augmented, 6)))
+    break_frames(augmented, 2)
+    augmented.DATALOADER.ON_ERROR = "skip"
+    found = list(itertools.chain(*batches(augmented, 6)))
+    for one, other in zip(found, expected, strict=True):
+        assert one["skipped"] or same(one, other)
+
+
+def test_what_cannot_be_read_is_an_error_unless_it_is_to_be_skipped(with_a_bad_video):
+    with_a_bad_video.DATALOADER.ON_ERROR = "raise"
+    with pytest.raises(ValueError, match=r"video 2 frame \d+: .*cannot be read"):
+        batches(with_a_bad_video, 6)
+    with_a_bad_video.DATALOADER.ON_ERROR = "ignore"
+    with pytest.raises(ValueError, match=r"DATALOADER\.ON_ERROR is 'ignore'; it can be 'raise' or 'skip'"):
+        build_train_loader(with_a_bad_video)
+
+
+def test_a_data_set_of_which_nothing_can_be_read_is_an_error(with_a_bad_video):
+    for record in get_dataset_records(with_a_bad_video.DATASETS.TRAIN):
+        break_frames(with_a_bad_video, record["video_id"])
+    with pytest.raises(ValueError, match=r"10 clips, one in place of the other, cannot be read: video "):
+        batches(with_a_bad_video, 1)
+
+
+def test_frames_that_a_test_set_lacks_show_before_training(cfg):
+    record = get_dataset_records(cfg.DATASETS.TEST)[1]
+    Path(record["file_names"][2]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks 1 frames, the first is video 2 frame 2: .*\.png"):
+        build_train_loader(cfg)

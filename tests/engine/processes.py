@@ -7,8 +7,8 @@ import random
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Collection, Iterator
+from itertools import count, product
 from pathlib import Path
 
 import torch
@@ -87,27 +87,31 @@ def set_up_and_fail(output_dir: str) -> None:
 class ClipTrainer(AVISTrainer):
     """Trains the small audio-visual model on a clip of noise a process."""
 
-    deaf_from = sys.maxsize  # iteration from which on the last process hears NaN
+    deaf_at: Collection[int] = ()  # iterations in which the last process hears NaN
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> Iterator[list[dict]]:
-        iteration = start_iteration
-        while True:
+        for iteration in count(start_iteration):
             batch = [clip(2)]
-            if comm.get_rank() == 1 and iteration >= cls.deaf_from:
+            if comm.get_rank() == 1 and iteration in cls.deaf_at:
                 batch[0]["audio_examples"].fill_(float("nan"))
             yield batch
-            iteration += 1
+
+
+class OnceFlawedTrainer(ClipTrainer):
+    deaf_at = (1,)
 
 
 class FlawedTrainer(ClipTrainer):
-    deaf_from = 1
+    deaf_at = (1, 2)
 
 
-def train_clips(trainer_class: type[ClipTrainer], output_dir: str, opts: list) -> None:
+def train_clips(trainer_class: type[ClipTrainer], output_dir: str, opts: list) -> ClipTrainer:
     """Train for 3 iterations."""
     keys = ["OUTPUT_DIR", output_dir, "SOLVER.MAX_ITER", 3, "DATASETS.TEST", (), "SEED", 1]
-    trainer_class(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *keys, *opts])).train()
+    trainer = trainer_class(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *keys, *opts]))
+    trainer.train()
+    return trainer
 
 
 def train_shallow(output_dir: str) -> None:
@@ -121,7 +125,11 @@ def train_shallow(output_dir: str) -> None:
 
 @exit_on_bad_input()
 def train_flawed(output_dir: str) -> None:
-    train_clips(FlawedTrainer, output_dir, [])
+    """Go on after one flawed iteration, and end after two in a row."""
+    folder = Path(output_dir, "once")
+    trained = train_clips(OnceFlawedTrainer, str(folder), [])
+    torch.save(trained.model.module.state_dict(), Path(output_dir, f"weights{comm.get_rank()}.pt"))
+    train_clips(FlawedTrainer, output_dir, ["SOLVER.MAX_NONFINITE", 2])
 
 
 def launch_flawed(output_dir: str) -> None:

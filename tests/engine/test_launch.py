@@ -115,7 +115,7 @@ def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_predictions_of_one_process_that_are_not_finite_end_all(tmp_path: Path):
+def test_predictions_of_one_process_that_are_not_finite_are_skipped_by_all_or_end_all(tmp_path: Path):
     """Each with the same message and code: the others do not wait for it."""
     program = "import sys; from tests.engine import processes; processes.launch_flawed(sys.argv[1])"
     command = [sys.executable, "-c", program, tmp_path]
@@ -123,7 +123,15 @@ def test_predictions_of_one_process_that_are_not_finite_end_all(tmp_path: Path):
     for process in ended:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 2
-        assert "\nerror: iteration 1: the predictions are not finite" in f"\n{errors}"
+        assert "\nerror: iteration 2: the predictions are not finite" in f"\n{errors}"
+        assert "video 7 frames None, of which audio_examples is not finite. The weights are finite" in errors
+    first, second = (torch.load(tmp_path / f"weights{rank}.pt") for rank in range(2))
+    assert all(torch.isfinite(value).all() for value in first.values())
+    parameters = [name for name in first if "running" not in name]
+    assert all(torch.equal(first[name], second[name]) for name in parameters)
+    (line,) = (tmp_path / "once" / "skipped.jsonl").read_text().splitlines()
+    incident = json.loads(line)
+    assert (incident["iteration"], incident["skipped"], len(incident["videos"])) == (1, "iteration", 2)
 
 
 def members(number: int) -> list[dict[str, str]]:
