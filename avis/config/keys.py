@@ -16,6 +16,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     # Parts whose activations are computed again in the backward pass, any of "backbone", "encoder" (of the
     # pixel decoder) and "decoder": less memory, more time, the same gradients.
     cfg.MODEL.CHECKPOINTING = []
+    # Patterns of names of parameters that shall not learn, such as ["backbone.*", "*.query_feat.weight"].
+    # Batch norms among them go on taking statistics.
+    cfg.MODEL.FREEZE = []
     # True: batch norms that learn, of backbone, audio backbone and fusion, take their statistics over the
     # clips of all processes.
     cfg.MODEL.SYNC_BN = False
@@ -241,6 +244,8 @@ def _add_input_config(cfg: CfgNode) -> None:
 
 
 def _add_solver_config(cfg: CfgNode) -> None:
+    # How much of an epoch each of TRAIN is, in any unit; (): as its videos are.
+    cfg.DATASETS.TRAIN_RATIOS = ()
     # "skip": where a frame, mask or sound cannot be read, training takes another clip; "raise": it ends.
     cfg.DATALOADER.ON_ERROR = "raise"
     # Clips that training may skip, in all processes, before it ends nevertheless.

@@ -20,6 +20,7 @@ from avis.data.catalog import ensure_registered, get_categories, is_present
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.records import with_features
+from avis.data.repeats import repeat_factors
 from avis.data.sampler import ClipSampler
 from avis.files import is_file
 from avis.structures import Categories
@@ -39,8 +40,8 @@ def build_train_loader(
     processes and workers, nor on where training was resumed. A negative SEED draws one.
 
     Args:
-        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes) and ACCUMULATE, SEED, INPUT.*,
-            and of DATALOADER NUM_WORKERS, ON_ERROR and FILTER_EMPTY_ANNOTATIONS.
+        cfg: DATASETS.*, SOLVER.IMS_PER_BATCH (clips over all processes) and ACCUMULATE, SEED, INPUT.*,
+            and of DATALOADER NUM_WORKERS, ON_ERROR, FILTER_EMPTY_ANNOTATIONS and what repeats videos.
         start_iteration: iterations already trained.
         classes: the model's; None: the categories of the first data set.
 
@@ -68,7 +69,7 @@ def build_train_loader(
     return DataLoader(
         SeededClips(records, mapper, seed, _skips(cfg)),
         batch_size=batch_size // world_size,
-        sampler=ClipSampler(len(records), seed, start, comm.get_rank(), world_size),
+        sampler=ClipSampler(repeat_factors(cfg, records), seed, start, comm.get_rank(), world_size),
         num_workers=num_workers,
         collate_fn=list,
         worker_init_fn=_send_tensors_by_name,
@@ -189,8 +190,8 @@ def get_dataset_records(
 
 
 def _records_of_classes(name: str, classes: Categories) -> list[dict]:
-    """The records of a data set with the indices of `classes`, which are matched by name."""
-    records, own = DatasetCatalog.get(name), get_categories(name)
+    """The records of a data set, which know it, with the indices of `classes`, matched by name."""
+    records, own = [{**record, "data_set": name} for record in DatasetCatalog.get(name)], get_categories(name)
     if own.names == classes.names:
         return records
     if missing := own.missing_in(classes):
@@ -282,7 +283,7 @@ class SeededClips(Dataset):
             return self.mapper(self.records[index])
 
     def _load_or_replace(self, position: int, index: int) -> dict:
-        """The clip, or the first of others that can be read, with "skipped": (video, reason) of each before."""
+        """The clip, or the first of others that can be read, with "skipped": (video, reason) of each."""
         place, skipped = (position,), []
         while len(skipped) < _MAX_TRIES:
             try:

@@ -17,7 +17,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
@@ -33,6 +33,7 @@ from avis.data import (
 )
 from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.console import MetricPrinter
 from avis.engine.fingerprint import fingerprint
 from avis.engine.incidents import Incidents
 from avis.engine.inference_folders import inference_dir
@@ -204,7 +205,7 @@ class AVISTrainer(TrainerBase):
         output_dir = Path(self.cfg.OUTPUT_DIR)
         output_dir.mkdir(parents=True, exist_ok=True)
         return [
-            CommonMetricPrinter(self.max_iter),
+            MetricPrinter(self.max_iter),
             JSONWriter(str(output_dir / TRAINING_METRICS)),
             TensorboardXWriter(str(output_dir)),
         ]

@@ -182,7 +182,15 @@ def test_console_shows_losses_and_eta(tmp_path: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO):
         train(small_cfg(tmp_path))
     (line,) = [message for message in caplog.messages if "iter: 3" in message]
-    for part in ("eta: 0:00:00", "total_loss: ", "loss_square: ", "time: ", "data_time: ", "lr: 0.0001"):
+    for part in (
+        "grad_norm: ",
+        "eta: 0:00:00",
+        "total_loss: ",
+        "loss_square: ",
+        "time: ",
+        "data_time: ",
+        "lr: 0.0001",
+    ):
         assert part in line
 
 
