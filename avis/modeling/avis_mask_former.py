@@ -27,7 +27,7 @@ from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
 # Log-mel examples that pass at once through an audio backbone that doesn't learn.
-_EXAMPLES_AT_ONCE = 64
+_EXAMPLES_AT_ONCE = 16
 
 
 @META_ARCH_REGISTRY.register()
