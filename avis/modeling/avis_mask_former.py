@@ -159,7 +159,8 @@ class AVISMaskFormer(nn.Module):
         if self.audio_backbone is None:
             return None
         if all("audio_examples" in clip for clip in clips):
-            return self._hear_examples(torch.stack([clip["audio_examples"] for clip in clips]))
+            moved = [clip["audio_examples"].to(self.device, non_blocking=True) for clip in clips]
+            return self._hear_examples(torch.stack(moved))
         if all("audio_features" in clip or "audio_silence" in clip for clip in clips):
             return torch.stack([self._features_of(clip) for clip in clips])
         keys = [sorted(key for key in clip if key.startswith("audio")) for clip in clips]
@@ -172,7 +173,7 @@ class AVISMaskFormer(nn.Module):
         """(B, T, 96, 64) log-mel examples → (B, T, 1, A)."""
         # The batch norms of a backbone that learns take their statistics over the whole batch.
         at_once = examples[..., 0, 0].numel() if self.audio_backbone.training else _EXAMPLES_AT_ONCE
-        chunks = examples.to(self.device).flatten(0, 1).split(at_once)
+        chunks = examples.flatten(0, 1).split(at_once)
         features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
         return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
 
@@ -183,7 +184,7 @@ class AVISMaskFormer(nn.Module):
             return silence.expand(len(clip["image"]), clip["audio_silence"], -1)
         if "audio_weights" in clip:
             self.audio_backbone.check_made(clip["audio_weights"])
-        features = clip["audio_features"].to(self.device)
+        features = clip["audio_features"].to(self.device, non_blocking=True)
         return features if features.dim() == 3 else features.unsqueeze(1)
 
     def fuse(self, features: FrameFeatures, audio: Tensor | None) -> FrameFeatures:
