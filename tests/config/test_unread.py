@@ -71,7 +71,7 @@ def test_a_value_that_would_do_nothing_is_refused(key: str):
     [
         ("TEST.PRECISE_BN.ENABLED", "True", "FrozenBN"),
         ("TEST.DETECTIONS_PER_IMAGE", "5", r"MODEL\.MASK_FORMER\.TEST\.TOPK"),
-        ("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler", "one sampler draws all clips"),
+        ("DATALOADER.ASPECT_RATIO_GROUPING", "False", "padded to one size"),
     ],
 )
 def test_the_hint_says_what_to_do(key: str, value: str, hint: str):
