@@ -44,7 +44,7 @@ class ClipSampler(Sampler):
             position += self.world_size
 
     def _order(self, epoch: int) -> np.ndarray:
-        """The items of a pass: each as often as whole numbers lie in its stretch of a line that is shifted."""
+        """The items of a pass, each as often as whole numbers lie in its stretch of a shifted line."""
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(self.length)
         times = np.diff(np.floor(self._ends + rng.random()), prepend=0).astype(int)
