@@ -61,8 +61,8 @@ def build_train_loader(
     logger.info("training on %d videos with %d objects", len(records), num_objects)
     check_num_classes(cfg, cfg.DATASETS.TRAIN[0])
     # What the test sets lack shall show now, not after the training.
-    tests = _present_tests(cfg)
-    audio = _choose_audio(cfg, {**tests, _training_names(cfg)[0]: records}, ())
+    training, tests = {_training_names(cfg)[0]: records}, _present_tests(cfg)
+    audio = _choose_audio(cfg, training | tests | training, ())  # training's first, and by its own records
     mapper = ClipMapper(cfg, is_train=True, audio_source=audio)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     start, num_workers = start_iteration * batch_size, _num_workers(cfg)
