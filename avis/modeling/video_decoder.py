@@ -16,7 +16,7 @@ from detectron2.layers import ShapeSpec
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-from avis.config import hears
+from avis.config import checkpoints, hears
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
 from avis.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
@@ -29,6 +29,7 @@ from avis.modeling.feature_store import FrameFeatures, join_frames
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
 from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
+from avis.modeling.recomputing import recomputed
 from avis.modeling.sounding_gate import SoundingGate
 from avis.registry import Shapes
 
@@ -57,6 +58,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         enforce_input_proj: bool = False,
         temporal_position: bool = True,
         sounding_gate: SoundingGate | None = None,
+        checkpointing: bool = False,
     ) -> None:
         """Make the decoder.
 
@@ -75,9 +77,11 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             enforce_input_proj: project the levels also where `in_channels` equals C.
             temporal_position: pixels also tell in which frame they are.
             sounding_gate: closes masks in frames that do not sound like their query; None: does not.
+            checkpointing: compute the layers again in the backward pass, to save memory.
         """
         super().__init__()
         self.num_layers, self.num_levels, self.temporal_position = num_layers, num_levels, temporal_position
+        self.checkpointing = checkpointing
         layers = range(num_layers)
         self.transformer_cross_attention_layers = nn.ModuleList(
             CrossAttentionLayer(hidden_dim, num_heads) for _ in layers
@@ -130,6 +134,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             "sounding_gate": SoundingGate(shapes["audio"].channels, queries.channels)
             if hears(cfg) and mask_former.SOUNDING_GATE
             else None,
+            "checkpointing": checkpoints(cfg, "decoder"),
         }
 
     def see(self, levels: list[Tensor], mask_features: Tensor, audio: Tensor | None = None) -> FrameFeatures:
@@ -154,14 +159,11 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         queries, embed = self._initial_queries([values for _, values in keys_values], audio)
         masks = self.mask_embed.on(mask_features) if self.training else None
         predictions = [self._predict(queries, masks, audio)]
+        run = partial(recomputed, self._layer) if self.checkpointing else self._layer
         for index in range(self.num_layers):
             level = index % self.num_levels
             allowed = self._attention_mask(predictions[-1], mask_features, sizes[level])
-            queries = self.transformer_cross_attention_layers[index](
-                queries, embed, *keys_values[level], allowed
-            )
-            queries = self.transformer_self_attention_layers[index](queries, embed)
-            queries = self.transformer_ffn_layers[index](queries)
+            queries = run(index, queries, embed, *keys_values[level], allowed)
             predictions.append(self._predict(queries, masks, audio))
         return Decoded(predictions, mask_features)
 
@@ -197,7 +199,16 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             position = sine_embedding_3d(channels, length, height, width, level.device)
         else:
             position = sine_embedding_2d(channels, height, width, level.device)
-        return tuple(x.permute(0, 1, 3, 4, 2).flatten(1, 3) for x in (level + position, level))
+        # Laid out once: of a view, the projections of every layer would keep a copy.
+        return tuple(x.permute(0, 1, 3, 4, 2).flatten(1, 3).contiguous() for x in (level + position, level))
+
+    def _layer(
+        self, index: int, queries: Tensor, embed: Tensor | None, keys: Tensor, values: Tensor, allowed: Tensor
+    ) -> Tensor:
+        """(B, E + N, C) queries in and out; the others as `CrossAttentionLayer.forward` takes them."""
+        queries = self.transformer_cross_attention_layers[index](queries, embed, keys, values, allowed)
+        queries = self.transformer_self_attention_layers[index](queries, embed)
+        return self.transformer_ffn_layers[index](queries)
 
     @torch.no_grad()
     def _attention_mask(self, output: DecoderOutput, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
