@@ -1,9 +1,11 @@
-"""Writing files so that they are whole or absent, and JSON with errors that name the file."""
+"""Writing files so that they are whole or absent, JSON with errors that name the file, and scratch files."""
 
 import hashlib
 import json
 import os
+import shutil
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -104,6 +106,53 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Non
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=indent), encoding="utf-8")
+
+
+class ScratchFile:
+    """A file without a name, read and written by position, in the system's temporary folder (TMPDIR).
+
+    Nothing is left of it once the process has ended, however it ends. It takes no memory of the process.
+    """
+
+    def __init__(self) -> None:
+        """Open the file."""
+        self.folder = tempfile.gettempdir()
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed by `close`
+
+    @staticmethod
+    def free_space() -> tuple[int, str]:
+        """How many bytes are free in the temporary folder, and which it is."""
+        folder = tempfile.gettempdir()
+        return shutil.disk_usage(folder).free, folder
+
+    def write(self, data: memoryview, offset: int) -> None:
+        """Write bytes at a position.
+
+        Raises:
+            OSError: the disk is full; the message names the folder.
+        """
+        while data:
+            try:
+                written = os.pwrite(self._file.fileno(), data, offset)
+            except OSError as error:
+                raise OSError(f"{self.folder}: {error}; TMPDIR can name a folder with more space") from error
+            data, offset = data[written:], offset + written
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill a buffer with the bytes from a position on.
+
+        Raises:
+            EOFError: they were never written.
+        """
+        while buffer:
+            number = os.preadv(self._file.fileno(), [buffer], offset)
+            if not number:
+                raise EOFError(f"the scratch file ends before byte {offset}")
+            buffer, offset = buffer[number:], offset + number
+
+    def close(self) -> None:
+        """Close the file, and so remove it."""
+        self._file.close()
 
 
 @cache

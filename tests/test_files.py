@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avis.files import fit_name, read_source, remove_leftovers, replacing, write_json
+from avis.files import ScratchFile, fit_name, read_source, remove_leftovers, replacing, write_json
 
 
 def test_new_content_takes_the_place_of_the_old_when_it_is_complete(tmp_path: Path):
@@ -125,3 +125,26 @@ def test_a_source_is_a_path_or_what_it_holds(tmp_path: Path):
     write_json(tmp_path / "a.json", [1])
     assert read_source(tmp_path / "a.json", "numbers") == (str(tmp_path / "a.json"), [1])
     assert read_source([1], "numbers") == ("numbers", [1])
+
+
+def test_a_scratch_file_gives_back_what_was_written_where_it_was_written():
+    file = ScratchFile()
+    file.write(memoryview(b"later"), 100)
+    file.write(memoryview(b"first"), 0)
+    buffer = bytearray(5)
+    for offset, expected in ((0, b"first"), (100, b"later"), (50, bytes(5))):
+        file.read_into(memoryview(buffer), offset)
+        assert buffer == expected
+    with pytest.raises(EOFError, match="ends before byte 105"):
+        file.read_into(memoryview(buffer), 102)
+    file.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_said_with_the_folder_and_what_to_do():
+    file = ScratchFile()
+    file._file.close()
+    file._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115  closed by `close`
+    with pytest.raises(OSError, match=rf"{file.folder}: .*No space left.*TMPDIR"):
+        file.write(memoryview(b"more"), 0)
+    file.close()

@@ -73,6 +73,13 @@ def test_benchmark_measures_a_model(benchmark):
         assert float(re.search(r"frames +(\S+)", row)[1]) > 0
 
 
+def test_benchmark_measures_a_long_video(benchmark):
+    arguments = ("video", "--config-file", "configs/avis_R50.yaml", "--size", 32, 48, "--video-frames", 3)
+    (row,) = benchmark(*arguments, *SMALL, "MODEL.MASK_FORMER.TEST.FEATURE_STORE", "file")
+    frames, seconds, cpu_seconds, before, at_most = map(float, row.split())
+    assert frames == 3 and min(seconds, cpu_seconds) > 0 and 0 < before <= at_most
+
+
 def test_benchmark_measures_parts_that_agree_with_their_definitions(benchmark):
     rows = benchmark("parts", "--frames", 1, "--size", 4, 6, "--channels", 16, "--repeats", 1)
     assert len(rows) == 9

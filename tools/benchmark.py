@@ -1,8 +1,10 @@
 #!/usr/bin/env python
-"""Measure speed and memory: of a model, its parts and its loader against their definitions, of evaluation."""
+"""Measure speed and memory: of a model, a long video, parts and loader against definitions, of evaluation."""
 
 import argparse
+import logging
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +28,7 @@ EPILOG = """\
 examples:
   python tools/benchmark.py model --config-file configs/avis_R50.yaml SOLVER.IMS_PER_BATCH 2
   python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
+  python tools/benchmark.py video --config-file configs/avis_R50.yaml --video-frames 1440
   python tools/benchmark.py parts --frames 2 5
   python tools/benchmark.py data --config-file configs/avis_R50.yaml
   python tools/benchmark.py evaluation --predictions 10 100 --jobs 1 2
@@ -49,6 +52,12 @@ def parse_args() -> argparse.Namespace:
     model.add_argument("--video-frames", type=int, default=8, help="for inference, default: %(default)s")
     model.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     model.set_defaults(run=benchmark_model)
+    video = commands.add_parser("video", help="a long video alone: seconds a frame, and peak memory")
+    video.add_argument("--config-file", required=True, metavar="FILE")
+    video.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
+    video.add_argument("--video-frames", type=int, default=60, help="default: %(default)s")
+    video.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    video.set_defaults(run=benchmark_video)
     parts = commands.add_parser("parts", help="what is computed otherwise than it is defined: both forms")
     parts.add_argument("--frames", type=int, nargs="+", default=[2, 5], help="default: %(default)s")
     parts.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"), help="at stride 8")
@@ -58,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     data.add_argument("--config-file", default="configs/avis_R50.yaml", metavar="FILE", help="%(default)s")
     data.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
     data.add_argument("--video-frames", type=int, default=30, help="of a video, default: %(default)s")
-    data.add_argument("--clips", type=int, default=60, help="default: %(default)s")
+    data.add_argument("--clips", type=int, default=40, help="in each case, default: %(default)s")
     data.add_argument("--output", metavar="FILE.json", help="gets the numbers")
     data.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     data.set_defaults(run=benchmark_data)
@@ -113,10 +122,36 @@ def benchmark_model(args: argparse.Namespace) -> None:
     print(tabulate(rows, headers=("on " + cfg.MODEL.DEVICE, "seconds", "GiB"), floatfmt=".3f"))
 
 
-def make_data(folder: Path, cfg: "CfgNode", args: argparse.Namespace) -> None:
+def benchmark_video(args: argparse.Namespace) -> None:
+    """Once, as the peak of this process shall be that of the video."""
+    import torch
+
+    from avis.benchmark.timing import peak_memory
+    from avis.config import get_avis_cfg, use_available_device
+    from avis.data import build_test_loader
+    from avis.modeling import build_model
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cfg = get_avis_cfg(args.config_file, args.opts)
+    use_available_device(cfg)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        make_data(Path(folder), cfg, args, num_train=0)
+        cfg.DATASETS.TRAIN = cfg.DATASETS.TEST
+        model = build_model(cfg).eval()
+        memory_before = peak_memory()
+        start = time.perf_counter(), time.process_time()
+        model(next(iter(build_test_loader(cfg, cfg.DATASETS.TEST[0]))))
+        end = time.perf_counter(), time.process_time()
+    seconds = [(after - before) / args.video_frames for before, after in zip(start, end, strict=True)]
+    row = (args.video_frames, *seconds, memory_before, peak_memory())
+    headers = ("frames", "s a frame", "s of CPU a frame", "GiB before", "GiB at most")
+    print(tabulate([row], headers=headers, floatfmt=("d", ".3f", ".3f", ".3f", ".3f")))
+
+
+def make_data(folder: Path, cfg: "CfgNode", args: argparse.Namespace, num_train: int = 4) -> None:
     """Make videos of the wanted size and length, of as many classes as the model has, and test on them."""
     height, width = args.size
-    options = SynthOptions(train=4, val=1, test=0, width=width, height=height)
+    options = SynthOptions(train=num_train, val=1, test=0, width=width, height=height)
     classes = options.categories[: cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES]
     seconds = (args.video_frames / cfg.INPUT.FPS,) * 2
     objects = (1, min(4, len(classes)))
@@ -165,13 +200,14 @@ def benchmark_data(args: argparse.Namespace) -> None:
         costs = list(compare_loading(cfg, records, args.clips, seed=0))
     rows = [
         (
-            cost.case,
+            f"{cost.size}: {cost.case}",
             *(1e3 * cost.ours, 1e3 * cost.plain, cost.plain / cost.ours),
             *(cost.pixel_difference, cost.different_masks, cost.sound_difference),
         )
         for cost in costs
     ]
-    case = f"a clip of {cfg.INPUT.SAMPLING_FRAME_NUM} frames, ms of CPU"
+    height, width = args.size
+    case = f"{cfg.INPUT.SAMPLING_FRAME_NUM} frames of {height}×{width} to a shorter edge of, ms of CPU"
     headers = (case, "ours", "plain", "ratio", "levels apart", "mask pixels apart", "sound apart")
     print(tabulate(rows, headers=headers, floatfmt=("", ".1f", ".1f", ".1f", "d", "d", ".0e")))
     if args.output:

@@ -70,9 +70,17 @@ def log_mel_examples(
     starts = torch.round(torch.arange(num_frames, dtype=torch.float64) / fps * SAMPLE_RATE).long()
     if num_frames == 0:
         return samples.new_zeros(0, NUM_WINDOWS, NUM_BANDS)
-    missing = int(starts[-1]) + EXAMPLE_LENGTH - len(samples)
-    candidates = F.pad(samples, (0, max(missing, 0))).unfold(0, EXAMPLE_LENGTH, 1)
-    return torch.cat([_log_mel(candidates[chunk]) for chunk in starts.to(samples.device).split(CHUNK)])
+    examples = samples.new_empty(num_frames, NUM_WINDOWS, NUM_BANDS)
+    for chunk in torch.arange(num_frames).split(CHUNK):
+        examples[chunk] = _log_mel(_pieces(samples, starts[chunk]))
+    return examples
+
+
+def _pieces(samples: Tensor, starts: Tensor) -> Tensor:
+    """(n, EXAMPLE_LENGTH) samples from n ascending starts on; behind the end (N,) is silence."""
+    first, end = int(starts[0]), int(starts[-1]) + EXAMPLE_LENGTH
+    piece = F.pad(samples[first:end], (0, end - max(min(len(samples), end), first)))
+    return piece.unfold(0, EXAMPLE_LENGTH, 1)[(starts - first).to(samples.device)]
 
 
 def _to_mono(waveform: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class LoadingCost:
     """What a clip takes, ours and plain.
 
     Attributes:
+        size: of the shorter edge after resizing; where pictures have it already, there is little to gain.
         case: what is loaded.
         ours: seconds of the processor, the median over clips.
         plain: the same of the plain mapper.
@@ -67,6 +68,7 @@ class LoadingCost:
         sound_difference: the largest of a log-mel value.
     """
 
+    size: int
     case: str
     ours: float
     plain: float
@@ -86,22 +88,27 @@ def compare_loading(cfg: CfgNode, records: list[dict], num_clips: int, seed: int
         seed: of the choice of frames and the augmentations.
 
     Yields:
-        Costs of pictures and masks alone, with sound that is heard for the first time, and heard again.
+        For each of the sizes in INPUT.MIN_SIZE_TRAIN costs of pictures and masks alone, with sound that is
+        heard for the first time, and heard again.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        silent, hearing = (ClipMapper(cfg, True, audio_source=kind) for kind in (None, "waveform"))
-        _compare("warm-up", hearing, records[:1], 2, seed)
-        yield _compare("pictures and masks", silent, records, num_clips, seed)
-        hearing = ClipMapper(cfg, True, audio_source="waveform")
-        for case in ("the same and sound, first heard", "the same and sound, heard before"):
-            yield _compare(case, hearing, records, num_clips, seed)
+        for size in sorted(set(cfg.INPUT.MIN_SIZE_TRAIN)):
+            sized = cfg.clone()
+            sized.INPUT.MIN_SIZE_TRAIN = (size, size)
+            silent, hearing = (ClipMapper(sized, True, audio_source=kind) for kind in (None, "waveform"))
+            _compare(size, "warm-up", silent, records[:1], 2, seed)
+            yield _compare(size, "pictures and masks", silent, records, num_clips, seed)
+            for case in ("the same and sound, first heard", "the same and sound, heard before"):
+                yield _compare(size, case, hearing, records, num_clips, seed)
     finally:
         torch.set_num_threads(threads)
 
 
-def _compare(case: str, mapper: ClipMapper, records: list[dict], num_clips: int, seed: int) -> LoadingCost:
+def _compare(
+    size: int, case: str, mapper: ClipMapper, records: list[dict], num_clips: int, seed: int
+) -> LoadingCost:
     ours, plain = (SeededClips(records, load, seed) for load in (mapper, PlainMapper(mapper)))
     times, differences = ([], []), []
     for position in range(num_clips):
@@ -110,7 +117,7 @@ def _compare(case: str, mapper: ClipMapper, records: list[dict], num_clips: int,
         differences.append(clip_difference(*clips))
     pixels, mean, masks, sound = zip(*differences, strict=True)
     medians = map(statistics.median, times)
-    return LoadingCost(case, *medians, max(pixels), statistics.fmean(mean), sum(masks), max(sound))
+    return LoadingCost(size, case, *medians, max(pixels), statistics.fmean(mean), sum(masks), max(sound))
 
 
 def clip_difference(ours: dict, plain: dict) -> tuple[int, float, int, float]:

@@ -141,6 +141,9 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.MASK_QUALITY = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0
+    # Where the features of a whole video lie: "device" (fastest, all frames at once), "host" (memory), "file"
+    # (an unlinked file in TMPDIR: memory does not grow with the video); "auto": chosen by their size.
+    mask_former.TEST.FEATURE_STORE = "auto"
     # Frames of the windows through which videos pass as streams do, and what they share; 0: whole videos.
     mask_former.TEST.ONLINE = CfgNode()
     mask_former.TEST.ONLINE.WINDOW = 0

@@ -18,11 +18,15 @@ from avis.data.audio_source import AudioSource
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import VideoSound, load_examples, load_features
 from avis.data.example_cache import ExampleCache
-from avis.data.preprocessing import prepare_frames
+from avis.data.preprocessing import draw_preparation, prepare_frames
+from avis.data.video_frames import PreparedReading, VideoFrames
 from avis.formats.audio_features import read_provenance
 from avis.formats.segmentation import decode_segmentations
 from avis.media.errors import MediaError
 from avis.media.pictures import PictureSizeError, read_picture
+
+# What `read_frame` needs of a record.
+_OF_FRAMES = ("video_id", "file_names", "height", "width")
 
 
 class ClipMapper:
@@ -99,7 +103,8 @@ class ClipMapper:
             record: of a video, as `load_aviseg_json` makes them; it is not changed.
 
         Returns:
-            "image", F uint8 tensors (3, H, W) as one; by `audio_source` "audio_examples",
+            "image", F uint8 tensors (3, H, W) as one, in evaluation `VideoFrames`, which decode them when
+            they are asked for; by `audio_source` "audio_examples",
             float32 (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row
             f of frame f, with "audio_weights", the digest of those that made them, if known, or
             "audio_silence", S, for silence whose features no file says; "frame_indices" and "file_names" of
@@ -108,24 +113,36 @@ class ClipMapper:
 
         Raises:
             ValueError: a frame, mask or sound is missing or broken; the message names video, frame and file.
+                Of a whole video the first frame is read here, and others when they are asked for.
         """
         frame_indices = self.choose_frames(record) if self.is_train else list(range(record["length"]))
-        frames = (read_frame(record, index) for index in frame_indices)
-        prepared = prepare_frames(frames, self.augmentations, self.image_format, len(frame_indices))
-        images = prepared.images
-        # One tensor: a loader's worker hands each over in a piece of memory of its own.
-        clip = {
-            "image": torch.stack(images),
+        clip = self._load_clip(record, frame_indices) if self.is_train else {"image": self._frames_of(record)}
+        clip |= {
             "frame_indices": frame_indices,
             "file_names": [record["file_names"][index] for index in frame_indices],
             **{key: record[key] for key in ("height", "width", "length", "video_id")},
         }
-        clip |= self._load_audio(VideoSound.of(record), frame_indices)
-        if self.is_train:
-            size = tuple(images[0].shape[1:])
-            clip["instances"] = load_instances(record, frame_indices, prepared.transforms, size)
-            clip["num_sounding"] = count_sounding(record, frame_indices)
-        return clip
+        return clip | self._load_audio(VideoSound.of(record), frame_indices)
+
+    def _load_clip(self, record: dict, frame_indices: list[int]) -> dict:
+        """The images of a training clip, and its objects."""
+        frames = (read_frame(record, index) for index in frame_indices)
+        images, _, transforms = prepare_frames(
+            frames, self.augmentations, self.image_format, len(frame_indices)
+        )
+        return {
+            # One tensor: a loader's worker hands each over in a piece of memory of its own.
+            "image": torch.stack(images),
+            "instances": load_instances(record, frame_indices, transforms, tuple(images[0].shape[1:])),
+            "num_sounding": count_sounding(record, frame_indices),
+        }
+
+    def _frames_of(self, record: dict) -> VideoFrames:
+        """The frames of a whole video, which are decoded when they are asked for."""
+        # What a loader's worker hands over shall not be the annotations, too.
+        read = partial(read_frame, {key: record[key] for key in _OF_FRAMES})
+        prepare, _ = draw_preparation(read(0), self.augmentations, self.image_format, record["length"])
+        return VideoFrames(PreparedReading(read, prepare), record["length"])
 
     def _load_audio(self, sound: VideoSound, frame_indices: list[int]) -> dict:
         """What a clip holds of its sound."""

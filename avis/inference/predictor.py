@@ -4,6 +4,7 @@ Dimensions: T frames, H×W the video's own size.
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from detectron2.data import transforms
 from avis.config import hears, use_available_device
 from avis.data.augmentation import build_augmentations
 from avis.data.clip_audio import VideoSound, load_examples
-from avis.data.preprocessing import PreparedFrames, prepare_frames
+from avis.data.preprocessing import PreparedFrames, draw_preparation, prepare_frames
+from avis.data.video_frames import SpooledFrames, VideoFrames
 from avis.inference.video_source import VideoSource, open_video
 from avis.inference.windows import through_windows
 from avis.modeling import load_trained_model
@@ -82,8 +84,17 @@ class VideoPredictor:
     @torch.inference_mode()
     def predict(self, video: VideoSource) -> VideoPrediction:
         """Predict on a video that is already open: the tracks that score higher than SCORE_THRESHOLD."""
-        images, (height, width), _ = self.prepare(video.frames())
+        decoded = iter(video.frames())
+        first = next(decoded)
+        prepare, image = draw_preparation(first, self._augmentations, self._image_format)
+        others = (prepare(frame, index) for index, frame in enumerate(decoded, start=1))
+        with SpooledFrames(chain([image], others)) as images:
+            return self._predict(video, images, prepare.size)
+
+    def _predict(self, video: VideoSource, images: VideoFrames, size: tuple[int, int]) -> VideoPrediction:
+        """Predict on the frames (3, h, w) of a video of size (H, W)."""
         frame_indices = list(range(len(images)))
+        height, width = size
         inputs = {
             "image": images,
             "height": height,

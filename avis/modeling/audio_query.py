@@ -32,10 +32,13 @@ class AudioQuery(nn.Module, ABC):
         num_extra: E, tokens that it puts in front of the queries. They attend to all pixels, have no class
             and no mask, and losses find them in `DecoderOutput.extra`.
         replaces_query_embed: it has position embeddings of its own, so the decoder keeps none.
+        reads_pixels: it needs the levels' pixels. One that does not gets none of a video that is too large
+            to be held at once.
     """
 
     num_extra = 0
     replaces_query_embed = False
+    reads_pixels = True
 
     @abstractmethod
     def forward(
@@ -60,6 +63,8 @@ class MeanAudioQuery(AudioQuery, nn.Linear):
 
     It is the projection itself, rather than holding it, so that checkpoints keep their names.
     """
+
+    reads_pixels = False
 
     @configurable
     def __init__(self, audio_dim: int, hidden_dim: int) -> None:
@@ -116,6 +121,7 @@ class CentricAudioQuery(AudioQuery):
     """
 
     num_extra = 1
+    reads_pixels = False
 
     @configurable
     def __init__(self, audio_dim: int, hidden_dim: int, *, num_heads: int, num_layers: int) -> None:

@@ -19,6 +19,7 @@ from avis.config import checkpoints, hears
 from avis.modeling.backbones import StagedBackbone, checkpoint_blocks, fold_frozen_norms
 from avis.modeling.clip_targets import clip_targets
 from avis.modeling.feature_store import FrameFeatures
+from avis.modeling.frame_storage import check_place
 from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.losses import Criterion
 from avis.modeling.mask_former_head import MaskFormerHead
@@ -47,6 +48,7 @@ class AVISMaskFormer(nn.Module):
         size_divisibility: int,
         topk: int,
         chunk_size: int,
+        feature_store: str = "auto",
         mask_quality: bool = False,
         min_score: float = 0.0,
     ) -> None:
@@ -63,6 +65,7 @@ class AVISMaskFormer(nn.Module):
             size_divisibility: images are padded to a multiple of this.
             topk: tracks kept of a video.
             chunk_size: frames that are processed at once in evaluation; 0 chooses by their size.
+            feature_store: where a video's features lie in evaluation, one of `PLACES`.
             mask_quality: multiply a track's score by the mean probability inside its masks.
             min_score: tracks that do not score more are dropped.
         """
@@ -73,7 +76,7 @@ class AVISMaskFormer(nn.Module):
         self.audio_backbone = audio_backbone
         self.fusion = fusion
         self.size_divisibility = size_divisibility
-        self.topk, self.chunk_size = topk, chunk_size
+        self.topk, self.chunk_size, self.feature_store = topk, chunk_size, check_place(feature_store)
         self.mask_quality, self.min_score = mask_quality, min_score
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -96,6 +99,7 @@ class AVISMaskFormer(nn.Module):
             "size_divisibility": mask_former.SIZE_DIVISIBILITY,
             "topk": mask_former.TEST.TOPK,
             "chunk_size": mask_former.TEST.CHUNK_SIZE,
+            "feature_store": mask_former.TEST.FEATURE_STORE,
             "mask_quality": mask_former.TEST.MASK_QUALITY,
             "min_score": mask_former.TEST.MIN_SCORE,
         }
@@ -110,11 +114,11 @@ class AVISMaskFormer(nn.Module):
 
         Args:
             batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
-                all; unless the model does not hear, "audio_examples", (T, 96, 64) log-mel examples, or
-                "audio_features", (T, A) or (T, S, A), or "audio_silence", S, of S silent sources; in training
-                "instances", T `Instances` with `gt_masks`, `gt_classes` and `gt_ids` in the same order, and
-                "num_sounding", (T,), for the loss "count"; in evaluation "video_id", and "height" and "width"
-                of the original video.
+                all, or in evaluation any sequence whose slices are such; unless the model does not hear,
+                "audio_examples", (T, 96, 64) log-mel examples, or "audio_features", (T, A) or (T, S, A), or
+                "audio_silence", S, of S silent sources; in training "instances", T `Instances` with
+                `gt_masks`, `gt_classes` and `gt_ids` in the same order, and "num_sounding", (T,), for the
+                loss "count"; in evaluation "video_id", and "height" and "width" of the original video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.
@@ -154,7 +158,8 @@ class AVISMaskFormer(nn.Module):
         if self.audio_backbone is None:
             return None
         if all("audio_examples" in clip for clip in clips):
-            return self._hear_examples(torch.stack([clip["audio_examples"] for clip in clips]))
+            moved = [clip["audio_examples"].to(self.device, non_blocking=True) for clip in clips]
+            return self._hear_examples(torch.stack(moved))
         if all("audio_features" in clip or "audio_silence" in clip for clip in clips):
             return torch.stack([self._features_of(clip) for clip in clips])
         keys = [sorted(key for key in clip if key.startswith("audio")) for clip in clips]
@@ -167,7 +172,7 @@ class AVISMaskFormer(nn.Module):
         """(B, T, 96, 64) log-mel examples → (B, T, 1, A)."""
         # The batch norms of a backbone that learns take their statistics over the whole batch.
         at_once = examples[..., 0, 0].numel() if self.audio_backbone.training else _EXAMPLES_AT_ONCE
-        chunks = examples.to(self.device).flatten(0, 1).split(at_once)
+        chunks = examples.flatten(0, 1).split(at_once)
         features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
         return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
 
@@ -178,7 +183,7 @@ class AVISMaskFormer(nn.Module):
             return silence.expand(len(clip["image"]), clip["audio_silence"], -1)
         if "audio_weights" in clip:
             self.audio_backbone.check_made(clip["audio_weights"])
-        features = clip["audio_features"].to(self.device)
+        features = clip["audio_features"].to(self.device, non_blocking=True)
         return features if features.dim() == 3 else features.unsqueeze(1)
 
     def fuse(self, features: FrameFeatures, audio: Tensor | None) -> FrameFeatures:

@@ -8,10 +8,11 @@ Dimensions: B clips, T frames, N frame queries, M clip queries, K classes, C cha
 audio channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead
 from avis.modeling.recomputing import recomputed
 from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY, TemporalFusion
 from avis.registry import Shapes
+
+# Windows of frames that pass a layer of the encoder at once.
+_WINDOWS_AT_ONCE = 32
 
 
 class ClipQueries(NamedTuple):
@@ -159,8 +163,11 @@ class ClipDecoder(nn.Module):
         for index, modules in enumerate(zip(self.enc_self_attn, self.enc_ffn, strict=True)):
             windows = FrameWindows(num_frames, self.window, shifted=may_shift and index % 2 == 1)
             allowed = windows.allowed(batch, num_queries, frames.device)
-            encoded = self._run(_encoder_layer, *modules, windows.split(frames), allowed)
-            frames = windows.join(encoded, num_queries)
+            encoded = [
+                self._run(_encoder_layer, *modules, tokens, None if allowed is None else allowed[group])
+                for group, tokens in _groups(windows.split(frames))
+            ]
+            frames = windows.join(torch.cat(encoded), num_queries)
         return frames
 
     def _run(self, layer: Callable[..., Tensor], *inputs: Any) -> Tensor:
@@ -186,3 +193,10 @@ def _decoder_layer(
     """(B, M, C) in and out; the others as `CrossAttentionLayer.forward` takes them."""
     queries = cross_attention(queries, embed, keys, values)
     return feedforward(self_attention(queries, embed))
+
+
+def _groups(windows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Some windows at a time: of a long video, those of all frames would take much memory in a layer."""
+    for start in range(0, len(windows), _WINDOWS_AT_ONCE):
+        group = slice(start, start + _WINDOWS_AT_ONCE)
+        yield group, windows[group]

@@ -10,6 +10,9 @@ returns as `FrameFeatures` are laid side by side by the store that keeps the par
 keeps the levels in `see` and attends to them in `decide`. A frame-wise decoder decodes its frames in `see`,
 as B·t clips of one frame, and keeps their queries.
 
+The features of a long video are not all in the device's memory (`FeatureStore`). A decoder that iterates over
+the parts has those of one at a time.
+
 Dimensions: B clips, T frames of the video, t frames of a chunk, N queries, E extra tokens, K classes, S audio
 sources, A audio channels, C channels, h×w a feature level, H×W the per-pixel embeddings.
 """
@@ -22,6 +25,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from avis.modeling.feature_store import StoredFeature
 from avis.modeling.mask_head import MaskHead
 from avis.registry import PartRegistry
 
@@ -59,12 +63,13 @@ class Decoded:
     Attributes:
         predictions: one for each supervised layer; the last one answers.
         mask_features: (B, T, C, H, W), the per-pixel embeddings on which the masks of the answer are made.
-            They are the pixel decoder's, or a map of the decoder's own.
+            They are the pixel decoder's, or a map of the decoder's own. Of a video that is read part by part,
+            a `StoredFeature`.
         extras: what only losses need, by name.
     """
 
     predictions: list[DecoderOutput]
-    mask_features: Tensor
+    mask_features: Tensor | StoredFeature
     extras: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,9 +78,12 @@ class VideoDecoder(nn.Module, ABC):
 
     Attributes:
         mask_embed: makes the masks of the answer's queries on `Decoded.mask_features`.
+        num_passes: how often `decide` goes through the parts of a video that is read part by part; progress
+            reckons with it.
     """
 
     mask_embed: MaskHead
+    num_passes = 0
 
     @abstractmethod
     def see(self, levels: list[Tensor], mask_features: Tensor, audio: Tensor | None) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from avis.modeling.clip_decoder import ClipDecoder
 from avis.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, Decoded, DecoderOutput, VideoDecoder
-from avis.modeling.feature_store import FrameFeatures, join_frames
+from avis.modeling.feature_store import FrameFeatures, all_frames, join_frames
 from avis.modeling.mask_head import MaskHead
 from avis.modeling.video_decoder import VideoMultiScaleMaskedTransformerDecoder
 from avis.registry import Shapes
@@ -107,19 +107,18 @@ class FrameClipDecoder(VideoDecoder):
             B. The extras, in training only: "frame_predictions", of B·T frames, a prediction a layer;
             "frame_queries" (L·B, T, N, C), as the clip queries attend to them.
         """
-        features = join_frames(parts)
-        # (B, T, L, N, C) to (L·B, T, N, C).
-        queries = features["queries"].permute(2, 0, 1, 3, 4)
+        # (B, T, L, N, C) to (L·B, T, N, C). Queries are small beside embeddings, which stay where they are.
+        queries = all_frames(parts, "queries")[:, :].permute(2, 0, 1, 3, 4)
         num_layers = len(queries)
         sounds = None if audio is None else audio.repeat(num_layers, 1, 1, 1)
         decoded = self.clip(queries.flatten(0, 1), sounds)
-        mask_features = features["mask_features"]
+        mask_features = all_frames(parts, "mask_features")
         layers = decoded.layers if self.training else decoded.layers[-1:]
         masks = self.mask_embed.on(mask_features) if self.training else None
         predictions = [self._predict(layer, masks) for layer in layers]
         if not self.training:
             return Decoded(predictions, mask_features)
-        extras = {"frame_predictions": _from_names(features), "frame_queries": decoded.frames}
+        extras = {"frame_predictions": _from_names(join_frames(parts)), "frame_queries": decoded.frames}
         return Decoded(predictions, mask_features, extras)
 
     def _predict(self, queries: Tensor, masks: Callable[[Tensor], Tensor] | None) -> DecoderOutput:

@@ -4,12 +4,15 @@ TPAVI, the temporal pixel-wise audio-visual interaction, follows Zhou et al., "A
 ECCV 2022, Eq. (2), in its dot-product form, and the parameter names of AVSBench.
 
 A fusion is a module in AV_FUSION_REGISTRY, with TPAVI's `forward`; MODEL.FUSION.NAME chooses it. One that
-takes several audio sources, (B, T, S, A), says so by ``takes_sources = True``.
+takes several audio sources, (B, T, S, A), says so by ``takes_sources = True``. One whose frames do not hear
+of each other says ``framewise = True``, and so can fuse a video chunk by chunk. A `TwoPassFusion` can, too.
+Any other needs all frames at once.
 
-Dimensions: B clips, T frames, S audio sources, C channels, D inner channels, A audio channels, h×w feature
-    map.
+Dimensions: B clips, T frames, t frames of a chunk, S audio sources, C channels, D inner channels, A audio
+    channels, h×w feature map.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -99,8 +102,72 @@ def _sources_for(fusion: nn.Module, audio: Tensor) -> Tensor:
     return audio.squeeze(2)
 
 
+class TwoPassFusion(nn.Module, ABC):
+    """A fusion in which a frame hears of the others only by a sum over all frames.
+
+    So it needs to see a chunk of frames at a time: first every chunk for the sum, then again to be fused.
+    """
+
+    @abstractmethod
+    def context(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """What a chunk adds to the sum, from (B, C, t, h, w) and the audio as `forward` takes it."""
+
+    @abstractmethod
+    def fuse(self, visual: Tensor, audio: Tensor, context: Tensor) -> Tensor:
+        """Fuse a chunk.
+
+        Args:
+            visual: (B, C, t, h, w).
+            audio: of the chunk.
+            context: the sum over all T frames, divided by T.
+
+        Returns:
+            (B, C, t, h, w).
+        """
+
+
+class ChunkedFusion:
+    """Fuses the levels of a video chunk by chunk, in two passes: `look` at every chunk, then `fuse` each."""
+
+    def __init__(self, fusion: Mapping[str, nn.Module], num_frames: int) -> None:
+        """Keep the fusions, which `can_fuse_in_chunks`, and T."""
+        self._fusion, self._num_frames = fusion, num_frames
+        self._contexts: dict[str, Tensor] = {}
+
+    @property
+    def looks(self) -> bool:
+        """Whether there is anything to look for."""
+        return any(isinstance(module, TwoPassFusion) for module in self._fusion.values())
+
+    def look(self, levels: Mapping[str, Tensor], audio: Tensor) -> None:
+        """Add what is to know of a chunk; levels and audio as `fuse_levels` takes them."""
+        for name, module in self._fusion.items():
+            if isinstance(module, TwoPassFusion):
+                context = module.context(levels[name].transpose(1, 2), _sources_for(module, audio))
+                self._contexts[name] = self._contexts.get(name, 0) + context
+
+    def fuse(self, levels: Mapping[str, Tensor], audio: Tensor | None) -> dict[str, Tensor]:
+        """Fuse a chunk as `fuse_levels` fuses all frames."""
+        fused = dict(levels)
+        for name, module in self._fusion.items():
+            visual, sound = levels[name].transpose(1, 2), _sources_for(module, audio)
+            if isinstance(module, TwoPassFusion):
+                of_level = module.fuse(visual, sound, self._contexts[name] / self._num_frames)
+            else:
+                of_level = module(visual, sound)
+            fused[name] = of_level.transpose(1, 2)
+        return fused
+
+
+def can_fuse_in_chunks(fusion: Mapping[str, nn.Module]) -> bool:
+    """Whether no level needs all frames of a video at once."""
+    return all(
+        isinstance(module, TwoPassFusion) or getattr(module, "framewise", False) for module in fusion.values()
+    )
+
+
 @AV_FUSION_REGISTRY.register()
-class TPAVI(nn.Module):
+class TPAVI(TwoPassFusion):
     """Every pixel of a clip attends to the sound of all its frames; residual, then layer norm."""
 
     @configurable
@@ -151,11 +218,18 @@ class TPAVI(nn.Module):
                 f"visual features of {batch} clips × {length} frames, but audio features of shape "
                 f"{tuple(audio.shape)}"
             )
+        return self.fuse(visual, audio, self.context(visual, audio) / length)
+
+    def context(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """φᵀg, (B, D, D), summed over the frames; see `TwoPassFusion.context`."""
         aligned = self.align_channel(audio).transpose(1, 2)[..., None, None]
         phi = self.phi(aligned).flatten(2)
         # g is linear: its mean over a frame is g of the frame's mean.
         mean_g = self.g(visual.mean(dim=(3, 4), keepdim=True)).flatten(2)
-        context = phi @ mean_g.transpose(1, 2) / length
+        return phi @ mean_g.transpose(1, 2)
+
+    def fuse(self, visual: Tensor, audio: Tensor, context: Tensor) -> Tensor:
+        """See `TwoPassFusion.fuse`; the sound is in the context alone."""
         attended = torch.einsum("bdthw,bde->bethw", self.theta(visual), context)
         fused = self.W_z(attended) + visual
         return self.norm_layer(fused.movedim(1, -1)).movedim(-1, 1)

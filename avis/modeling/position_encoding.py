@@ -3,7 +3,7 @@
 Follow Carion et al., "End-to-End Object Detection with Transformers", ECCV 2020 (2-D), and Cheng et al.,
 "Mask2Former for Video Instance Segmentation", 2021 (3-D), at scale 2π and temperature 10,000.
 
-Dimensions: C channels, T frames, h×w feature map.
+Dimensions: C channels, T frames, t of them, h×w feature map.
 """
 
 import math
@@ -23,10 +23,15 @@ def sine_embedding_2d(channels: int, height: int, width: int, device: torch.devi
     return torch.cat([rows.T[:, :, None].expand(-1, -1, width), columns.T[:, None, :].expand(-1, height, -1)])
 
 
-def sine_embedding_3d(channels: int, length: int, height: int, width: int, device: torch.device) -> Tensor:
-    """(T, C, h, w): the 2-D embedding of each position plus an embedding of the frame's place in the clip."""
-    frames = _embed_axis(length, channels, channels, device)
-    return sine_embedding_2d(channels, height, width, device) + frames[:, :, None, None]
+def sine_embedding_3d(
+    channels: int, length: int, height: int, width: int, device: torch.device, frames: slice = slice(None)
+) -> Tensor:
+    """(t, C, h, w): the 2-D embedding of each position plus an embedding of the frame's place in the clip.
+
+    `length` is T; of the T frames, `frames` are wanted.
+    """
+    places = _embed_axis(length, channels, channels, device)[frames]
+    return sine_embedding_2d(channels, height, width, device) + places[:, :, None, None]
 
 
 def _embed_axis(length: int, channels: int, base: int, device: torch.device) -> Tensor:

@@ -37,13 +37,26 @@ def selective_scan(
         (L, B, J, D).
     """
     state = x.new_zeros(*x.shape[1:], rate.shape[-1])
+    return scan_on(state, x, step, rate, drive, readout, chunk_size)[0]
+
+
+def scan_on(
+    state: Tensor,
+    x: Tensor,
+    step: Tensor,
+    rate: Tensor,
+    drive: Tensor,
+    readout: Tensor,
+    chunk_size: int = CHUNK_SIZE,
+) -> tuple[Tensor, Tensor]:
+    """Go on with a scan from a state (B, J, D, H): what `selective_scan` gives, and the last state."""
     outputs = []
     for chunk in zip(*(sequence.split(chunk_size) for sequence in (x, step, drive, readout)), strict=True):
         output, state = checkpoint(
             _scan_chunk, state, rate, *chunk, use_reentrant=False, preserve_rng_state=False
         )
         outputs.append(output)
-    return torch.cat(outputs)
+    return torch.cat(outputs), state
 
 
 def _scan_chunk(

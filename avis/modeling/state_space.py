@@ -16,12 +16,14 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avis.modeling.selective_scan import selective_scan
+from avis.modeling.selective_scan import scan_on
 from avis.modeling.source_decomposition import SourceDecomposition
 from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY, TemporalFusion
 from avis.registry import Shapes
 
 _EXPANSION, _NUM_SCANS, _NUM_STATES = 2, 4, 16
+# Positions of a whole video that the scans read at once.
+_POSITIONS_AT_ONCE = 2048
 # Step sizes at the start, as in Mamba.
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 0.1
 
@@ -111,19 +113,49 @@ class GatedStateSpace(nn.Module):
         x, gate = self.in_proj(frames).chunk(2, dim=-1)
         x = F.silu(self.conv2d(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         sounds = self.audio_proj_1(heard)
+        is_long = not self.training and frames[0, ..., 0].numel() > _POSITIONS_AT_ONCE
+        scan = self._scan_in_pieces if is_long else self._scan_at_once
         with torch.autocast(frames.device.type, enabled=False):
-            scanned = self._scan(in_four_orders(x.float()), in_four_orders(sounds.float()))
-            joined = from_four_orders(scanned, *frames.shape[1:3])
+            joined = scan(x.float(), sounds.float())
         return self.out_proj(self.out_norm(joined) * F.silu(gate))
 
-    def _scan(self, x: Tensor, sounds: Tensor) -> Tensor:
-        """(L, B, J, D) in and out."""
+    def _scan_at_once(self, x: Tensor, sounds: Tensor) -> Tensor:
+        """The sum of the four scans, (B, T, N, D) in and out."""
+        x_in_orders = in_four_orders(x)
+        gate = self.audio_gate(in_four_orders(sounds))
+        scanned, _ = self._scan(self._initial_state(x), x_in_orders, gate)
+        return from_four_orders(scanned, *x.shape[1:3])
+
+    def _scan_in_pieces(self, x: Tensor, sounds: Tensor) -> Tensor:
+        """What `_scan_at_once` gives, with a part of the positions of each scan in memory at a time."""
+        num_frames, num_queries = x.shape[1:3]
+        flat, flat_sounds = x.flatten(1, 2), sounds.flatten(1, 2)
+        places = torch.arange(num_frames * num_queries, device=x.device).view(1, num_frames, num_queries, 1)
+        orders = in_four_orders(places)[:, 0, :, 0]  # (L, J): which place each scan reads when
+        state, joined = self._initial_state(x), torch.zeros_like(flat)
+        for start in range(0, len(orders), _POSITIONS_AT_ONCE):
+            piece = orders[start : start + _POSITIONS_AT_ONCE]
+            before = min(start, 1)  # the gate looks at the neighbours, too
+            with_neighbours = orders[start - before : start + len(piece) + 1]
+            gate = self.audio_gate(_at(flat_sounds, with_neighbours))[before : before + len(piece)]
+            scanned, state = self._scan(state, _at(flat, piece), gate)
+            for places_of_scan, scan in zip(piece.unbind(1), scanned.unbind(2), strict=True):
+                joined.index_add_(1, places_of_scan, scan.transpose(0, 1))
+        return joined.view_as(x)
+
+    def _initial_state(self, x: Tensor) -> Tensor:
+        """(B, J, D, H)."""
+        return x.new_zeros(len(x), _NUM_SCANS, x.shape[-1], _NUM_STATES)
+
+    def _scan(self, state: Tensor, x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """(L, B, J, D) from x and what the gate lets through, (L, B, J, D), and the last state."""
         told = torch.einsum("lbjd,jrd->lbjr", x, self.x_proj_weight)
         low_rank, drive, readout = told.split([self.rank, _NUM_STATES, _NUM_STATES], dim=-1)
-        step = torch.einsum("lbjr,jdr->lbjd", low_rank, self.dt_projs_weight) + self.audio_gate(sounds)
+        step = torch.einsum("lbjr,jdr->lbjd", low_rank, self.dt_projs_weight) + gate
         rate = -self.A_logs.exp().unflatten(0, (_NUM_SCANS, -1))
-        scanned = selective_scan(x, F.softplus(step + self.dt_projs_bias), rate, drive, readout)
-        return scanned + self.Ds.unflatten(0, (_NUM_SCANS, -1)) * x
+        step = F.softplus(step + self.dt_projs_bias)
+        scanned, state = scan_on(state, x, step, rate, drive, readout)
+        return scanned + self.Ds.unflatten(0, (_NUM_SCANS, -1)) * x, state
 
 
 class AudioGate(nn.Module):
@@ -162,6 +194,11 @@ def from_four_orders(scans: Tensor, num_frames: int, num_queries: int) -> Tensor
     by_frame, by_query = (forwards + backwards.flip(1)).unbind(2)
     by_query = by_query.unflatten(1, (num_queries, num_frames)).transpose(1, 2)
     return by_frame.unflatten(1, (num_frames, num_queries)) + by_query
+
+
+def _at(flat: Tensor, places: Tensor) -> Tensor:
+    """(B, L, D) at (l, J) places: (l, B, J, D)."""
+    return flat[:, places].transpose(0, 1)
 
 
 def _uniform(*shape: int, bound: float) -> Tensor:

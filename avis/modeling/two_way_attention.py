@@ -23,6 +23,7 @@ class TwoWayAttention(nn.Module):
     """Every pixel attends to the sources of its frame and adds what it hears; there is no norm."""
 
     takes_sources = True
+    framewise = True
 
     @configurable
     def __init__(self, in_channels: int, audio_dim: int, num_heads: int) -> None:

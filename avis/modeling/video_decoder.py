@@ -7,6 +7,7 @@ Dimensions: B clips, T frames of the video, t frames of a chunk, N queries, E ex
 classes, A audio channels, h×w a feature level, H×W the per-pixel embeddings.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -25,13 +26,16 @@ from avis.modeling.decoder import (
     VideoDecoder,
     num_decoder_levels,
 )
-from avis.modeling.feature_store import FrameFeatures, join_frames
+from avis.modeling.feature_store import FeatureStore, FrameFeatures, is_streamed, join_frames
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
 from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
 from avis.modeling.recomputing import recomputed
+from avis.modeling.running_attention import RunningAttention
 from avis.modeling.sounding_gate import SoundingGate
 from avis.registry import Shapes
+
+logger = logging.getLogger(__name__)
 
 
 @TRANSFORMER_DECODER_REGISTRY.register()
@@ -151,12 +155,16 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         Returns:
             num_layers + 1 predictions: of the learnable queries, then after each layer.
         """
+        if is_streamed(parts):
+            return self._decide_in_chunks(parts, audio)
         frames = join_frames(parts)
         mask_features = frames["mask_features"]
         levels = [frames[_level_name(index)] for index in range(self.num_levels)]
         sizes = [tuple(level.shape[-2:]) for level in levels]
         keys_values = [self._keys_and_values(level) for level in levels]
-        queries, embed = self._initial_queries([values for _, values in keys_values], audio)
+        queries, embed = self._initial_queries(
+            len(mask_features), [values for _, values in keys_values], audio
+        )
         masks = self.mask_embed.on(mask_features) if self.training else None
         predictions = [self._predict(queries, masks, audio)]
         run = partial(recomputed, self._layer) if self.checkpointing else self._layer
@@ -167,6 +175,54 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             predictions.append(self._predict(queries, masks, audio))
         return Decoded(predictions, mask_features)
 
+    def _decide_in_chunks(self, store: FeatureStore, audio: Tensor | None) -> Decoded:
+        """What `decide` gives, with one chunk of the video on the device at a time."""
+        batch = len(store[0][_level_name(0)])
+        queries, embed = self._initial_queries(batch, self._pixels_for_audio_query(store), audio)
+        predictions = [self._predict(queries, None, audio)]
+        for index in range(self.num_layers):
+            queries = self._attend_in_chunks(index, queries, embed, store, predictions[-1])
+            queries = self.transformer_self_attention_layers[index](queries, embed)
+            queries = self.transformer_ffn_layers[index](queries)
+            predictions.append(self._predict(queries, None, audio))
+        return Decoded(predictions, store.feature("mask_features"))
+
+    def _pixels_for_audio_query(self, store: FeatureStore) -> list[Tensor]:
+        """The levels (B, T·h_i·w_i, C) of the whole video, if the audio query reads them."""
+        if self.audio_proj is None or not self.audio_proj.reads_pixels:
+            return []
+        logger.warning(
+            "the audio query %s reads the pixels of all %d frames at once, which takes memory",
+            type(self.audio_proj).__name__, store.num_frames,
+        )  # fmt: skip
+        levels = (store.feature(_level_name(index))[:, :] for index in range(self.num_levels))
+        return [_pixels(level) for level in levels]
+
+    def _attend_in_chunks(
+        self, index: int, queries: Tensor, embed: Tensor | None, store: FeatureStore, output: DecoderOutput
+    ) -> Tensor:
+        """The cross-attention of a layer, within the masks of the output before it."""
+        layer = self.transformer_cross_attention_layers[index]
+        level = _level_name(index % self.num_levels)
+        positioned = queries if embed is None else queries + embed
+        within_masks = RunningAttention(layer.multihead_attn, positioned)
+        for part in store:
+            pixels = part[level]
+            inside = self._inside_masks(output, part["mask_features"], pixels.shape[-2:], part.frames)
+            keys_values = self._keys_and_values(pixels, part.frames, store.num_frames)
+            within_masks.add(*keys_values, inside)
+        attended, empty = within_masks.attended(), within_masks.without_keys()
+        if empty.any():
+            # As in `_attention_mask`, a query whose mask is empty attends everywhere. That no frame has any
+            # of it shows at the end.
+            some = empty.any(dim=0)
+            everywhere = RunningAttention(layer.multihead_attn, positioned[:, some])
+            for part in map(store.__getitem__, range(len(store))):  # a pass that nobody has reckoned with
+                everywhere.add(*self._keys_and_values(part[level], part.frames, store.num_frames))
+            instead = everywhere.attended()
+            attended[:, some] = torch.where(empty[:, some, None], instead, attended[:, some])
+        return layer.norm(queries + attended)
+
     def _freeze_what_no_layer_reads(self) -> None:
         """Such parameters get no gradient, and training on several processes would wait for one."""
         self.input_proj[self.num_layers :].requires_grad_(False)
@@ -175,13 +231,20 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             self.level_embed.requires_grad_(False)
 
     @property
+    def num_passes(self) -> int:
+        """See `VideoDecoder`."""
+        return self.num_layers
+
+    @property
     def num_extra(self) -> int:
         """E, extra tokens in front of the queries."""
         return self.audio_proj.num_extra if self.audio_proj is not None else 0
 
-    def _initial_queries(self, levels: list[Tensor], audio: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Queries (B, E + N, C) and their embedding, from levels (B, T·h_i·w_i, C)."""
-        queries = self.query_feat.weight.expand(len(levels[0]), -1, -1)
+    def _initial_queries(
+        self, batch: int, levels: list[Tensor], audio: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Queries (B, E + N, C) of B clips and their embedding, from levels (B, T·h_i·w_i, C)."""
+        queries = self.query_feat.weight.expand(batch, -1, -1)
         embed = None if self.query_embed is None else self.query_embed.weight
         if self.audio_proj is None:
             return queries, embed
@@ -192,15 +255,19 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         projected = self.input_proj[index](level.flatten(0, 1)).unflatten(0, level.shape[:2])
         return projected + self.level_embed.weight[index][:, None, None]
 
-    def _keys_and_values(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T·h·w, C) keys, which carry the position, and values, which do not."""
-        _, length, channels, height, width = level.shape
+    def _keys_and_values(
+        self, level: Tensor, frames: slice = slice(None), length: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, t·h·w, C) keys, which carry the position, and values, which do not.
+
+        The level is that of `frames`, of a video of `length`; without them, of all frames.
+        """
+        _, num_frames, channels, height, width = level.shape
         if self.temporal_position:
-            position = sine_embedding_3d(channels, length, height, width, level.device)
+            position = sine_embedding_3d(channels, length or num_frames, height, width, level.device, frames)
         else:
             position = sine_embedding_2d(channels, height, width, level.device)
-        # Laid out once: of a view, the projections of every layer would keep a copy.
-        return tuple(x.permute(0, 1, 3, 4, 2).flatten(1, 3).contiguous() for x in (level + position, level))
+        return _pixels(level + position), _pixels(level)
 
     def _layer(
         self, index: int, queries: Tensor, embed: Tensor | None, keys: Tensor, values: Tensor, allowed: Tensor
@@ -216,15 +283,30 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
 
         It is True everywhere for a query whose mask is empty, and for extra tokens.
         """
+        allowed = self._inside_masks(output, mask_features, size)
+        allowed |= ~allowed.any(dim=-1, keepdim=True)
+        return allowed
+
+    def _inside_masks(
+        self,
+        output: DecoderOutput,
+        mask_features: Tensor,
+        size: tuple[int, int],
+        frames: slice = slice(None),
+    ) -> Tensor:
+        """(B, E + N, t·h·w), True inside each query's own mask, and for extra tokens.
+
+        The embeddings (B, t, C, H, W) are those of `frames`.
+        """
         if output.mask_logits is None:
-            logits = _gated(self.mask_embed.resized(output.queries, mask_features, size), output.gate)
+            gate = None if output.gate is None else output.gate[..., frames]
+            logits = _gated(self.mask_embed.resized(output.queries, mask_features, size), gate)
         else:
             logits = resize_frames(output.mask_logits, size)
-        allowed = logits.flatten(2) >= 0
-        allowed |= ~allowed.any(dim=-1, keepdim=True)
+        inside = logits.flatten(2) >= 0
         if not self.num_extra:
-            return allowed
-        return torch.cat([allowed.new_ones(len(allowed), self.num_extra, allowed.shape[2]), allowed], dim=1)
+            return inside
+        return torch.cat([inside.new_ones(len(inside), self.num_extra, inside.shape[2]), inside], dim=1)
 
     def _predict(
         self, queries: Tensor, masks: Callable[[Tensor], Tensor] | None, audio: Tensor | None
@@ -241,6 +323,11 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
 def _gated(mask_logits: Tensor, gate: Tensor | None) -> Tensor:
     """(B, N, T, h, w) in and out, with a gate (B, N, T) or without."""
     return mask_logits if gate is None else mask_logits + gate[..., None, None]
+
+
+def _pixels(level: Tensor) -> Tensor:
+    """(B, t, C, h, w) to (B, t·h·w, C), laid out once: of a view, every layer's projections keep a copy."""
+    return level.permute(0, 1, 3, 4, 2).flatten(1, 3).contiguous()
 
 
 def _level_name(index: int) -> str:

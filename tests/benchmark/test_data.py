@@ -63,13 +63,11 @@ def test_what_differs_is_told(cfg, train_json):
 
 
 def test_costs_are_of_the_same_clips(cfg, train_json):
-    cfg.INPUT.MIN_SIZE_TRAIN = (60,)
+    cfg.INPUT.MIN_SIZE_TRAIN = (60, 36)
     costs = list(compare_loading(cfg, load_aviseg_json(train_json), num_clips=3, seed=0))
-    assert [cost.case.rpartition(", ")[2] for cost in costs] == [
-        "pictures and masks",
-        "first heard",
-        "heard before",
-    ]
+    cases = [cost.case.rpartition(", ")[2] for cost in costs]
+    assert cases == ["pictures and masks", "first heard", "heard before"] * 2
+    assert [cost.size for cost in costs] == [36] * 3 + [60] * 3
     assert all(cost.ours > 0 and cost.plain > 0 and cost.different_masks == 0 for cost in costs)
     assert all(cost.pixel_difference <= 2 for cost in costs)
 
@@ -83,5 +81,5 @@ def test_table_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     numbers = json.loads((tmp_path / "costs.json").read_text())
     assert len(rows) == len(numbers) == 3
     for row, cost in zip(rows, numbers, strict=True):
-        assert row.startswith(cost["case"])
+        assert row.startswith(f"48: {cost['case']}")
         assert f"{cost['plain'] / cost['ours']:.1f}" in row

@@ -8,11 +8,13 @@ import torch
 from detectron2.layers import ShapeSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from avis.benchmark.definitions import stepwise_scan
 from avis.config import get_avis_cfg
+from avis.modeling import state_space
 from avis.modeling.selective_scan import selective_scan
 from avis.modeling.state_space import StateSpaceBlock, StateSpaceFusion, from_four_orders, in_four_orders
 from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY
@@ -176,3 +178,16 @@ def test_the_scan_stays_in_float32_under_autocast(fusion):
     with torch.autocast("cpu", torch.bfloat16):
         rounded = fusion(frames, audio)
     assert rounded.dtype == torch.float32 and (rounded - plain).abs().amax() < 0.1
+
+
+@torch.no_grad()
+def test_scans_in_pieces_are_those_of_all_positions_at_once(monkeypatch):
+    torch.manual_seed(0)
+    layer = state_space.GatedStateSpace(16).eval()
+    nn.init.normal_(layer.audio_gate.temporal_conv.weight)  # so that neighbours matter
+    frames, heard = torch.randn(2, 2, 7, 5, 16).unbind()
+    at_once = layer(frames, heard)
+    for positions in (1, 4, 34):
+        monkeypatch.setattr(state_space, "_POSITIONS_AT_ONCE", positions)
+        # float32 sums of the four scans in another order
+        torch.testing.assert_close(layer(frames, heard), at_once, atol=1e-6, rtol=1e-5)

@@ -1,0 +1,81 @@
+"""How far the prediction of a video is, and how long it will still take.
+
+On a terminal there is a bar, elsewhere a line in the log every minute. A program that shows it in a way of
+its own, such as a web page, listens:
+
+    with listen(lambda done, seconds_left: …):
+        model([video])
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+# Takes the share that is done, 0 … 1, and the seconds that are left, about.
+Listener = Callable[[float, float], object]
+
+_SECONDS_BETWEEN_LINES = 60.0
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listen(listener: Listener) -> Iterator[None]:
+    """Tell a listener of the videos that are predicted meanwhile in this thread, instead of bar and log."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+class Progress:
+    """Counts work of a video that is done, in units of about the same time; a context that ends it."""
+
+    def __init__(self, name: str, work: float) -> None:
+        """Begin.
+
+        Args:
+            name: of the video.
+            work: to do in all.
+        """
+        self._name, self._work, self._done = name, work, 0.0
+        self._start = self._reported = time.monotonic()
+        self._listener = _listener.get()
+        self._bar = tqdm(
+            desc=name,
+            total=work,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+            delay=2,
+            leave=False,
+            disable=True if self._listener else None,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def add(self, work: float) -> None:
+        """Some more is done."""
+        self.reach(self._done + work)
+
+    def reach(self, done: float) -> None:
+        """So much is done in all."""
+        self._bar.update(done - self._done)
+        self._done = done
+        now = time.monotonic()
+        seconds_left = (now - self._start) / self._done * (self._work - self._done)
+        if self._listener:
+            self._listener(self._done / self._work, seconds_left)
+        elif self._bar.disable and now - self._reported >= _SECONDS_BETWEEN_LINES:
+            self._reported = now
+            left = tqdm.format_interval(seconds_left)
+            logger.info("%s: %.0f %% done, %s left", self._name, 100 * self._done / self._work, left)
