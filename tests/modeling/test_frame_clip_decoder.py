@@ -209,7 +209,9 @@ def test_pixels_are_kept_once_for_all_layers():
     mask_features = mask_features.movedim(2, -1).contiguous().movedim(-1, 2)  # as the pixel decoder gives it
     audio = torch.randn(1, 2, 1, A)
     with kept_tensors() as kept:
-        decoder.decide([decoder.see([level.requires_grad_() for level in levels], mask_features, audio)], audio)
+        decoder.decide(
+            [decoder.see([level.requires_grad_() for level in levels], mask_features, audio)], audio
+        )
     sizes = sizes_of(kept, decoder.parameters())
     # The pixel decoder's embeddings, those of the clip queries, and the map of which these are made.
     assert sizes.count(4 * mask_features.numel()) == 3
