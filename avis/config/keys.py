@@ -139,7 +139,7 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.MIN_SCORE = 0.0
     # True: a score is multiplied by the mean probability inside the track's masks.
     mask_former.TEST.MASK_QUALITY = False
-    # True: predicts in SOLVER.AMP.PRECISION, as training with SOLVER.AMP.ENABLED computes; masks and scores change.
+    # True: predicts in SOLVER.AMP.PRECISION, as SOLVER.AMP.ENABLED trains; scores and masks change a little.
     mask_former.TEST.AMP = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0
@@ -174,7 +174,7 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
     head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD = 1024
-    # True: where the model computes in a lower precision, so does this encoder. Mask2Former's stays in float32.
+    # True: where the model computes in a lower precision, so does the encoder. Mask2Former's is in float32.
     head.ENCODER_AMP = False
 
 

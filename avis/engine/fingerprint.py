@@ -17,8 +17,8 @@ def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
     The frames and sounds themselves are left out: reading them would take as long as predicting.
 
     Args:
-        cfg: MODEL.* but for WEIGHTS, which may be another name for the same, INPUT.*, and SOLVER.AMP.PRECISION
-            where it predicts.
+        cfg: MODEL.* but for WEIGHTS, which may be another name for the same, INPUT.*, and where the model
+            predicts in it SOLVER.AMP.PRECISION.
         model: on any device.
         annotations: the file.
 

@@ -1,4 +1,4 @@
-"""TF32: float32 products with 10 instead of 23 bits, which tensor cores of NVIDIA's GPUs compute much faster."""
+"""TF32: products of float32 with 10 instead of 23 bits, for which NVIDIA's GPUs have much faster units."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +22,8 @@ def check_tf32(device: str) -> None:
     else:
         return
     raise ValueError(
-        f"SOLVER.TF32 is True, which needs an NVIDIA GPU of compute capability {_FIRST_CAPABILITY}.0 or newer, "
-        f"but {found}; set it to False"
+        f"SOLVER.TF32 is True, which needs an NVIDIA GPU of compute capability {_FIRST_CAPABILITY}.0 or "
+        f"newer, but {found}; set it to False"
     )
 
 

@@ -260,8 +260,8 @@ def _encoder_amp(cfg: CfgNode) -> bool:
     asked = cfg.MODEL.SEM_SEG_HEAD.ENCODER_AMP
     if asked and not (cfg.SOLVER.AMP.ENABLED or cfg.MODEL.MASK_FORMER.TEST.AMP):
         raise ValueError(
-            "MODEL.SEM_SEG_HEAD.ENCODER_AMP is True, but all else is float32; set SOLVER.AMP.ENABLED for training "
-            "or MODEL.MASK_FORMER.TEST.AMP for predictions, too"
+            "MODEL.SEM_SEG_HEAD.ENCODER_AMP is True, but all else is float32; set SOLVER.AMP.ENABLED for "
+            "training or MODEL.MASK_FORMER.TEST.AMP for predictions, too"
         )
     return asked
 

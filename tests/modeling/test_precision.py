@@ -101,7 +101,7 @@ def predicted(store: str, *options: object) -> tuple[VideoPrediction, set[torch.
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("store", ["device", "host", "file"])
 def test_a_video_is_predicted_in_lower_precision_if_it_may(store: str, precision: str):
-    """Scores within 3 %, as pixels of untrained masks cross 0; the best track's class and most of its pixels."""
+    """Scores within 3 %, as pixels of untrained masks cross 0; the best track's class and near its masks."""
     quality = ["MODEL.MASK_FORMER.TEST.MASK_QUALITY", True]
     options = ["MODEL.MASK_FORMER.TEST.AMP", True, "SOLVER.AMP.PRECISION", precision]
     (exact, dtypes), (found, lower) = predicted(store, *quality), predicted(store, *quality, *options)
