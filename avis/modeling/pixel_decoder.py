@@ -206,7 +206,7 @@ class DeformableEncoder(nn.Module):
                 for size, level_embed in zip(sizes, self.level_embed, strict=True)
             ]
         )
-        reference_points = torch.cat([_pixel_centres(*size, device) for size in sizes])
+        reference_points = torch.cat([pixel_centres(*size, device) for size in sizes])
         for layer in self.encoder.layers:
             run = partial(recomputed, layer) if self.checkpointing else layer
             tokens = run(tokens, positions, reference_points, sizes)
@@ -242,7 +242,7 @@ class DeformableEncoderLayer(nn.Module):
         return self.linear2(F.relu(self.linear1(tokens)))
 
 
-def _pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
+def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
     """(h·w, 2) centres of a level's pixels as (x, y) in 0 … 1, row-major."""
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
