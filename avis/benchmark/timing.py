@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import itertools
 import resource
 import time
 from collections.abc import Callable
@@ -39,28 +38,34 @@ def measure_steps(step: Callable[[Mark], None], repeats: int) -> dict:
         repeats: steps that count.
 
     Returns:
-        "forward", "backward", "update" and "step": times; "kept", GiB that the forward pass leaves for the
-        backward pass, None where nothing tells; "peak", GiB.
+        "forward", "backward", "update" and "step": times; "cpu", those of the processor for a step; "kept",
+        GiB that the forward pass leaves for the backward pass, None where nothing tells; "peak", GiB.
     """
-    steps, kept = [], None
-    for _ in range(repeats + 1):
-        marks: list[float] = []
-        held = allocated_memory()
-        in_use: list[float | None] = []
+    steps = [_measure_step(step) for _ in range(repeats + 1)][1:]
+    times = {name: asdict(Times.of([s[name] for s in steps])) for name in steps[0] if name != "kept"}
+    return {**times, "kept": steps[-1]["kept"], "peak": peak_memory()}
 
-        def mark(marks: list[float] = marks, in_use: list[float | None] = in_use) -> None:
-            in_use.append(allocated_memory())
-            marks.append(now())
 
-        start = now()
-        step(mark)
-        steps.append((start, *marks, now()))
-        kept = None if held is None else in_use[0] - held
-    laps = zip(*[[end - start for start, end in itertools.pairwise(s)] for s in steps[1:]], strict=True)
-    times = dict(zip(("forward", "backward", "update"), laps, strict=True))
-    times["step"] = [s[-1] - s[0] for s in steps[1:]]
-    measured = {name: asdict(Times.of(seconds)) for name, seconds in times.items()}
-    return measured | {"kept": kept, "peak": peak_memory()}
+def _measure_step(step: Callable[[Mark], None]) -> dict[str, float | None]:
+    """Seconds and GiB of one step, without those of looking at memory."""
+    held = allocated_memory()
+    laps, in_use, begins = [], [], [_clocks()]
+
+    def mark() -> None:
+        laps.append([end - begin for begin, end in zip(begins[-1], _clocks(), strict=True)])
+        in_use.append(allocated_memory())
+        begins.append(_clocks())
+
+    step(mark)
+    mark()
+    seconds, cpu_seconds = zip(*laps, strict=True)
+    of_parts = dict(zip(("forward", "backward", "update"), seconds, strict=True))
+    kept = None if held is None else in_use[0] - held
+    return {**of_parts, "step": sum(seconds), "cpu": sum(cpu_seconds), "kept": kept}
+
+
+def _clocks() -> tuple[float, float]:
+    return now(), time.process_time()
 
 
 def now() -> float:

@@ -17,6 +17,7 @@ COLUMNS: Columns = {
     "frames": lambda row: str(row["frames"]),
     "clips": lambda row: str(row["clips"]),
     "step, s": lambda row: spread(row["step"]),
+    "step, s of CPU": lambda row: spread(row["cpu"]),
     "forward, s": lambda row: spread(row["forward"]),
     "backward, s": lambda row: spread(row["backward"]),
     "update, s": lambda row: spread(row["update"]),
