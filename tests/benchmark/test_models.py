@@ -20,12 +20,19 @@ from tests.benchmark.fake_clone import make_clone
 ROOT = Path(__file__).parents[2]
 QUICKSTART = "configs/quickstart.yaml"
 PROBE = """
+import os
+import signal
+
 from avis.benchmark.timing import peak_memory
 
 
 def hold(mebibytes):
     held = bytearray(b"x") * (mebibytes * 2**20)
     return {"peak": peak_memory(), "held": len(held)}
+
+
+def exhaust():
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 SMALL = ["--config-file", QUICKSTART, "--size", 48, 64, "--repeats", 1]
 
@@ -123,7 +130,9 @@ def test_peak_of_a_row_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "probe.py").write_text(PROBE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
     rows = [in_fresh_process("probe", "hold", mebibytes=size) for size in (600, 1)]
-    assert rows[0]["peak"] > 600 / 1024 > rows[1]["peak"] + 0.1
+    assert rows[0]["peak"] > 600 / 1024
+    assert rows[0]["peak"] - rows[1]["peak"] > 0.5
+    assert in_fresh_process("probe", "exhaust") == {"failed": "out of memory"}
 
 
 def test_memory_in_use_is_what_tensors_hold():
