@@ -22,7 +22,7 @@ FLOORS = (
     {"modeling"},
     {"evaluation", "dataset_tools"},
     {"engine", "inference"},
-    {"experiments", "benchmark"},
+    {"experiments", "export", "benchmark"},
 )
 WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")
 MAX_LINES = 400

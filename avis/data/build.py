@@ -68,6 +68,8 @@ def build_train_loader(
         collate_fn=list,
         worker_init_fn=_send_tensors_by_name,
         persistent_workers=num_workers > 0,
+        # What is pinned is copied to a GPU while the host goes on.
+        pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
     )
 
 

@@ -5,7 +5,7 @@ compiler, and the first two keep nothing but their inputs for the gradients:
 
     CUDA   a Triton kernel, `avis.kernels.ms_deform_attn_triton`
     CPU    a sparse matrix, `avis.kernels.sampling_matrix`
-    else   `grid_sample_form`, the plain one
+    else   `grid_sample_form`, the plain one; also in programs that torch.export makes
 
 Dimensions: B images, S tokens of all levels, Q queries, M heads, D channels a head, L levels, P points.
 """
@@ -50,7 +50,7 @@ def ms_deform_attn(
     sizes = tuple((int(height), int(width)) for height, width in spatial_shapes)
     if sum(height * width for height, width in sizes) != value.shape[1]:
         raise ValueError(f"value has {value.shape[1]} tokens, but the levels are {list(sizes)}")
-    form = _form_of(value.device.type)
+    form = grid_sample_form if torch.compiler.is_exporting() else _form_of(value.device.type)
     return form(value, sampling_locations, attention_weights, sizes)
 
 
@@ -84,8 +84,27 @@ def _form_of(device_type: str) -> Form:
     if device_type != "cuda":
         return grid_sample_form
     if find_spec("triton") is None:
-        logger.warning("Triton is not installed: deformable attention takes its plain form, which is slower")
-        return grid_sample_form
+        return _without_triton("Triton is not installed")
     from avis.kernels.ms_deform_attn_triton import fused_form  # Triton exists for few platforms
 
+    try:
+        _try_out(fused_form, torch.device(device_type))
+    # Triton needs a C compiler, a driver and a GPU that it knows; what it raises without has no common class.
+    except Exception as error:
+        return _without_triton(f"Triton does not work here ({type(error).__name__}: {error})")
     return fused_form
+
+
+def _without_triton(reason: str) -> Form:
+    logger.warning("%s: deformable attention takes its plain form, which is slower", reason)
+    return grid_sample_form
+
+
+def _try_out(form: Form, device: torch.device) -> None:
+    """Compute one sample of one pixel, and its gradients."""
+    with torch.inference_mode(False), torch.enable_grad():
+        value, locations, weights = (
+            torch.full(shape, 0.5, device=device, requires_grad=True)
+            for shape in ((1, 1, 1, 1), (1, 1, 1, 1, 1, 2), (1, 1, 1, 1, 1))
+        )
+        form(value, locations, weights, ((1, 1),)).sum().backward()

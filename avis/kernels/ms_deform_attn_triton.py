@@ -6,7 +6,7 @@ gradient of the values is summed up by atomic additions, whose order, and so las
 Dimensions: B images, S tokens of all levels, Q queries, M heads, D channels a head, L levels, P points.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import triton
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from triton import language as tl
 
-Sizes = Sequence[tuple[int, int]]
+Sizes = tuple[tuple[int, int], ...]
 
 _QUERIES_AT_ONCE = 16
 
@@ -73,8 +73,9 @@ def _launch(
         )
 
 
+@lru_cache(maxsize=64)
 def _level_table(sizes: Sizes, device: torch.device) -> Tensor:
-    """(L, 3): each level's height, width and first token."""
+    """(L, 3): each level's height, width and first token; kept, as a training has few sizes."""
     starts = [sum(height * width for height, width in sizes[:level]) for level in range(len(sizes))]
     rows = [(height, width, start) for (height, width), start in zip(sizes, starts, strict=True)]
     return torch.tensor(rows, dtype=torch.int32).to(device, non_blocking=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_sem_seg_head
-from detectron2.structures import ImageList
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from avis.audio import build_audio_backbone
 from avis.config import checkpoints, hears
@@ -27,7 +27,7 @@ from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
 # Log-mel examples that pass at once through an audio backbone that doesn't learn.
-_EXAMPLES_AT_ONCE = 64
+_EXAMPLES_AT_ONCE = 16
 
 
 @META_ARCH_REGISTRY.register()
@@ -139,8 +139,9 @@ class AVISMaskFormer(nn.Module):
         """
         moved = [frame.to(self.device, non_blocking=True) for frame in frames]
         normalised = [(frame - self.pixel_mean) / self.pixel_std for frame in moved]
-        images = ImageList.from_tensors(normalised, self.size_divisibility)
-        features = self.backbone(images.tensor)
+        height, width = self.padded_size(frames)
+        padded = [F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2])) for x in normalised]
+        features = self.backbone(torch.stack(padded))
         return FrameFeatures({name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()})
 
     def padded_size(self, frames: Sequence[Tensor]) -> tuple[int, int]:
@@ -158,7 +159,8 @@ class AVISMaskFormer(nn.Module):
         if self.audio_backbone is None:
             return None
         if all("audio_examples" in clip for clip in clips):
-            return self._hear_examples(torch.stack([clip["audio_examples"] for clip in clips]))
+            moved = [clip["audio_examples"].to(self.device, non_blocking=True) for clip in clips]
+            return self._hear_examples(torch.stack(moved))
         if all("audio_features" in clip or "audio_silence" in clip for clip in clips):
             return torch.stack([self._features_of(clip) for clip in clips])
         keys = [sorted(key for key in clip if key.startswith("audio")) for clip in clips]
@@ -171,7 +173,7 @@ class AVISMaskFormer(nn.Module):
         """(B, T, 96, 64) log-mel examples → (B, T, 1, A)."""
         # The batch norms of a backbone that learns take their statistics over the whole batch.
         at_once = examples[..., 0, 0].numel() if self.audio_backbone.training else _EXAMPLES_AT_ONCE
-        chunks = examples.to(self.device).flatten(0, 1).split(at_once)
+        chunks = examples.flatten(0, 1).split(at_once)
         features = torch.cat([self.audio_backbone(chunk) for chunk in chunks])
         return features.unflatten(0, examples.shape[:2]).unsqueeze(2)
 
@@ -182,7 +184,7 @@ class AVISMaskFormer(nn.Module):
             return silence.expand(len(clip["image"]), clip["audio_silence"], -1)
         if "audio_weights" in clip:
             self.audio_backbone.check_made(clip["audio_weights"])
-        features = clip["audio_features"].to(self.device)
+        features = clip["audio_features"].to(self.device, non_blocking=True)
         return features if features.dim() == 3 else features.unsqueeze(1)
 
     def fuse(self, features: FrameFeatures, audio: Tensor | None) -> FrameFeatures:

@@ -210,14 +210,55 @@ def test_nothing_but_the_inputs_is_kept_for_the_gradients():
     assert {x.data_ptr() for x in kept} <= {x.data_ptr() for x in leaves}
 
 
-def test_without_triton_cuda_takes_the_plain_form_and_says_so_once(monkeypatch, caplog):
-    module = importlib.import_module("avis.kernels.ms_deform_attn")
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+@pytest.fixture
+def forms(monkeypatch):
+    """The module that chooses a form, which has not chosen yet and forgets what it chooses."""
     _form_of.cache_clear()
+    yield importlib.import_module("avis.kernels.ms_deform_attn")
+    _form_of.cache_clear()
+
+
+def test_without_triton_cuda_takes_the_plain_form_and_says_so_once(forms, monkeypatch, caplog):
+    monkeypatch.setattr(forms, "find_spec", lambda name: None)
     with caplog.at_level(logging.WARNING):
         assert [_form_of(device) for device in ("cuda", "cuda", "mps")] == [grid_sample_form] * 3
-    _form_of.cache_clear()
     assert [record.message.split(":")[0] for record in caplog.records] == ["Triton is not installed"]
+
+
+def test_where_triton_fails_cuda_takes_the_plain_form_and_says_why(forms, fused_form, monkeypatch, caplog):
+    """It does without a C compiler, for one."""
+    kernels = importlib.import_module("avis.kernels.ms_deform_attn_triton")
+
+    def fails(*inputs: object) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(kernels, "fused_form", fails)
+    monkeypatch.setattr(forms, "torch", _CudaIsTheCpu())
+    with caplog.at_level(logging.WARNING):
+        assert [_form_of("cuda"), _form_of("cuda")] == [grid_sample_form] * 2
+    assert [record.message for record in caplog.records] == [
+        "Triton does not work here (RuntimeError: Failed to find C compiler): deformable attention takes its "
+        "plain form, which is slower"
+    ]
+
+
+def test_where_triton_works_cuda_takes_its_kernels_also_in_inference_mode(forms, fused_form, monkeypatch):
+    kernels = importlib.import_module("avis.kernels.ms_deform_attn_triton")
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(forms, "torch", _CudaIsTheCpu())
+    with torch.inference_mode():
+        assert _form_of("cuda") is kernels.fused_form
+
+
+class _CudaIsTheCpu:
+    """torch, but its CUDA device is the CPU, on which Triton's interpreter computes."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(torch, name)
+
+    @staticmethod
+    def device(kind: str) -> torch.device:
+        return torch.device("cpu" if kind == "cuda" else kind)
 
 
 WITHOUT_TRITON = """

@@ -1,5 +1,8 @@
 """The model on a GPU: it predicts what it does on the CPU, and trains in every precision."""
 
+import warnings
+from collections.abc import Callable
+
 import pytest
 import torch
 from pycocotools import mask as mask_api
@@ -39,6 +42,31 @@ def test_predicts_what_it_does_on_the_cpu(monkeypatch: pytest.MonkeyPatch):
         )
         assert len(masks) == sum(map(bool, on_cpu.segmentations)) == sum(map(bool, on_gpu.segmentations))
         assert differing <= 2 * len(masks)  # pixels at the threshold
+
+
+def waits_of(function: Callable[[], object]) -> list[str]:
+    """What torch says of each time that the host waited for the GPU."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            function()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return [str(warning.message) for warning in seen if "synchronizing" in str(warning.message)]
+
+
+def test_the_host_waits_once_for_losses_and_gradients():
+    """For the costs by which queries and tracks are matched."""
+    model = small_model().train().cuda()
+    batch = [clip(2), clip(2, num_tracks=1)]
+
+    def step() -> None:
+        sum(model(batch).values()).backward()
+
+    step()  # kernels are chosen and compiled, constants of a size made
+    assert len(waits_of(step)) == 1
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16])
