@@ -3,7 +3,7 @@
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,8 @@ QUICK = {
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
+def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line, or of words instead."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -120,7 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides, last"
         )
-    return parser
+    return parser.parse_args(words)
 
 
 def add_config_files(command: argparse.ArgumentParser) -> None:
@@ -233,16 +234,15 @@ def measure(args: argparse.Namespace) -> Iterator[tuple[str, Table]]:
     if args.command != "all":
         yield args.command, args.measure(args)
         return
-    parser = make_parser()
     for command, tiny in QUICK.items():
         peer = ["--peer", str(args.peer)] if args.peer and command not in ("parts", "evaluation") else []
-        of_command = parser.parse_args([command, *peer, *(tiny if args.quick else ())])
+        of_command = parse_args([command, *peer, *(tiny if args.quick else ())])
         yield command, of_command.measure(of_command)
 
 
 @exit_on_bad_input()
 def main() -> None:
-    args = make_parser().parse_args()
+    args = parse_args()
     if getattr(args, "peer", None):
         check_clone(args.peer)
     if plot := getattr(args, "plot", None):
