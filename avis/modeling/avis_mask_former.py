@@ -106,7 +106,7 @@ class AVISMaskFormer(nn.Module):
             "feature_store": mask_former.TEST.FEATURE_STORE,
             "mask_quality": mask_former.TEST.MASK_QUALITY,
             "min_score": mask_former.TEST.MIN_SCORE,
-            "test_precision": lower_precision(cfg) if mask_former.TEST.AMP else None,
+            "test_precision": lower_precision(cfg) if cfg.TEST.AMP else None,
         }
 
     @property
