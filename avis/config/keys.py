@@ -139,8 +139,6 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     mask_former.TEST.MIN_SCORE = 0.0
     # True: a score is multiplied by the mean probability inside the track's masks.
     mask_former.TEST.MASK_QUALITY = False
-    # True: predicts in SOLVER.AMP.PRECISION, as SOLVER.AMP.ENABLED trains; scores and masks change a little.
-    mask_former.TEST.AMP = False
     # Frames that pass the backbone and the pixel decoder, or become masks, at once; 0: chosen by frame size.
     mask_former.TEST.CHUNK_SIZE = 0
     # Where the features of a whole video lie: "device" (fastest, all frames at once), "host" (memory), "file"
@@ -254,3 +252,5 @@ def _add_solver_config(cfg: CfgNode) -> None:
     # True: in training, products of float32 may take TF32 (NVIDIA GPUs since Ampere): faster, 10 bits. False
     # leaves torch's settings: exact matrix products, and convolutions in TF32.
     cfg.SOLVER.TF32 = False
+    # True: predicts in SOLVER.AMP.PRECISION, as SOLVER.AMP.ENABLED trains; scores and masks change a little.
+    cfg.TEST.AMP = False

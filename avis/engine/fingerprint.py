@@ -36,7 +36,7 @@ def fingerprint_model(cfg: CfgNode, model: nn.Module) -> str:
     sections = CfgNode({"MODEL": cfg.MODEL.clone(), "INPUT": cfg.INPUT.clone()})
     sections.defrost()
     sections.MODEL.WEIGHTS = ""
-    if cfg.MODEL.MASK_FORMER.TEST.AMP:
+    if cfg.TEST.AMP:
         sections.PRECISION = cfg.SOLVER.AMP.PRECISION
     digest.update(sections.dump().encode())
     digest.update(repr(classes_of(model)).encode())

@@ -214,7 +214,7 @@ class DeformableEncoder(nn.Module):
                 for size, level_embed in zip(sizes, self.level_embed, strict=True)
             ]
         )
-        reference_points = torch.cat([_pixel_centres(*size, device) for size in sizes])
+        reference_points = torch.cat([pixel_centres(*size, device) for size in sizes])
         for layer in self.encoder.layers:
             run = partial(recomputed, layer) if self.checkpointing else layer
             tokens = run(tokens, positions, reference_points, sizes)
@@ -258,15 +258,15 @@ def _encoder_amp(cfg: CfgNode) -> bool:
         ValueError: it would do nothing.
     """
     asked = cfg.MODEL.SEM_SEG_HEAD.ENCODER_AMP
-    if asked and not (cfg.SOLVER.AMP.ENABLED or cfg.MODEL.MASK_FORMER.TEST.AMP):
+    if asked and not (cfg.SOLVER.AMP.ENABLED or cfg.TEST.AMP):
         raise ValueError(
             "MODEL.SEM_SEG_HEAD.ENCODER_AMP is True, but all else is float32; set SOLVER.AMP.ENABLED for "
-            "training or MODEL.MASK_FORMER.TEST.AMP for predictions, too"
+            "training or TEST.AMP for predictions, too"
         )
     return asked
 
 
-def _pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
+def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
     """(h·w, 2) centres of a level's pixels as (x, y) in 0 … 1, row-major."""
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width

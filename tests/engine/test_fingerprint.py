@@ -34,7 +34,7 @@ def test_same_for_the_same_contents(case: tuple[CfgNode, nn.Module, Path], tmp_p
 @pytest.mark.parametrize("part", ["weight", "buffer", "model key", "input key", "precision", "annotations"])
 def test_other_for_other_contents(case: tuple[CfgNode, nn.Module, Path], part: str):
     cfg, model, annotations = case
-    cfg.MODEL.MASK_FORMER.TEST.AMP = part == "precision"
+    cfg.TEST.AMP = part == "precision"
     before = fingerprint(cfg, model, annotations)
     if part == "weight":
         model[0].weight.data[1, 2] += 1e-7

@@ -103,7 +103,7 @@ def predicted(store: str, *options: object) -> tuple[VideoPrediction, set[torch.
 def test_a_video_is_predicted_in_lower_precision_if_it_may(store: str, precision: str):
     """Scores within 3 %, as pixels of untrained masks cross 0; the best track's class and near its masks."""
     quality = ["MODEL.MASK_FORMER.TEST.MASK_QUALITY", True]
-    options = ["MODEL.MASK_FORMER.TEST.AMP", True, "SOLVER.AMP.PRECISION", precision]
+    options = ["TEST.AMP", True, "SOLVER.AMP.PRECISION", precision]
     (exact, dtypes), (found, lower) = predicted(store, *quality), predicted(store, *quality, *options)
     assert (dtypes, lower) == ({torch.float32}, {getattr(torch, precision)})
     scores, expected = ([track.score for track in video.tracks] for video in (found, exact))
@@ -117,7 +117,7 @@ def test_a_video_is_predicted_in_lower_precision_if_it_may(store: str, precision
 
 
 def test_a_precision_that_there_is_not_is_named():
-    options = ["MODEL.MASK_FORMER.TEST.AMP", True, "SOLVER.AMP.PRECISION", "float8"]
+    options = ["TEST.AMP", True, "SOLVER.AMP.PRECISION", "float8"]
     with torch.device("meta"), pytest.raises(ValueError, match=r"SOLVER\.AMP\.PRECISION is 'float8'"):
         build_model(get_avis_cfg("configs/avis_R50.yaml", options))
 
