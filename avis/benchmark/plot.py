@@ -88,6 +88,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[dict], label: str) -> None:
         else:
             axes.plot(x, [row["peak"] for row in points], marker="o", label=name)
     axes.set(title=panel.title, xlabel=panel.x, ylabel=label)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
