@@ -40,10 +40,10 @@ if ! command -v "$python" > /dev/null; then
 fi
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
-size=(360 640) clips=4 video_frames=1440 iterations=300
+size=(360 640) clips=4 repeats=3 video_frames=1440 iterations=300
 if $rehearse; then
   export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=1 TRITON_INTERPRET=1
-  size=(64 96) clips=1 video_frames=6 iterations=2
+  size=(64 96) clips=1 repeats=1 video_frames=6 iterations=2
 elif ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   echo "error: torch finds no CUDA GPU here; --rehearse runs the checks on the CPU" >&2
   exit 64
@@ -64,3 +64,28 @@ check() {
   esac
   [ "$code" -eq 0 ] || failed=$((failed + 1))
 }
+
+quickstart=$output/quickstart
+training=(tools/train_net.py --config-file configs/quickstart.yaml
+  OUTPUT_DIR "$quickstart" OVERWRITE_OUTPUT True SOLVER.MAX_ITER "$iterations" DATALOADER.NUM_WORKERS 2)
+
+check environment 60 "$python" -m detectron2.utils.collect_env
+check tests 150 "$python" -m pytest -q -p no:cacheprovider -n0 tests/kernels tests/modeling/test_cuda.py
+check kernels 60 "$python" tools/benchmark.py parts --frames 2 5 --size $((size[0] / 8)) $((size[1] / 8)) \
+  --output "$output/kernels.json"
+check steps 150 "$python" tools/benchmark.py train --config-file configs/avis_R50.yaml \
+  --config-file configs/avis_SwinB.yaml --config-file configs/avism_R50.yaml \
+  --size "${size[@]}" --frames 2 --clips "$clips" --repeats "$repeats" --output "$output/steps.json"
+check 'long video' 120 "$python" tools/benchmark.py inference --config-file configs/avis_R50.yaml \
+  --size "${size[@]}" --video-frames "$video_frames" --repeats 1 --output "$output/long_video.json"
+export DETECTRON2_DATASETS=$output/datasets
+check data 60 "$python" tools/make_synthetic.py --preset quickstart --output "$output/datasets/synthavis"
+check training 150 "$python" "${training[@]}"
+
+printf '\n%-12s %-28s %s\n' check result time
+for result in "${results[@]}"; do
+  IFS='|' read -r name outcome seconds <<< "$result"
+  printf '%-12s %-28s %s\n' "$name" "$outcome" "$seconds"
+done
+echo "$failed of ${#results[@]} checks failed, after $((SECONDS / 60)) min $((SECONDS % 60)) s; logs and numbers: $output"
+exit "$failed"
