@@ -9,7 +9,8 @@ Checks on a GPU what a CPU cannot, in under 10 minutes:
   kernels      our forms of the parts beside their definitions
   steps        time and memory of training steps: avis_R50, avis_SwinB, avism_R50, with and without what is faster
   long video   1,440 frames of 360×640 through avis_R50: seconds a frame, peak memory
-  training     a small model on the quickstart data set, and its evaluation
+  data         the quickstart data set is made
+  training     a small model is trained on it, and evaluated
 
 OUTPUT_FOLDER (output/gpu_checks) gets a log of each and the numbers as JSON; earlier ones are replaced. The
 last thing printed is a table of what passed; the exit code is the number of checks that failed.
