@@ -176,6 +176,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
     head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD = 1024
+    # True: where the model computes in a lower precision, so does the encoder. Mask2Former's is in float32.
+    head.ENCODER_AMP = False
 
 
 def _add_clip_decoder_config(cfg: CfgNode) -> None:
@@ -262,3 +264,8 @@ def _add_solver_config(cfg: CfgNode) -> None:
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
     # "float16" or "bfloat16": the lower precision of SOLVER.AMP.ENABLED.
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    # True: in training, products of float32 may take TF32 (NVIDIA GPUs since Ampere): faster, 10 bits. False
+    # leaves torch's settings: exact matrix products, and convolutions in TF32.
+    cfg.SOLVER.TF32 = False
+    # True: predicts in SOLVER.AMP.PRECISION, as SOLVER.AMP.ENABLED trains; scores and masks change a little.
+    cfg.TEST.AMP = False

@@ -40,10 +40,12 @@ from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.startup import SKIPPED, TRAINING_METRICS
+from avis.engine.tf32 import check_tf32
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.inference.windows import through_windows
 from avis.modeling import build_model
+from avis.modeling.precision import lower_precision
 from avis.structures import Categories
 from avis.weights import classes_of, set_classes
 
@@ -81,6 +83,8 @@ class AVISTrainer(TrainerBase):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
+        if cfg.SOLVER.TF32:
+            check_tf32(cfg.MODEL.DEVICE)
         # Before the model is built, which takes longer.
         self._own_classes = _training_classes(cfg)
         model = self.build_model(cfg)
@@ -89,8 +93,7 @@ class AVISTrainer(TrainerBase):
         self.optimizer = self.build_optimizer(cfg, model)
         self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
-        clipper, passes = build_gradient_clipper(cfg), cfg.SOLVER.ACCUMULATE
-        self.step = TrainingStep(self.model, self.optimizer, clipper, _amp_precision(cfg), passes)
+        self.step = _build_step(cfg, self.model, self.optimizer)
         self.incidents = Incidents(
             Path(cfg.OUTPUT_DIR, SKIPPED),
             skip_clips=cfg.DATALOADER.ON_ERROR == "skip",
@@ -329,15 +332,10 @@ def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
     return check_num_classes(cfg, dataset_name)
 
 
-def _amp_precision(cfg: CfgNode) -> torch.dtype | None:
-    if not cfg.SOLVER.AMP.ENABLED:
-        return None
-    precisions = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-    if cfg.SOLVER.AMP.PRECISION not in precisions:
-        raise ValueError(
-            f"SOLVER.AMP.PRECISION is {cfg.SOLVER.AMP.PRECISION!r}; it can be 'float16' or 'bfloat16'"
-        )
-    return precisions[cfg.SOLVER.AMP.PRECISION]
+def _build_step(cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingStep:
+    precision = lower_precision(cfg) if cfg.SOLVER.AMP.ENABLED else None
+    options = (build_gradient_clipper(cfg), precision, cfg.SOLVER.TF32, cfg.SOLVER.ACCUMULATE)
+    return TrainingStep(model, optimizer, *options)
 
 
 def _distribute(model: nn.Module) -> nn.Module:

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from avis.engine.optimizer import GradientClipper
+from avis.engine.tf32 import tf32
 
 # A float16 loss scale below this means that gradients overflow whatever the scale is.
 MIN_LOSS_SCALE = 1e-4
@@ -28,6 +29,7 @@ class TrainingStep:
         optimizer: holds the parameters to update.
         clip_gradients: clips the gradients in place and returns their norm.
         precision: torch.float16 or torch.bfloat16 for autocast; None trains in the parameters' own.
+        allow_tf32: what stays in float32 may take TF32.
         num_passes: into which a process's share of a batch is split.
     """
 
@@ -37,12 +39,14 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         clip_gradients: GradientClipper,
         precision: torch.dtype | None = None,
+        allow_tf32: bool = False,
         num_passes: int = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.clip_gradients = clip_gradients
         self.precision = precision
+        self.allow_tf32 = allow_tf32
         self.num_passes = num_passes
         # What a forward pass changes, be its outcome finite or not.
         self.statistics = [
@@ -81,7 +85,8 @@ class TrainingStep:
     def _gradients(self, batch: Sequence[dict]) -> dict[str, float]:
         """Compute and clip the gradients; the metrics that come back are checked."""
         self.optimizer.zero_grad()
-        losses = self._backward(self._split(batch))
+        with tf32(self.allow_tf32):
+            losses = self._backward(self._split(batch))
         self.grad_scaler.unscale_(self.optimizer)
         grad_norm = self.clip_gradients(self.parameters)
         metrics = _mean_over_processes({**losses, "grad_norm": grad_norm})
