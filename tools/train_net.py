@@ -15,7 +15,8 @@ examples:
 
 Without a GPU, --num-gpus N starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt,
 training_metrics.json, TensorBoard events, checkpoints, and under inference/ what each test set gave.
-A folder that holds a training is refused without --resume; OVERWRITE_OUTPUT True deletes that training.
+A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
+at once in one folder are refused, too. --eval-only writes under inference/ alone.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
 the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
 """
@@ -24,24 +25,39 @@ the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGH
 @exit_on_bad_input()
 def run(args: argparse.Namespace) -> None:
     """What every process does."""
-    from avis.engine import AVISTrainer, clear_output_dir, setup
+    from avis.config import get_avis_cfg
+    from avis.engine import run_folder
+
+    if args.eval_only:
+        evaluate(args)
+        return
+    with run_folder(get_avis_cfg(args.config_file, args.opts), args.resume):
+        train(args)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from avis.engine import AVISTrainer, setup
     from avis.modeling import load_trained_model
 
     cfg = setup(args)
-    if args.eval_only:
-        model = load_trained_model(cfg, last_checkpoint=args.resume)
-        AVISTrainer.test(cfg, model, resume=args.resume)
-        return
-    trainer = AVISTrainer(cfg)
+    model = load_trained_model(cfg, last_checkpoint=args.resume)
+    AVISTrainer.test(cfg, model, resume=args.resume)
+
+
+def train(args: argparse.Namespace) -> None:
+    from avis.engine import AVISTrainer, clear_output_dir, setup
+
+    trainer = AVISTrainer(setup(args))
     trainer.resume_or_load(resume=args.resume)
     if not args.resume:
-        clear_output_dir(cfg)
+        clear_output_dir(trainer.cfg)
     trainer.train()
 
 
 @exit_on_bad_input()
 def main() -> None:
     args = training_parser(__doc__, EPILOG).parse_args()
+    args.opts += ["OVERWRITE_OUTPUT", "True"] if args.overwrite else []
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
     from avis.engine import check_output_dir, launch

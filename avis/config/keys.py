@@ -10,7 +10,7 @@ def add_avis_config(cfg: CfgNode) -> None:
     """Add the AVIS keys to a Detectron2 config, in place."""
     # Modules of yours to import first, such as ["my_package.my_fusion"]: they register parts and add keys.
     cfg.IMPORTS = []
-    # True: a new training deletes the checkpoints and metrics of an earlier one in OUTPUT_DIR.
+    # True, or --overwrite: a new training deletes checkpoints and metrics of an earlier one in OUTPUT_DIR.
     cfg.OVERWRITE_OUTPUT = False
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
     # Parts whose activations are computed again in the backward pass, any of "backbone", "encoder" (of the
@@ -247,3 +247,10 @@ def _add_solver_config(cfg: CfgNode) -> None:
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
     # "float16" or "bfloat16": the lower precision of SOLVER.AMP.ENABLED.
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    # A checkpoint also whenever so many minutes have passed since the last one; 0: by iterations alone.
+    cfg.SOLVER.CHECKPOINT_MINUTES = 0.0
+    # Checkpoints within the run that are kept, the last ones; 0: all. 2 or more leave one if one is damaged.
+    cfg.SOLVER.CHECKPOINT_KEEP = 0
+    # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
+    # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
+    cfg.TEST.BEST_METRIC = ""

@@ -2,7 +2,8 @@
 
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.launch import launch
-from avis.engine.startup import check_output_dir, clear_output_dir, setup
+from avis.engine.run_folder import check_output_dir, clear_output_dir, run_folder
+from avis.engine.startup import setup
 from avis.engine.trainer import AVISTrainer
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "check_output_dir",
     "clear_output_dir",
     "launch",
+    "run_folder",
     "setup",
 ]
