@@ -19,6 +19,11 @@ A folder that holds a training is refused without --resume; --overwrite deletes 
 at once in one folder are refused, too. --eval-only writes under inference/ alone.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
 the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
+
+On SIGTERM, SIGINT (Ctrl-C), SIGUSR1 or SIGHUP, and after --max-hours, a training saves after the iteration,
+prints the command that goes on with it, and ends. A second signal ends it at once.
+Exit codes: 0 all is done; 2 bad input, said in one line; 75 stopped and saved, --resume goes on; 128 + the
+signal's number where it was ended at once; 1 any other error, with its traceback.
 """
 
 
@@ -26,12 +31,12 @@ the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGH
 def run(args: argparse.Namespace) -> None:
     """What every process does."""
     from avis.config import get_avis_cfg
-    from avis.engine import run_folder
+    from avis.engine import listening, run_folder
 
     if args.eval_only:
         evaluate(args)
         return
-    with run_folder(get_avis_cfg(args.config_file, args.opts), args.resume):
+    with listening(args.max_hours), run_folder(get_avis_cfg(args.config_file, args.opts), args.resume):
         train(args)
 
 

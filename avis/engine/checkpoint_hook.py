@@ -10,6 +10,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.signals import agree, stop_if_asked
 from avis.weights import numbered_checkpoints
 
 logger = logging.getLogger(__name__)
@@ -54,16 +55,18 @@ class CheckpointHook(HookBase):
 
     def before_train(self) -> None:
         """Start the clock."""
+        stop_if_asked()
         self._last_time = time.monotonic()
 
     def after_step(self) -> None:
-        """Save if it is time."""
+        """Save if it is time; stop if a process is asked to, whose state the trainer then saves."""
         iteration = self.trainer.iter
         if iteration + 1 >= self.trainer.max_iter:
             self.checkpointer.save("model_final", iteration=iteration)
             self.saved = iteration
         elif self._is_due(iteration):
             self.save(iteration)
+        stop_if_asked()
 
     def save(self, iteration: int, rng_states: list[dict] | None = None) -> None:
         """Save the state after an iteration, and delete the checkpoints before the last ones.
@@ -80,10 +83,7 @@ class CheckpointHook(HookBase):
     def _is_due(self, iteration: int) -> bool:
         if (iteration + 1) % self.period == 0:
             return True
-        if not self.seconds:
-            return False
-        # The clock of one process decides for all.
-        return comm.all_gather(time.monotonic() - self._last_time >= self.seconds)[0]
+        return bool(self.seconds) and agree(time.monotonic() - self._last_time >= self.seconds)
 
     def _delete_older(self, iteration: int) -> None:
         # Later ones are of a future that the user has left by going back to an earlier checkpoint.

@@ -4,22 +4,20 @@ Takes Detectron2's arguments, and joins the group that torchrun has made where t
 """
 
 import gc
-import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
-from torch import multiprocessing
+
+from avis.engine.ranks import run_ranks
+from avis.engine.signals import end_at_once
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
-# What processes have to remove half-written files before they are killed.
-END_SECONDS = 10
 
 
 def launch(
@@ -49,7 +47,7 @@ def launch(
 
     Raises:
         ValueError: more processes than GPUs, or several machines without a `dist_url`.
-        SystemExit: a process has ended with an exit code of its own.
+        SystemExit: a process has failed; with its exit code, or 128 + the signal that has killed it.
     """
     use_cuda = device.startswith("cuda") and torch.cuda.is_available()
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -63,42 +61,8 @@ def launch(
         raise ValueError(f"--num-gpus {num_local}: this machine has {torch.cuda.device_count()} GPUs")
     if dist_url == "auto":
         dist_url = _local_url(num_machines)
-    started = multiprocessing.start_processes(
-        _run_spawned,
-        args=(
-            main_func,
-            args,
-            num_local,
-            num_machines,
-            machine_rank,
-            dist_url,
-            use_cuda,
-            timeout,
-            multiprocessing.get_start_method(),
-        ),
-        nprocs=num_local,
-        join=False,
-    )
-    try:
-        _wait_for(started)
-    except multiprocessing.ProcessExitedException as error:
-        if error.signal_name:
-            raise
-        sys.exit(error.exit_code)  # the process has said why
-
-
-def _wait_for(started: multiprocessing.ProcessContext) -> None:
-    """Wait until all processes have ended; they are ended where this one is."""
-    try:
-        while not started.join():
-            pass
-    except (KeyboardInterrupt, SystemExit):
-        for process in started.processes:
-            process.terminate()
-        for process in started.processes:
-            process.join(END_SECONDS)
-            process.kill()
-        raise
+    meeting = (dist_url, machine_rank * num_local, num_machines * num_local)
+    run_ranks(_run_spawned, num_local, (main_func, args, num_local, meeting, use_cuda, timeout))
 
 
 def _run_spawned(
@@ -106,23 +70,15 @@ def _run_spawned(
     main_func: Callable[..., Any],
     args: Sequence,
     num_local: int,
-    num_machines: int,
-    machine_rank: int,
-    dist_url: str,
+    meeting: tuple[str, int, int],
     use_cuda: bool,
     timeout: timedelta,
-    start_method: str,
 ) -> None:
-    # A spawned process would spawn the workers of its loaders, too: they start as those of one process do.
-    multiprocessing.set_start_method(start_method, force=True)
     if not use_cuda:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
-    meeting = {
-        "init_method": dist_url,
-        "rank": machine_rank * num_local + local_rank,
-        "world_size": num_machines * num_local,
-    }
-    _run_in_group(main_func, args, local_rank, num_local, use_cuda, timeout, **meeting)
+    url, first_rank, world_size = meeting
+    group = {"init_method": url, "rank": first_rank + local_rank, "world_size": world_size}
+    _run_in_group(main_func, args, local_rank, num_local, use_cuda, timeout, **group)
 
 
 def _run_under_torchrun(
@@ -153,7 +109,7 @@ def _run_in_group(
         main_func(*args)
     except SystemExit as ended:
         if isinstance(ended.code, int):
-            _end_now(ended.code)
+            end_at_once(ended.code)
         raise
     # Only after success: with a process that failed, this could wait for ever.
     _leave_group()
@@ -169,14 +125,6 @@ def _leave_group() -> None:
     comm.create_local_process_group.cache_clear()
     comm._get_global_gloo_group.cache_clear()
     gc.collect()
-
-
-def _end_now(exit_code: int) -> NoReturn:
-    """End this process without the interpreter's clean-up, which can abort in a broken group's threads."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
 
 
 def _local_url(num_machines: int) -> str:

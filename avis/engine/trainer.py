@@ -40,6 +40,7 @@ from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, bu
 from avis.engine.optimizer_state import load_optimizer, parameter_names, set_learning_rates
 from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.run_folder import TRAINING_METRICS
+from avis.engine.signals import Stopped, UntilAsked, reason, resume_command, spare_workers
 from avis.engine.step_start import StepStart
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
@@ -109,6 +110,7 @@ class AVISTrainer(TrainerBase):
             The results of the last evaluation, as `test` returns them; on the main process.
 
         Raises:
+            Stopped: the run was asked to (see `avis.engine.signals`), and is saved.
             Exception: an iteration fails. The state before it is saved, unless numbers were not finite.
         """
         # A test set that is missing or has other categories shows now, not after training.
@@ -119,6 +121,9 @@ class AVISTrainer(TrainerBase):
             logger.info("All %d iterations are done already", self.max_iter)
         try:
             super().train(self.start_iter, self.max_iter)
+        except Stopped:
+            self._stop()
+            raise
         except FloatingPointError:
             raise  # the weights may be the reason
         except Exception:
@@ -250,7 +255,7 @@ class AVISTrainer(TrainerBase):
         for dataset_name, evaluator in cls._build_evaluators(cfg, model).items():
             skip = _identify(evaluator, cfg, model, dataset_name, resume)
             # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
-            loader = cls.build_test_loader(cfg, dataset_name, *([skip] if skip else []))
+            loader = UntilAsked(cls.build_test_loader(cfg, dataset_name, *([skip] if skip else [])))
             results[dataset_name] = inference_on_dataset(through_windows(cfg, model), loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
 
@@ -270,12 +275,21 @@ class AVISTrainer(TrainerBase):
         # `classes` only where it is needed, in a run resumed: overriding methods may have the two arguments
         own, classes = self._own_classes, classes_of(self.checkpointer.model)
         other = {"classes": classes} if own and classes and classes.names != own.names else {}
-        return self.build_train_loader(cfg, start_iteration=self.start_iter, **other)
+        return spare_workers(self.build_train_loader(cfg, start_iteration=self.start_iter, **other))
 
     def _evaluate(self) -> dict:
         with preserved_rng():  # training goes on as if nothing had been evaluated
             self._results = self.test(self.cfg, self.model)
         return self._results
+
+    def _stop(self) -> None:
+        reached = self._step_start.done
+        if reached not in (None, self._save_hook.saved):
+            self._save_hook.save(reached)
+        comm.synchronize()  # what a launcher does when the first process ends shall not disturb the saving
+        done = self.start_iter if reached is None else reached + 1
+        why = reason() or "a signal to another process"
+        logger.warning("Stopped by %s after %d iterations. Go on by:\n%s", why, done, resume_command())
 
     def _save_reached(self) -> None:
         """Save the state after the last whole iteration, on the main process alone: others may not answer."""
