@@ -2,6 +2,8 @@
 """Train or evaluate a model, on GPUs or on the CPU."""
 
 import argparse
+import os
+from datetime import timedelta
 
 from avis.command_line import exit_on_bad_input, training_parser
 
@@ -13,8 +15,9 @@ examples:
   python tools/train_net.py --config-file configs/avis_R50.yaml --eval-only MODEL.WEIGHTS model_final.pth
   torchrun --nproc-per-node 6 tools/train_net.py --config-file configs/avis_R50.yaml
 
-Without a GPU, --num-gpus N starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt,
-training_metrics.json, TensorBoard events, checkpoints, and under inference/ what each test set gave.
+torchrun, srun and Open MPI start the processes themselves (docs/clusters.md). Without a GPU, --num-gpus N
+starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt, training_metrics.json, TensorBoard
+events, checkpoints, and under inference/ what each test set gave.
 A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
 at once in one folder are refused, too. --eval-only writes under inference/ alone.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
@@ -62,10 +65,13 @@ def train(args: argparse.Namespace) -> None:
 @exit_on_bad_input()
 def main() -> None:
     args = training_parser(__doc__, EPILOG).parse_args()
-    args.opts += ["OVERWRITE_OUTPUT", "True"] if args.overwrite else []
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
-    from avis.engine import check_output_dir, launch
+    from avis.engine import check_output_dir, is_restart, launch
+
+    if is_restart(os.environ) and not args.eval_only:
+        args.resume, args.overwrite = True, False
+    args.opts += ["OVERWRITE_OUTPUT", "True"] if args.overwrite else []
 
     # a mistake in the config ends here, before processes start
     cfg = get_avis_cfg(args.config_file, args.opts)
@@ -79,6 +85,7 @@ def main() -> None:
         dist_url=args.dist_url,
         args=(args,),
         device=cfg.MODEL.DEVICE,
+        timeout=timedelta(minutes=cfg.TIMEOUT_MINUTES),
     )
 
 

@@ -16,6 +16,8 @@ def add_avis_config(cfg: CfgNode) -> None:
     # Parts whose activations are computed again in the backward pass, any of "backbone", "encoder" (of the
     # pixel decoder) and "decoder": less memory, more time, the same gradients.
     cfg.MODEL.CHECKPOINTING = []
+    # Minutes that a process of a run waits for the others, at the start and in each step.
+    cfg.TIMEOUT_MINUTES = 30.0
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)

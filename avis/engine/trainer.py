@@ -35,6 +35,7 @@ from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.checkpoint_hook import CheckpointHook, try_to_save
 from avis.engine.evaluation_hook import EvalHook
 from avis.engine.fingerprint import fingerprint
+from avis.engine.heartbeat import HeartbeatHook
 from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.optimizer_state import load_optimizer, parameter_names, set_learning_rates
@@ -183,7 +184,7 @@ class AVISTrainer(TrainerBase):
 
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, checkpoints and evaluation; the writing of metrics comes after them."""
-        trainer_hooks = [hooks.IterationTimer(), hooks.LRScheduler(), self._save_hook]
+        trainer_hooks = [hooks.IterationTimer(), hooks.LRScheduler(), self._save_hook, HeartbeatHook()]
         if test_sets := self.cfg.DATASETS.TEST:
             test = self.cfg.TEST
             best = (self.checkpointer, test.BEST_METRIC, test_sets)

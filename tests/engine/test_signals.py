@@ -48,9 +48,7 @@ def done(folder: Path, rank: int = 0) -> list[int]:
 def train_in_session(folder: Path, output: Path, options: dict) -> None:
     """In a process group of its own, whose output goes into a file."""
     os.setsid()
-    with output.open("w") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    sys.stdout = sys.stderr = output.open("w", buffering=1)
     train_patiently(str(folder), **options)
 
 
