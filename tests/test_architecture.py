@@ -22,7 +22,7 @@ FLOORS = (
     {"modeling"},
     {"evaluation", "dataset_tools", "benchmark"},
     {"engine", "inference"},
-    {"experiments"},
+    {"experiments", "export"},
 )
 WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")
 MAX_LINES = 400

@@ -5,7 +5,7 @@ compiler, and the first two keep nothing but their inputs for the gradients:
 
     CUDA   a Triton kernel, `avis.kernels.ms_deform_attn_triton`
     CPU    a sparse matrix, `avis.kernels.sampling_matrix`
-    else   `grid_sample_form`, the plain one
+    else   `grid_sample_form`, the plain one; also in programs that torch.export makes
 
 Dimensions: B images, S tokens of all levels, Q queries, M heads, D channels a head, L levels, P points.
 """
@@ -50,7 +50,7 @@ def ms_deform_attn(
     sizes = tuple((int(height), int(width)) for height, width in spatial_shapes)
     if sum(height * width for height, width in sizes) != value.shape[1]:
         raise ValueError(f"value has {value.shape[1]} tokens, but the levels are {list(sizes)}")
-    form = _form_of(value.device.type)
+    form = grid_sample_form if torch.compiler.is_exporting() else _form_of(value.device.type)
     return form(value, sampling_locations, attention_weights, sizes)
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from avis.media.errors import warn_once
 
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+# Samples of each channel that are converted at once.
+_BLOCK = 2**18
 _DTYPES = {
     (_INTEGER, 8): "u1",
     (_INTEGER, 16): "<i2",
@@ -48,14 +50,19 @@ class WavSamples:
         silence = max(-first, 0) if count is None else min(max(-first, 0), count)
         begin = min(max(first, 0), self.length)
         end = self.length if count is None else min(max(first + count, begin), self.length)
-        samples = np.fromfile(
-            self.path,
-            self.dtype,
-            (end - begin) * self.channels,
-            offset=self.offset + begin * self.channels * self.dtype.itemsize,
-        )
-        mono = to_float(samples).reshape(-1, self.channels).mean(axis=1)
-        return np.concatenate([np.zeros(silence, np.float32), mono])
+        mono = np.zeros(silence + end - begin, np.float32)
+        # A block at a time: of a long sound the whole has no room in every step on the way to floats.
+        for start in range(begin, end, _BLOCK):
+            stop = min(start + _BLOCK, end)
+            place = slice(silence + start - begin, silence + stop - begin)
+            mono[place] = to_float(self._interleaved(start, stop)).mean(axis=1)
+        return mono
+
+    def _interleaved(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start, channels) samples as the file has them."""
+        offset = self.offset + start * self.channels * self.dtype.itemsize
+        samples = np.fromfile(self.path, self.dtype, (stop - start) * self.channels, offset=offset)
+        return samples.reshape(-1, self.channels)
 
 
 def find_samples(path: str | Path) -> WavSamples | None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_sem_seg_head
-from detectron2.structures import ImageList
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from avis.audio import build_audio_backbone
 from avis.config import checkpoints, hears
@@ -27,7 +27,7 @@ from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
 # Log-mel examples that pass at once through an audio backbone that doesn't learn.
-_EXAMPLES_AT_ONCE = 64
+_EXAMPLES_AT_ONCE = 16
 
 
 @META_ARCH_REGISTRY.register()
@@ -139,8 +139,9 @@ class AVISMaskFormer(nn.Module):
         """
         moved = [frame.to(self.device, non_blocking=True) for frame in frames]
         normalised = [(frame - self.pixel_mean) / self.pixel_std for frame in moved]
-        images = ImageList.from_tensors(normalised, self.size_divisibility)
-        features = self.backbone(images.tensor)
+        height, width = self.padded_size(frames)
+        padded = [F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2])) for x in normalised]
+        features = self.backbone(torch.stack(padded))
         return FrameFeatures({name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()})
 
     def padded_size(self, frames: Sequence[Tensor]) -> tuple[int, int]:
