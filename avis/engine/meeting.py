@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -40,7 +40,7 @@ def meet(member: Member, timeout: timedelta) -> Store:
     address = f"{place.hostname}:{place.port}"
     keeps = member.rank == 0 and not member.meets_at_agent
     said = [f"rank {member.rank} on {socket.gethostname()}: nobody answers at {address} yet, where all meet"]
-    with _saying(said):
+    with _saying(said) if member.local_rank == 0 else nullcontext():
         try:
             store = TCPStore(
                 place.hostname, place.port, is_master=keeps, timeout=timeout, wait_for_workers=False

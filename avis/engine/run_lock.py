@@ -78,6 +78,8 @@ def _beat(lock: Path, ended: threading.Event) -> None:
         except FileNotFoundError:
             logger.warning("%s is gone: another run may write to this folder", lock)
             return
+        except OSError as error:  # of a network, which may come back
+            logger.warning("%s cannot be renewed: %s", lock, error)
 
 
 def _remove_stale(lock: Path) -> None:
@@ -135,9 +137,12 @@ def _myself() -> Holder:
 
 def _start_time(process: int) -> str:
     """When a process has started, in ticks since the host has; "" where the system does not tell."""
-    stat = Path(f"/proc/{process}/stat")
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended, or this is not Linux
+        return ""
     # The second field, a name in brackets, can have spaces and brackets itself.
-    return stat.read_text().rpartition(")")[2].split()[19] if stat.is_file() else ""
+    return stat.rpartition(")")[2].split()[19]
 
 
 def _link(path: str) -> str:

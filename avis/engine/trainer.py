@@ -287,10 +287,10 @@ class AVISTrainer(TrainerBase):
         reached = self._step_start.done
         if reached not in (None, self._save_hook.saved):
             self._save_hook.save(reached)
-        comm.synchronize()  # what a launcher does when the first process ends shall not disturb the saving
         done = self.start_iter if reached is None else reached + 1
         why = reason() or "a signal to another process"
         logger.warning("Stopped by %s after %d iterations. Go on by:\n%s", why, done, resume_command())
+        comm.synchronize()  # what a launcher does when the first process ends shall not disturb the saving
 
     def _save_reached(self) -> None:
         """Save the state after the last whole iteration, on the main process alone: others may not answer."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
+from torch import nn
 from torch.utils.data import DataLoader
 
 from avis.command_line import exit_on_bad_input
@@ -36,6 +37,15 @@ class StuckTrainer(PatientTrainer):
     seconds = 120.0
 
 
+class AskedEarlyTrainer(PatientTrainer):
+    """Is told to stop while it is built."""
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        signal.raise_signal(signal.SIGINT)
+        return super().build_model(cfg)
+
+
 class WorkersTrainer(PatientTrainer):
     """Has a loader with a worker."""
 
@@ -58,7 +68,7 @@ class SlowlyEvaluatingTrainer(PatientTrainer):
 
 class SlowLoader(list):
     def __init__(self, folder: Path) -> None:
-        super().__init__([[{"input": torch.zeros(3)}]] * 1000)
+        super().__init__([[{"input": torch.zeros(3)}]] * 100_000)
         self.folder = folder
 
     def __iter__(self) -> Iterator:

@@ -128,7 +128,7 @@ def test_machine_that_does_not_come_is_said_and_not_waited_for_for_ever(tmp_path
     said = (tmp_path / "output0").read_text()
     assert "waiting: 1 of 2 processes have not come: ranks 1 (machines 0)\n" in said
     assert "error: 1 of 2 processes have not come: ranks 1 (machines 0) within 0:00:02\n" in said
-    (process,) = fork([torchrun(1, free_port())], tmp_path, alone, 1)
+    (process,) = fork([srun(1, free_port())], tmp_path, alone, 1)
     assert exit_codes([process]) == [2]
     said = (tmp_path / "output0").read_text()
     assert "nobody answers at localhost:" in said and "does not answer" in said

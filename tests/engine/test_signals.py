@@ -1,5 +1,6 @@
 """Trainings that are told to stop, and killed."""
 
+import logging
 import multiprocessing
 import os
 import random
@@ -22,6 +23,7 @@ from tests.engine import stoppable
 from tests.engine.small_model import SmallTrainer
 from tests.engine.stoppable import (
     ITERATIONS,
+    AskedEarlyTrainer,
     SlowlyEvaluatingTrainer,
     StuckTrainer,
     WorkersTrainer,
@@ -49,6 +51,7 @@ def train_in_session(folder: Path, output: Path, options: dict) -> None:
     """In a process group of its own, whose output goes into a file."""
     os.setsid()
     sys.stdout = sys.stderr = output.open("w", buffering=1)
+    logging.basicConfig(stream=sys.stderr, force=True)
     train_patiently(str(folder), **options)
 
 
@@ -102,7 +105,6 @@ def test_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, straight: dict, nu
     process = start(folder)
     wait_until(lambda: len(done(folder)) > 2)
     os.kill(process.pid, number)
-    os.kill(process.pid, number)  # a launcher passes on what its processes get, too
     assert_stopped(process, folder)
     assert_goes_on(folder, straight)
 
@@ -111,6 +113,29 @@ def test_time_limit_stops(tmp_path: Path, straight: dict):
     folder = tmp_path / "run"
     assert_stopped(start(folder, max_hours=1 / 3600), folder)
     assert_goes_on(folder, straight)
+
+
+def test_signals_that_come_together_are_one(monkeypatch: pytest.MonkeyPatch):
+    """A terminal sends it to all processes, and a launcher passes it on to them."""
+    now = [1000.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    with signals.listening():
+        assert signals.reason() == ""
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            now[0] += signals.TOGETHER_SECONDS / 2
+        assert signals.reason() == "SIGTERM"
+        now[0] += 0.1
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)
+    assert signals.reason() == ""
+
+
+def test_signal_before_the_first_iteration_stops_before_it(tmp_path: Path):
+    folder = tmp_path / "run"
+    assert exit_code(start(folder, trainer_class=AskedEarlyTrainer)) == STOPPED
+    assert done(folder) == [] and not list(folder.glob("model_*"))
+    assert "Stopped by SIGINT after 0 iterations" in folder.with_suffix(".out").read_text()
 
 
 def test_second_signal_ends_at_once(tmp_path: Path):
