@@ -20,9 +20,9 @@ FLOORS = (
     {"audio", "synthetic", "visualization"},
     {"data"},
     {"modeling"},
-    {"evaluation", "dataset_tools", "benchmark"},
+    {"evaluation", "dataset_tools"},
     {"engine", "inference"},
-    {"experiments", "export"},
+    {"experiments", "export", "benchmark"},
 )
 WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")
 MAX_LINES = 400

@@ -2,11 +2,8 @@
 
 import json
 import os
-import re
-import runpy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,37 +47,3 @@ def test_check_listening_compares_three_sounds(synthavis_root: Path, tmp_path: P
     for sound, name in zip(metrics, ("own sound", "silence", "another video's sound"), strict=True):
         assert (tmp_path / "listening" / sound / "inference" / "val" / "results.json").is_file()
         assert any(name in line and f"{metrics[sound]['AP']:.1f}" in line for line in table)
-
-
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., list[str]]:
-    """Runs tools/benchmark.py here; the lines that it prints below the table's head."""
-
-    def run_here(*arguments: object) -> list[str]:
-        monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])
-        runpy.run_path(str(ROOT / "tools" / "benchmark.py"), run_name="__main__")
-        return capsys.readouterr().out.splitlines()[2:]
-
-    return run_here
-
-
-def test_benchmark_measures_a_model(benchmark):
-    arguments = ["model", "--config-file", QUICKSTART, "--size", 48, 64, "--video-frames", 3, "--repeats", 1]
-    rows = benchmark(*arguments, *SMALL)
-    beginnings = ("loading 2 clips of 2 frames", "training step, 2 clips of 2", "inference, a video of 3")
-    for row, beginning in zip(rows, beginnings, strict=True):
-        assert row.startswith(beginning)
-        assert float(re.search(r"frames +(\S+)", row)[1]) > 0
-
-
-def test_benchmark_measures_a_long_video(benchmark):
-    arguments = ("video", "--config-file", "configs/avis_R50.yaml", "--size", 32, 48, "--video-frames", 3)
-    (row,) = benchmark(*arguments, *SMALL, "MODEL.MASK_FORMER.TEST.FEATURE_STORE", "file")
-    frames, seconds, cpu_seconds, before, at_most = map(float, row.split())
-    assert frames == 3 and min(seconds, cpu_seconds) > 0 and 0 < before <= at_most
-
-
-def test_benchmark_measures_parts_that_agree_with_their_definitions(benchmark):
-    rows = benchmark("parts", "--frames", 1, "--size", 4, 6, "--channels", 16, "--repeats", 1)
-    assert len(rows) == 9
-    assert all(float(row.split()[-1]) < 1e-3 for row in rows)

@@ -1,254 +1,266 @@
 #!/usr/bin/env python
-"""Measure speed and memory: of a model, a long video, parts and loader against definitions, of evaluation."""
+"""Measure speed and memory: of training steps, whole videos, parts, the loader and evaluation."""
 
 import argparse
-import logging
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
+from tqdm import tqdm
 
-from avis.benchmark.evaluation import Cost, compare_evaluation, has_trackeval
+from avis.benchmark.clone import check_clone
+from avis.benchmark.clone import note as note_of_clone
 from avis.benchmark.random_tracks import Scale
+from avis.benchmark.tables import Table
 from avis.command_line import exit_on_bad_input
 from avis.files import write_json
-from avis.synthetic import SynthOptions, make_synthavis
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from avis.config import CfgNode
 
 EPILOG = """\
 examples:
-  python tools/benchmark.py model --config-file configs/avis_R50.yaml SOLVER.IMS_PER_BATCH 2
-  python tools/benchmark.py model --config-file configs/avis_SwinB.yaml --video-frames 60
-  python tools/benchmark.py video --config-file configs/avis_R50.yaml --video-frames 1440
   python tools/benchmark.py parts --frames 2 5
-  python tools/benchmark.py data --config-file configs/avis_R50.yaml
+  python tools/benchmark.py train --config-file configs/avis_R50.yaml --frames 2 5 10 --clips 1 2
+  python tools/benchmark.py inference --video-frames 160 --repeats 1 MODEL.MASK_FORMER.TEST.FEATURE_STORE file
+  python tools/benchmark.py data --peer ../Mask2Former
   python tools/benchmark.py evaluation --predictions 10 100 --jobs 1 2
+  python tools/benchmark.py all --peer ../Mask2Former --output speed.json --plot growth.svg
 
-Weights are random; the model's data are a small SynthAVIS made for the occasion, loaded by one process.
-Times are medians of --repeats after a warm-up. Memory is the peak: of the GPU, or else of this process.
-The loader is measured beside a plain mapper, which works as Detectron2's, by one thread and on equal clips.
-Evaluation is measured on random tracks, about as many as AVISeg's test split has, in fresh processes; with
-TrackEval (pip install --no-deps trackeval) in the same run.
+It prints the machine, then tables in Markdown: medians of --repeats after a warm-up, with the fastest and
+the slowest, and memory. Weights, clips and tracks are random with a fixed seed. Rows of train and inference
+run in fresh processes: a peak is that of its row alone. --peer measures Mask2Former's own code beside ours.
 """
+CONFIGS = ("configs/video_maskformer_R50.yaml", "configs/avis_R50.yaml")
+# The smallest sizes, by which `all --quick` sees in a minute or two that everything works.
+TINY_MODEL = ("--config-file", "configs/quickstart.yaml", "--size", "64", "64", "--repeats", "1")
+QUICK = {
+    "parts": ("--frames", "1", "--size", "4", "6", "--channels", "16"),
+    "train": (*TINY_MODEL, "--frames", "1", "2", "--clips", "1"),
+    "inference": (*TINY_MODEL, "--video-frames", "2", "3"),
+    "data": ("--size", "48", "64", "--video-frames", "6", "--clips", "2", "INPUT.MIN_SIZE_TRAIN", "(48,)"),
+    "evaluation": (
+        "--videos",
+        "4",
+        "--frames",
+        "5",
+        "--size",
+        "90",
+        "160",
+        "--predictions",
+        "6",
+        "--repeats",
+        "1",
+    ),
+}
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line, or of words instead."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True)
-    model = commands.add_parser("model", help="loading, training step and whole-video inference")
-    model.add_argument("--config-file", required=True, metavar="FILE")
-    model.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
-    model.add_argument("--video-frames", type=int, default=8, help="for inference, default: %(default)s")
-    model.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    model.set_defaults(run=benchmark_model)
-    video = commands.add_parser("video", help="a long video alone: seconds a frame, and peak memory")
-    video.add_argument("--config-file", required=True, metavar="FILE")
-    video.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
-    video.add_argument("--video-frames", type=int, default=60, help="default: %(default)s")
-    video.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    video.set_defaults(run=benchmark_video)
+    commands = parser.add_subparsers(required=True, dest="command")
     parts = commands.add_parser("parts", help="what is computed otherwise than it is defined: both forms")
-    parts.add_argument("--frames", type=int, nargs="+", default=[2, 5], help="default: %(default)s")
-    parts.add_argument("--size", type=int, nargs=2, default=(45, 80), metavar=("h", "w"), help="at stride 8")
-    parts.add_argument("--channels", type=int, default=256, help="default: %(default)s")
-    parts.set_defaults(run=benchmark_parts)
-    data = commands.add_parser("data", help="loading of training clips, against a plain mapper")
+    parts.add_argument("--frames", type=positive, nargs="+", default=[2, 5], help="default: 2 5")
+    parts.add_argument("--size", **pair((45, 80), "h w", "of the features at stride 8"))
+    parts.add_argument("--channels", type=positive, default=256, help="default: %(default)s")
+    parts.set_defaults(measure=measure_parts)
+    train = commands.add_parser("train", help="a training step: ours, plain, and the original's")
+    add_config_files(train)
+    train.add_argument("--frames", type=positive, nargs="+", default=[2, 5], help="of a clip, default: 2 5")
+    train.add_argument(
+        "--clips", type=positive, nargs="+", default=[1, 2],
+        help="of a batch, default: 1 2; the first of --frames with each, and each of --frames with the first",
+    )  # fmt: skip
+    train.add_argument("--size", **pair((360, 640), "H W", "of frames"))
+    train.add_argument("--no-plain", action="store_true", help="do not compute models as they are defined")
+    train.set_defaults(measure=measure_train)
+    inference = commands.add_parser("inference", help="whole videos: seconds a frame, and peak memory")
+    add_config_files(inference)
+    inference.add_argument(
+        "--video-frames", type=positive, nargs="+", default=[5, 15, 30], help="default: 5 15 30"
+    )
+    inference.add_argument("--size", **pair((360, 640), "H W", "of frames"))
+    inference.set_defaults(measure=measure_inference)
+    data = commands.add_parser("data", help="loading of training clips, against plain mappers")
     data.add_argument("--config-file", default="configs/avis_R50.yaml", metavar="FILE", help="%(default)s")
-    data.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"))
-    data.add_argument("--video-frames", type=int, default=30, help="of a video, default: %(default)s")
-    data.add_argument("--clips", type=int, default=40, help="in each case, default: %(default)s")
-    data.add_argument("--output", metavar="FILE.json", help="gets the numbers")
-    data.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    data.set_defaults(run=benchmark_data)
+    data.add_argument("--size", **pair((360, 640), "H W", "of frames on disk"))
+    data.add_argument("--video-frames", type=positive, default=30, help="of a video, default: %(default)s")
+    data.add_argument("--clips", type=positive, default=40, help="in each case, default: %(default)s")
+    data.set_defaults(measure=measure_data)
     evaluation = commands.add_parser("evaluation", help="scoring of a results file, against TrackEval")
     default = Scale()
-    evaluation.add_argument("--videos", type=int, default=default.videos, help="default: %(default)s")
-    evaluation.add_argument("--frames", type=int, default=default.length, help="default: %(default)s")
-    evaluation.add_argument("--size", type=int, nargs=2, default=default.size, metavar=("H", "W"))
+    evaluation.add_argument("--videos", type=positive, default=default.videos, help="default: %(default)s")
+    evaluation.add_argument("--frames", type=positive, default=default.length, help="default: %(default)s")
+    evaluation.add_argument("--size", **pair(default.size, "H W", "of frames"))
     evaluation.add_argument(
-        "--predictions", type=int, nargs="+", default=[10, 100], help="for each video, default: 10 100"
+        "--predictions", type=positive, nargs="+", default=[10, 100], help="for each video, default: 10 100"
     )
     evaluation.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     evaluation.add_argument(
-        "--jobs", type=int, nargs="+", default=[1], metavar="N", help="processes of ours, default: 1"
+        "--jobs", type=positive, nargs="+", default=[1], metavar="N", help="processes of ours, default: 1"
     )
-    evaluation.add_argument("--output", metavar="FILE.json", help="gets the numbers")
-    evaluation.set_defaults(run=benchmark_evaluation)
-    for command, repeats in ((model, 3), (parts, 3), (evaluation, 1)):
-        command.add_argument("--repeats", type=int, default=repeats, help="default: %(default)s")
-    return parser.parse_args()
+    evaluation.set_defaults(measure=measure_evaluation)
+    everything = commands.add_parser("all", help="all of these, as they are by default")
+    everything.add_argument("--quick", action="store_true", help="at the smallest sizes, to try it out")
+    for command in (parts, train, inference, evaluation):
+        command.add_argument("--repeats", type=positive, default=3, help="default: %(default)s")
+    for command in (train, inference, data, everything):
+        command.add_argument(
+            "--peer", type=Path, metavar="PATH", help="a clone of Mask2Former to compare with"
+        )
+    for command in (train, inference, everything):
+        command.add_argument(
+            "--plot", type=Path, metavar="FILE", help="gets a figure of growth, .png or .svg"
+        )
+    for command in (parts, train, inference, data, evaluation, everything):
+        command.add_argument("--output", metavar="FILE.json", help="gets the numbers")
+    for command in (train, inference, data):
+        command.add_argument(
+            "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides, last"
+        )
+    return parser.parse_args(words)
 
 
-def benchmark_model(args: argparse.Namespace) -> None:
+def add_config_files(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        help=f"may be repeated, default: {', '.join(CONFIGS)}",
+    )
+
+
+def pair(default: tuple[int, int], names: str, what: str) -> dict:
+    """An option of two numbers."""
+    shown = f"{what}, default: {default[0]} {default[1]}"
+    return {"type": positive, "nargs": 2, "default": default, "metavar": tuple(names.split()), "help": shown}
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return int(text)
+
+
+def measure_parts(args: argparse.Namespace) -> Table:
     # here, as torch takes seconds to import, for which --help should not wait
     import torch
 
-    from avis.benchmark.timing import median_time, peak_memory
-    from avis.config import get_avis_cfg, use_available_device
-    from avis.engine import AVISTrainer
+    from avis.benchmark.parts import COLUMNS, NOTES, compare_parts
 
-    cfg = get_avis_cfg(args.config_file, args.opts)
-    use_available_device(cfg)
-    cfg.DATALOADER.NUM_WORKERS = 0  # to measure loading itself, not the wait for what others have loaded
-    with tempfile.TemporaryDirectory() as folder:
-        make_data(Path(folder), cfg, args)
-        cfg.OUTPUT_DIR = folder
-        trainer = AVISTrainer(cfg)
-        batches = iter(trainer.build_train_loader(cfg))
-        loading = median_time(lambda: next(batches), args.repeats)
-        batch = next(batches)
-        training = median_time(lambda: trainer.step(batch), args.repeats)
-        training_memory = peak_memory()
-        model, video = trainer.model.eval(), next(iter(trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])))
-        with torch.inference_mode():
-            inference = median_time(lambda: model(video), args.repeats)
-    clips = f"{len(batch)} clips of {cfg.INPUT.SAMPLING_FRAME_NUM} frames"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = [
-        (f"loading {clips}", loading, ""),
-        (f"training step, {clips}", training, training_memory),
-        (f"inference, a video of {args.video_frames} frames", inference, peak_memory()),
+        row
+        for frames in args.frames
+        for row in compare_parts(frames, tuple(args.size), args.channels, device, args.repeats)
     ]
-    print(tabulate(rows, headers=("on " + cfg.MODEL.DEVICE, "seconds", "GiB"), floatfmt=".3f"))
+    return Table(rows, COLUMNS, NOTES)
 
 
-def benchmark_video(args: argparse.Namespace) -> None:
-    """Once, as the peak of this process shall be that of the video."""
-    import torch
+def measure_train(args: argparse.Namespace) -> Table:
+    from avis.benchmark.train import COLUMNS, NOTES, cases, compare_training
 
-    from avis.benchmark.timing import peak_memory
-    from avis.config import get_avis_cfg, use_available_device
-    from avis.data import build_test_loader
-    from avis.modeling import build_model
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = get_avis_cfg(args.config_file, args.opts)
-    use_available_device(cfg)
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        make_data(Path(folder), cfg, args, num_train=0)
-        cfg.DATASETS.TRAIN = cfg.DATASETS.TEST
-        model = build_model(cfg).eval()
-        memory_before = peak_memory()
-        start = time.perf_counter(), time.process_time()
-        model(next(iter(build_test_loader(cfg, cfg.DATASETS.TEST[0]))))
-        end = time.perf_counter(), time.process_time()
-    seconds = [(after - before) / args.video_frames for before, after in zip(start, end, strict=True)]
-    row = (args.video_frames, *seconds, memory_before, peak_memory())
-    headers = ("frames", "s a frame", "s of CPU a frame", "GiB before", "GiB at most")
-    print(tabulate([row], headers=headers, floatfmt=("d", ".3f", ".3f", ".3f", ".3f")))
+    configs, peer = model_options(args)
+    sizes = cases(args.frames, args.clips)
+    rows = compare_training(
+        configs, args.opts, sizes, args.size, args.repeats, plain=not args.no_plain, peer=peer
+    )
+    num_rows = len(sizes) * (len(configs) * (1 if args.no_plain else 2) + bool(peer))
+    return Table(follow(rows, num_rows, "training steps"), COLUMNS, (*NOTES, *peer_notes(args)))
 
 
-def make_data(folder: Path, cfg: "CfgNode", args: argparse.Namespace, num_train: int = 4) -> None:
-    """Make videos of the wanted size and length, of as many classes as the model has, and test on them."""
-    height, width = args.size
-    options = SynthOptions(train=num_train, val=1, test=0, width=width, height=height)
-    classes = options.categories[: cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES]
-    seconds = (args.video_frames / cfg.INPUT.FPS,) * 2
-    objects = (1, min(4, len(classes)))
-    given = {"categories": classes, "seconds": seconds, "objects": objects, "fps": cfg.INPUT.FPS}
-    make_synthavis(folder / "data", SynthOptions(**{**vars(options), **given}), progress=False)
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (
-        (str(folder / "data" / f"{split}.json"),) for split in ("train", "val")
+def measure_inference(args: argparse.Namespace) -> Table:
+    from avis.benchmark.inference import COLUMNS, NOTES, compare_inference
+
+    configs, peer = model_options(args)
+    rows = compare_inference(configs, args.opts, args.video_frames, args.size, args.repeats, peer)
+    num_rows = len(args.video_frames) * (len(configs) + bool(peer))
+    return Table(follow(rows, num_rows, "whole videos"), COLUMNS, (*NOTES, *peer_notes(args)))
+
+
+def measure_data(args: argparse.Namespace) -> Table:
+    from avis.benchmark.data import COLUMNS, NOTES, PEER_COLUMNS, PEER_NOTE, compare_loading
+    from avis.benchmark.synthetic_videos import make_videos
+
+    cfg = read_config(args.config_file, args.opts)
+    peer = args.peer and check_clone(args.peer)
+    with tempfile.TemporaryDirectory() as folder:
+        videos = make_videos(Path(folder), 4, args.video_frames, tuple(args.size))
+        rows = list(compare_loading(cfg, videos, args.clips, peer))
+    return Table(
+        rows, {**COLUMNS, **(PEER_COLUMNS if peer else {})}, (*NOTES, *([PEER_NOTE] if peer else []))
     )
 
 
-def benchmark_parts(args: argparse.Namespace) -> None:
-    import torch
+def measure_evaluation(args: argparse.Namespace) -> Table:
+    from avis.benchmark.evaluation import COLUMNS, NOTES, compare_evaluation, has_trackeval
 
-    from avis.benchmark.parts import make_parts
-    from avis.benchmark.timing import median_time
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = []
-    for frames in args.frames:
-        for part in make_parts(frames, tuple(args.size), args.channels, device):
-            ours, plain = (
-                median_time(partial(run_and_differentiate, function, part.inputs), args.repeats)
-                for function in (part.ours, part.plain)
-            )
-            rows.append((part.name, frames, ours, plain, plain / ours, part.difference()))
-    headers = (f"forward and backward on {device}", "frames", "ours, s", "plain, s", "ratio", "difference")
-    print(tabulate(rows, headers=headers, floatfmt=("", "d", ".3f", ".3f", ".1f", ".1e")))
-
-
-def run_and_differentiate(function: "Callable[..., Tensor]", inputs: "tuple[Tensor, ...]") -> None:
-    output = function(*inputs)
-    output.backward(output.detach())
-
-
-def benchmark_data(args: argparse.Namespace) -> None:
-    from avis.benchmark.data import compare_loading
-    from avis.config import get_avis_cfg
-    from avis.data import load_aviseg_json
-
-    if min(args.clips, args.video_frames, *args.size) < 1:
-        raise ValueError("numbers of clips, frames and pixels must be positive")
-    cfg = get_avis_cfg(args.config_file, args.opts)
-    with tempfile.TemporaryDirectory() as folder:
-        make_data(Path(folder), cfg, args)
-        records = load_aviseg_json(cfg.DATASETS.TRAIN[0])
-        costs = list(compare_loading(cfg, records, args.clips, seed=0))
-    rows = [
-        (
-            f"{cost.size}: {cost.case}",
-            *(1e3 * cost.ours, 1e3 * cost.plain, cost.plain / cost.ours),
-            *(cost.pixel_difference, cost.different_masks, cost.sound_difference),
-        )
-        for cost in costs
-    ]
-    height, width = args.size
-    case = f"{cfg.INPUT.SAMPLING_FRAME_NUM} frames of {height}×{width} to a shorter edge of, ms of CPU"
-    headers = (case, "ours", "plain", "ratio", "levels apart", "mask pixels apart", "sound apart")
-    print(tabulate(rows, headers=headers, floatfmt=("", ".1f", ".1f", ".1f", "d", "d", ".0e")))
-    if args.output:
-        write_json(args.output, [vars(cost) for cost in costs], indent=2)
-
-
-def benchmark_evaluation(args: argparse.Namespace) -> None:
-    if min(args.videos, args.frames, *args.size, *args.predictions, *args.jobs, args.repeats) < 1:
-        raise ValueError("numbers of videos, frames, pixels, predictions, jobs and repeats must be positive")
-    if not has_trackeval():
-        print("TrackEval is not installed and is left out; pip install --no-deps trackeval")
-    scale, rows, numbers = Scale(args.videos, args.frames, tuple(args.size)), [], []
-    for num_predictions in args.predictions:
+    scale, rows = Scale(args.videos, args.frames, tuple(args.size)), []
+    for number in args.predictions:
         with tempfile.TemporaryDirectory() as folder:
-            compared = compare_evaluation(
-                Path(folder), num_predictions, scale, args.seed, args.repeats, args.jobs
-            )
-        numbers.append(asdict(compared))
-        case = f"{num_predictions} predictions a video, {compared.megabytes:.0f} MB"
-        alone = compared.ours[args.jobs[0]]
-        for jobs, cost in compared.ours.items():
-            rows.append(cost_row(case if cost is alone else "", f"AVIS, {jobs} jobs", cost, alone))
-        if compared.trackeval is not None:
-            rows.append(cost_row("", "TrackEval", compared.trackeval, alone))
-            rows.append(("", f"largest difference of AP and HOTA: {compared.difference:.1e} %"))
-    headers = ("", "program", "s", "s of CPU", "ratio", "MiB", "ratio")
-    print(tabulate(rows, headers=headers, floatfmt=("", "", ".2f", ".2f", ".1f", ".0f", ".1f")))
-    if args.output:
-        write_json(args.output, numbers, indent=2)
+            rows += compare_evaluation(Path(folder), number, scale, args.seed, args.repeats, args.jobs)
+    missing = "TrackEval is not installed and is left out; pip install --no-deps trackeval"
+    return Table(rows, COLUMNS, NOTES if has_trackeval() else (*NOTES, missing))
 
 
-def cost_row(case: str, program: str, cost: Cost, unit: Cost) -> tuple:
-    """A program's cost, also in relation to another's."""
-    time_ratio, memory_ratio = cost.cpu_seconds / unit.cpu_seconds, cost.peak_mib / unit.peak_mib
-    return case, program, cost.seconds, cost.cpu_seconds, time_ratio, cost.peak_mib, memory_ratio
+def model_options(args: argparse.Namespace) -> tuple[list[str], tuple[Path, int] | None]:
+    """The configs of our models, which are read for their mistakes; the clone, and its number of classes."""
+    configs = args.config_file or list(CONFIGS)
+    read = [read_config(config, args.opts) for config in configs]
+    num_classes = read[0].MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    return configs, (check_clone(args.peer), num_classes) if args.peer else None
+
+
+def read_config(config_file: str, opts: list[str]) -> "CfgNode":
+    from avis.config import get_avis_cfg
+
+    return get_avis_cfg(config_file, opts)
+
+
+def peer_notes(args: argparse.Namespace) -> list[str]:
+    return [note_of_clone()] if args.peer else []
+
+
+def follow(rows: Iterable[dict], number: int, what: str) -> list[dict]:
+    """The rows, with a bar on terminals."""
+    return list(tqdm(rows, desc=what, total=number, unit=" rows", disable=None))
+
+
+def measure(args: argparse.Namespace) -> Iterator[tuple[str, Table]]:
+    """The table of a command, or those of all, with the name of the command."""
+    if args.command != "all":
+        yield args.command, args.measure(args)
+        return
+    for command, tiny in QUICK.items():
+        peer = ["--peer", str(args.peer)] if args.peer and command not in ("parts", "evaluation") else []
+        of_command = parse_args([command, *peer, *(tiny if args.quick else ())])
+        yield command, of_command.measure(of_command)
 
 
 @exit_on_bad_input()
 def main() -> None:
     args = parse_args()
-    args.run(args)
+    if getattr(args, "peer", None):
+        check_clone(args.peer)
+    if plot := getattr(args, "plot", None):
+        from avis.benchmark.plot import check_suffix, plot_growth
+
+        check_suffix(plot)
+    from avis.benchmark.machine import as_line, describe_run
+
+    run = describe_run()
+    print(as_line(run), flush=True)
+    rows = {}
+    for command, table in measure(args):
+        print(f"\n**{command}**\n\n{table.as_markdown()}", flush=True)
+        rows[command] = table.rows
+    if args.output:
+        write_json(args.output, {"run": run, "rows": rows}, indent=2)
+    if plot:
+        plot_growth(rows, plot)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ Dimensions: F frames of a clip, N objects, H×W images.
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,12 +21,42 @@ from detectron2.structures import BitMasks, Instances
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from avis.data import ClipMapper
+from avis.benchmark.fresh import in_fresh_process
+from avis.benchmark.random_clips import SEED
+from avis.benchmark.tables import Columns, number, spread
+from avis.benchmark.times import Times
+from avis.data import ClipMapper, load_aviseg_json
 from avis.data.build import SeededClips
 from avis.data.clip_audio import VideoSound, load_examples
 from avis.data.moving_crop import transform_of_frame
 from avis.data.preprocessing import ClipInput
 from avis.data.resizing import ResizeShortestEdge
+
+_PICTURES = "pictures and masks"
+
+COLUMNS: Columns = {
+    "shorter edge": lambda row: str(row["size"]),
+    "loaded": lambda row: row["case"],
+    "ours, ms of CPU": lambda row: spread(row["ours"], 1e-3),
+    "plain": lambda row: spread(row["plain"], 1e-3),
+    "ratio": lambda row: number(row["plain"]["median"] / row["ours"]["median"]),
+    "levels apart": lambda row: str(row["pixel_difference"]),
+    "mask pixels apart": lambda row: str(row["different_masks"]),
+    "sound apart": lambda row: f"{row['sound_difference']:.0e}",
+}
+PEER_COLUMNS: Columns = {
+    "original": lambda row: spread(row["original"], 1e-3) if "original" in row else "–",
+    "original / ours": lambda row: (
+        number(row["original"]["median"] / row["ours"]["median"]) if "original" in row else "–"
+    ),
+}
+NOTES = (
+    "One thread. “Plain” loads the same clips as Detectron2 does. Pixels differ by rounding, of 255 levels. "
+    "The spread is that of clips.",
+)
+PEER_NOTE = (
+    "The original is Mask2Former's own mapper. It draws other frames of the same videos, and has no sound."
+)
 
 
 class PlainMapper:
@@ -53,44 +84,22 @@ class PlainMapper:
         return clip
 
 
-@dataclass(frozen=True)
-class LoadingCost:
-    """What a clip takes, ours and plain.
-
-    Attributes:
-        size: of the shorter edge after resizing; where pictures have it already, there is little to gain.
-        case: what is loaded.
-        ours: seconds of the processor, the median over clips.
-        plain: the same of the plain mapper.
-        pixel_difference: by how many levels, of 255, a pixel differs at most.
-        mean_pixel_difference: the same in the mean.
-        different_masks: pixels of masks that differ, of all clips.
-        sound_difference: the largest of a log-mel value.
-    """
-
-    size: int
-    case: str
-    ours: float
-    plain: float
-    pixel_difference: int
-    mean_pixel_difference: float
-    different_masks: int
-    sound_difference: float
-
-
-def compare_loading(cfg: CfgNode, records: list[dict], num_clips: int, seed: int) -> Iterator[LoadingCost]:
+def compare_loading(
+    cfg: CfgNode, json_file: Path, num_clips: int, peer: Path | None = None
+) -> Iterator[dict]:
     """Load the same clips by both mappers, in turn, by one thread as a loader's worker does.
 
     Args:
         cfg: INPUT.* and what else `ClipMapper` reads.
-        records: of videos in the AVISeg format, with RLEs.
+        json_file: of videos in the AVISeg format, with RLEs.
         num_clips: how many.
-        seed: of the choice of frames and the augmentations.
+        peer: a clone of Mask2Former.
 
     Yields:
-        For each of the sizes in INPUT.MIN_SIZE_TRAIN costs of pictures and masks alone, with sound that is
-        heard for the first time, and heard again.
+        Rows for `COLUMNS` and with a clone for `PEER_COLUMNS`: for each of the sizes in INPUT.MIN_SIZE_TRAIN
+        those of pictures and masks alone, with sound that is heard for the first time, and heard again.
     """
+    records = load_aviseg_json(json_file)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -98,26 +107,48 @@ def compare_loading(cfg: CfgNode, records: list[dict], num_clips: int, seed: int
             sized = cfg.clone()
             sized.INPUT.MIN_SIZE_TRAIN = (size, size)
             silent, hearing = (ClipMapper(sized, True, audio_source=kind) for kind in (None, "waveform"))
-            _compare(size, "warm-up", silent, records[:1], 2, seed)
-            yield _compare(size, "pictures and masks", silent, records, num_clips, seed)
+            _compare(size, "warm-up", silent, records[:1], 2)
+            original = _original(cfg, json_file, size, num_clips, peer) if peer else {}
+            yield _compare(size, _PICTURES, silent, records, num_clips) | original
             for case in ("the same and sound, first heard", "the same and sound, heard before"):
-                yield _compare(size, case, hearing, records, num_clips, seed)
+                yield _compare(size, case, hearing, records, num_clips)
     finally:
         torch.set_num_threads(threads)
 
 
-def _compare(
-    size: int, case: str, mapper: ClipMapper, records: list[dict], num_clips: int, seed: int
-) -> LoadingCost:
-    ours, plain = (SeededClips(records, load, seed) for load in (mapper, PlainMapper(mapper)))
+def _original(cfg: CfgNode, json_file: Path, size: int, num_clips: int, peer: Path) -> dict:
+    measured = in_fresh_process(
+        "avis.benchmark.peer",
+        "measure_loading",
+        path=str(peer),
+        json_file=str(json_file),
+        shortest_edge=size,
+        frames=cfg.INPUT.SAMPLING_FRAME_NUM,
+        frame_range=cfg.INPUT.SAMPLING_FRAME_RANGE,
+        clips=num_clips,
+    )
+    return {"original": measured["seconds"]}
+
+
+def _compare(size: int, case: str, mapper: ClipMapper, records: list[dict], num_clips: int) -> dict:
+    """A row: seconds of the processor for a clip, and by how much all clips differ."""
+    ours, plain = (SeededClips(records, load, SEED) for load in (mapper, PlainMapper(mapper)))
     times, differences = ([], []), []
     for position in range(num_clips):
         sample = position, position % len(records)
         clips = [_timed(data, sample, spent) for data, spent in zip((ours, plain), times, strict=True)]
         differences.append(clip_difference(*clips))
     pixels, mean, masks, sound = zip(*differences, strict=True)
-    medians = map(statistics.median, times)
-    return LoadingCost(size, case, *medians, max(pixels), statistics.fmean(mean), sum(masks), max(sound))
+    seconds = dict(zip(("ours", "plain"), (asdict(Times.of(each)) for each in times), strict=True))
+    return {
+        "size": size,
+        "case": case,
+        **seconds,
+        "pixel_difference": max(pixels),
+        "mean_pixel_difference": statistics.fmean(mean),
+        "different_masks": sum(masks),
+        "sound_difference": max(sound),
+    }
 
 
 def clip_difference(ours: dict, plain: dict) -> tuple[int, float, int, float]:

@@ -5,7 +5,10 @@ as in the modules of the parts.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -57,6 +60,44 @@ def plain_residual_masks(head: ResidualMaskHead, queries: Tensor, mask_features:
     pixels = mask_features.movedim(2, -1)
     responses = torch.einsum("bthwc,bnc->bthwn", pixels, queries)
     return head.linear(pixels + head.mlp(responses)).movedim(-1, 1)
+
+
+@contextmanager
+def as_defined() -> Iterator[None]:
+    """Build models and let them compute as they are defined, as long as the block lasts.
+
+    That is TPAVI, deformable attention and Eq. (1); gradients of all queries' masks; frozen norms as layers
+    of their own; and nothing that is computed again for the gradients.
+    """
+    deformable, masks, encoder, model = (
+        import_module(f"avis.modeling.{name}")
+        for name in ("ms_deform_attn", "mask_head", "pixel_decoder", "avis_mask_former")
+    )
+    replaced = [
+        (TPAVI, "forward", quadratic_tpavi),
+        (deformable, "ms_deform_attn", plain_ms_deform_attn),
+        (ResidualMaskHead, "forward", _selected_masks),
+        (ResidualMaskHead, "on", MaskHead.on),
+        (masks, "matched_product", torch.matmul),
+        (encoder, "recomputed", _computed),
+        (model, "fold_frozen_norms", lambda backbone: backbone),
+    ]
+    with ExitStack() as stack:
+        for owner, name, form in replaced:
+            stack.enter_context(mock.patch.object(owner, name, form))
+        yield
+
+
+def _selected_masks(
+    head: ResidualMaskHead, queries: Tensor, mask_features: Tensor, selected: Tensor | None = None
+) -> Tensor:
+    """`plain_residual_masks` with the arguments of `MaskHead.forward`."""
+    masks = plain_residual_masks(head, queries, mask_features)
+    return masks if selected is None else masks[:, selected]
+
+
+def _computed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    return function(*inputs)
 
 
 def gathered_attention(layer: ClusteredAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ Dimensions: B clips, T frames, C channels, A audio channels, N queries, h×w and
 deformable attention as in `avis.modeling.ms_deform_attn`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -22,15 +22,38 @@ from avis.benchmark.definitions import (
     resized_masks,
     stepwise_scan,
 )
+from avis.benchmark.tables import Columns, number, spread
+from avis.benchmark.timing import allocated_memory, measure_times
 from avis.modeling import TPAVI, ClusteredAttention, DotMaskHead, ResidualMaskHead, ms_deform_attn
 from avis.modeling.audio_query import CentricAudioQuery
 from avis.modeling.kmeans import farthest_points, kmeans
+from avis.modeling.ms_deform_attn import MSDeformAttn
+from avis.modeling.pixel_decoder import pixel_centres
 from avis.modeling.selective_scan import selective_scan
 from avis.modeling.temporal_fusion import WindowAttention
 
 NUM_QUERIES, NUM_HEADS, NUM_POINTS = 100, 8, 4
 NUM_SCANS, NUM_STATES = 4, 16
 NUM_OBJECTS = 12
+# Predictions of a decoder in training, and the queries of each that are matched.
+NUM_PREDICTIONS, NUM_MATCHED = 10, 3
+# By how many pixels sampling points are off where they start.
+OFFSET_NOISE = 0.2
+
+COLUMNS: Columns = {
+    "forward and backward": lambda row: row["part"],
+    "frames": lambda row: str(row["frames"]),
+    "ours, s": lambda row: spread(row["ours"]),
+    "plain, s": lambda row: spread(row["plain"]),
+    "ratio": lambda row: number(row["plain"]["median"] / row["ours"]["median"]),
+    "ours keeps, MiB": lambda row: number(row["kept"]),
+    "plain keeps, MiB": lambda row: number(row["plain_kept"]),
+    "difference": lambda row: f"{row['difference']:.0e}",
+}
+NOTES = (
+    "“Keeps” is what the forward pass leaves for the backward pass. Deformable attention reads points around "
+    "each query's place. The mask head makes ten predictions, with gradients of three matched queries each.",
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,44 @@ class Part:
         """The largest difference of the two outputs."""
         with torch.no_grad():
             return (self.ours(*self.inputs) - self.plain(*self.inputs)).abs().max().item()
+
+
+def compare_parts(
+    frames: int, size: tuple[int, int], channels: int, device: str, repeats: int
+) -> Iterator[dict]:
+    """Measure every part and its definition; arguments as those of `make_parts`.
+
+    Yields:
+        A row for `COLUMNS`.
+    """
+    for part in make_parts(frames, size, channels, device):
+        ours, plain = (
+            measure_times(partial(_differentiate, function, part.inputs), repeats)
+            for function in (part.ours, part.plain)
+        )
+        yield {
+            "part": part.name,
+            "frames": frames,
+            "ours": asdict(ours),
+            "plain": asdict(plain),
+            "kept": _kept(part.ours, part.inputs),
+            "plain_kept": _kept(part.plain, part.inputs),
+            "difference": part.difference(),
+        }
+
+
+def _differentiate(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+    output = function(*inputs)
+    output.backward(output.detach())
+
+
+def _kept(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> float | None:
+    """MiB that are in use after a forward pass and were not before, the output among them."""
+    before = allocated_memory()
+    output = function(*inputs)
+    after = allocated_memory()
+    del output
+    return None if before is None else 1024 * (after - before)
 
 
 def make_parts(frames: int, size: tuple[int, int], channels: int, device: str) -> list[Part]:
@@ -79,11 +140,11 @@ def _baseline_parts(frames: int, size: tuple[int, int], channels: int, device: s
     fusion = TPAVI(channels).to(device)
     nn.init.normal_(fusion.W_z[1].weight)  # it starts at 0, and so would hide the attention
     head = ResidualMaskHead(channels, channels, NUM_QUERIES).to(device)
+    matched = torch.stack([torch.randperm(NUM_QUERIES)[:NUM_MATCHED] for _ in range(NUM_PREDICTIONS)])
     sizes = [(-(-height // step), -(-width // step)) for step in (4, 2, 1)]
-    num_tokens = sum(h * w for h, w in sizes)
-    sampled = (frames, num_tokens, NUM_HEADS, len(sizes), NUM_POINTS)
-    locations = torch.rand(*sampled, 2, device=device, requires_grad=True)
-    value = random(frames, num_tokens, NUM_HEADS, channels // NUM_HEADS)
+    locations = local_points(frames, sizes, channels, device)
+    value = random(frames, locations.shape[1], NUM_HEADS, channels // NUM_HEADS)
+    weights = random(*locations.shape[:3], len(sizes) * NUM_POINTS).detach().softmax(-1)
     return [
         Part(
             "TPAVI",
@@ -95,15 +156,56 @@ def _baseline_parts(frames: int, size: tuple[int, int], channels: int, device: s
             "deformable attention",
             lambda value, *sampling: ms_deform_attn(value, sizes, *sampling),
             lambda value, *sampling: plain_ms_deform_attn(value, sizes, *sampling),
-            (value, locations, random(*sampled)),
+            (value, locations, weights.view(locations.shape[:-1]).requires_grad_()),
         ),
         Part(
             "mask head of Eq. (1)",
-            head,
-            partial(plain_residual_masks, head),
-            (random(1, NUM_QUERIES, channels), random(1, frames, channels, 2 * height, 2 * width)),
+            partial(_matched_masks, head.on, matched),
+            partial(_matched_masks, partial(_plain_masks_on, head), matched),
+            (
+                random(NUM_PREDICTIONS, 1, NUM_QUERIES, channels),
+                random(1, frames, channels, 2 * height, 2 * width),
+            ),
         ),
     ]
+
+
+def local_points(frames: int, sizes: Sequence[tuple[int, int]], channels: int, device: str) -> Tensor:
+    """Where queries look in an encoder that starts to learn: (T, Q, M, L, P, 2), around their own places.
+
+    At the very start points lie on the borders between pixels, where gradients are not defined.
+    """
+    start = MSDeformAttn(channels, len(sizes), NUM_HEADS, NUM_POINTS).sampling_offsets.bias.detach()
+    places = torch.cat([pixel_centres(*size, torch.device("cpu")) for size in sizes])
+    offsets = start.view(NUM_HEADS, len(sizes), NUM_POINTS, 2)
+    offsets = offsets + OFFSET_NOISE * torch.randn(frames, len(places), *offsets.shape)
+    extents = torch.tensor([(width, height) for height, width in sizes])
+    return (places[:, None, None, None] + offsets / extents[:, None]).to(device).requires_grad_()
+
+
+def _matched_masks(
+    masks_on: Callable[[Tensor], Callable[[Tensor], Tensor]],
+    matched: Tensor,
+    queries: Tensor,
+    mask_features: Tensor,
+) -> Tensor:
+    """The masks that losses read: of some queries of each prediction.
+
+    Args:
+        masks_on: as `MaskHead.on`.
+        matched: (D, S) of D predictions.
+        queries: (D, B, N, C).
+        mask_features: (B, T, C, H, W).
+
+    Returns:
+        (B, D·S, T, H, W).
+    """
+    masks = masks_on(mask_features)
+    return torch.cat([masks(each)[:, rows] for each, rows in zip(queries, matched, strict=True)], dim=1)
+
+
+def _plain_masks_on(head: ResidualMaskHead, mask_features: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda queries: plain_residual_masks(head, queries, mask_features)
 
 
 def _clustering_parts(frames: int, size: tuple[int, int], channels: int, device: str) -> list[Part]:

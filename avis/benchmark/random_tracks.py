@@ -1,7 +1,8 @@
 """Random ground truth and predictions of any scale, to measure evaluation on; there are no pictures.
 
 Objects are ragged ellipses that drift. Of the predictions of a video one in two follows an object, the others
-are anywhere; all have a mask in each frame.
+are anywhere; all have a mask in each frame. One video in four has been understood, or no frame would be right
+as FSLA has it: each object is found where it sounds, and others have masks in the first frames alone.
 
 Dimensions: T frames of a video, h×w pixels, C columns that an ellipse touches.
 """
@@ -23,6 +24,8 @@ _JITTER = 5
 _OFFSET = 4
 # Half axes of the ellipses, as shares of the frame's height.
 _RADII = (0.07, 0.2)
+# One video in so many has been understood; then what finds nothing has masks in this share of its frames.
+_UNDERSTOOD, _BRIEFLY = 4, 0.2
 # Chances that an object sounds in a frame, and that a prediction that follows it has its category.
 _SOUNDS, _IS_RIGHT = 0.8, 0.8
 
@@ -78,9 +81,13 @@ def write_random_tracks(
         for video in tqdm(videos, desc="making tracks", unit=" videos", disable=None if progress else True):
             rng = np.random.default_rng((seed, video["id"]))
             objects = [_random_ellipse(rng, scale) for _ in range(rng.integers(1, scale.objects + 1))]
-            annotations += [_annotation(rng, video, ellipse, scale) for ellipse in objects]
-            for _ in range(num_predictions):
-                file.write(separator + json.dumps(_prediction(rng, video, objects, scale)).encode())
+            sounding = [_annotation(rng, video, ellipse, scale) for ellipse in objects]
+            annotations += sounding
+            for number in range(num_predictions):
+                prediction = _prediction(rng, video, objects, scale)
+                if video["id"] % _UNDERSTOOD == 0:
+                    prediction |= _understood(rng, prediction, sounding[number : number + 1], scale)
+                file.write(separator + json.dumps(prediction).encode())
                 separator = b",\n"
         file.write(b"]" if num_predictions else b"[]")
     categories = [{"id": id, "name": name} for id, name in enumerate(AVISEG_CATEGORIES, start=1)]
@@ -141,6 +148,33 @@ def _prediction(rng: np.random.Generator, video: dict, objects: list[_Ellipse], 
         "category_id": ellipse.category_id,
         "segmentations": [_compress(_mask(rng, ellipse, t, scale)) for t in range(scale.length)],
     }
+
+
+def _understood(rng: np.random.Generator, prediction: dict, found: list[dict], scale: Scale) -> dict:
+    """What differs of a prediction of a video that has been understood.
+
+    Args:
+        rng: of the video.
+        prediction: one of its predictions.
+        found: the annotation of what it has found, if it has found anything.
+        scale: of the data set.
+    """
+    if not found:
+        num_frames = max(1, round(_BRIEFLY * scale.length))
+        masks = enumerate(prediction["segmentations"])
+        return {"segmentations": [mask if t < num_frames else None for t, mask in masks]}
+    (truth,) = found
+    masks = [
+        mask and _compress(_shifted(mask, int(rng.integers(1, _OFFSET)))) for mask in truth["segmentations"]
+    ]
+    return {"category_id": truth["category_id"], "segmentations": masks, "score": (1 + rng.random()) / 2}
+
+
+def _shifted(mask: dict, pixels: int) -> dict:
+    """An uncompressed RLE a few pixels further down, or up where it ends."""
+    first, *between, last = mask["counts"]
+    pixels = min(pixels, last)
+    return {**mask, "counts": [first + pixels, *between, last - pixels]}
 
 
 def _mask(rng: np.random.Generator, ellipse: _Ellipse, t: int, scale: Scale) -> dict:

@@ -174,6 +174,8 @@ def _add_mask_former_config(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
     head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD = 1024
+    # True: where the model computes in a lower precision, so does the encoder. Mask2Former's is in float32.
+    head.ENCODER_AMP = False
 
 
 def _add_clip_decoder_config(cfg: CfgNode) -> None:
@@ -256,3 +258,8 @@ def _add_solver_config(cfg: CfgNode) -> None:
     # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
     # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
     cfg.TEST.BEST_METRIC = ""
+    # True: in training, products of float32 may take TF32 (NVIDIA GPUs since Ampere): faster, 10 bits. False
+    # leaves torch's settings: exact matrix products, and convolutions in TF32.
+    cfg.SOLVER.TF32 = False
+    # True: predicts in SOLVER.AMP.PRECISION, as SOLVER.AMP.ENABLED trains; scores and masks change a little.
+    cfg.TEST.AMP = False

@@ -17,7 +17,8 @@ def fingerprint(cfg: CfgNode, model: nn.Module, annotations: str | Path) -> str:
     The frames and sounds themselves are left out: reading them would take as long as predicting.
 
     Args:
-        cfg: MODEL.* but for WEIGHTS, which may be another name for the same, and INPUT.*.
+        cfg: MODEL.* but for WEIGHTS, which may be another name for the same, INPUT.*, and where the model
+            predicts in it SOLVER.AMP.PRECISION.
         model: on any device.
         annotations: the file.
 
@@ -35,6 +36,8 @@ def fingerprint_model(cfg: CfgNode, model: nn.Module) -> str:
     sections = CfgNode({"MODEL": cfg.MODEL.clone(), "INPUT": cfg.INPUT.clone()})
     sections.defrost()
     sections.MODEL.WEIGHTS = ""
+    if cfg.TEST.AMP:
+        sections.PRECISION = cfg.SOLVER.AMP.PRECISION
     digest.update(sections.dump().encode())
     digest.update(repr(classes_of(model)).encode())
     for name, tensor in model.state_dict().items():

@@ -43,10 +43,12 @@ from avis.engine.rng import preserved_rng, set_rng_state
 from avis.engine.run_folder import TRAINING_METRICS
 from avis.engine.signals import Stopped, UntilAsked, reason, resume_command, spare_workers
 from avis.engine.step_start import StepStart
+from avis.engine.tf32 import check_tf32
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
 from avis.inference.windows import through_windows
 from avis.modeling import build_model
+from avis.modeling.precision import lower_precision
 from avis.structures import Categories
 from avis.weights import classes_of, set_classes
 
@@ -72,6 +74,8 @@ class AVISTrainer(TrainerBase):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
+        if cfg.SOLVER.TF32:
+            check_tf32(cfg.MODEL.DEVICE)
         # Before the model is built, which takes longer.
         self._own_classes = _training_classes(cfg)
         model = self.build_model(cfg)
@@ -80,7 +84,7 @@ class AVISTrainer(TrainerBase):
         self.optimizer = self.build_optimizer(cfg, model)
         self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
-        self.step = TrainingStep(self.model, self.optimizer, build_gradient_clipper(cfg), _amp_precision(cfg))
+        self.step = _build_step(cfg, self.model, self.optimizer)
         self.checkpointer = AVISCheckpointer(
             self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
         )
@@ -335,15 +339,9 @@ def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
     return check_num_classes(cfg, dataset_name)
 
 
-def _amp_precision(cfg: CfgNode) -> torch.dtype | None:
-    if not cfg.SOLVER.AMP.ENABLED:
-        return None
-    precisions = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-    if cfg.SOLVER.AMP.PRECISION not in precisions:
-        raise ValueError(
-            f"SOLVER.AMP.PRECISION is {cfg.SOLVER.AMP.PRECISION!r}; it can be 'float16' or 'bfloat16'"
-        )
-    return precisions[cfg.SOLVER.AMP.PRECISION]
+def _build_step(cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingStep:
+    precision = lower_precision(cfg) if cfg.SOLVER.AMP.ENABLED else None
+    return TrainingStep(model, optimizer, build_gradient_clipper(cfg), precision, cfg.SOLVER.TF32)
 
 
 def _distribute(model: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 
 from avis.engine.optimizer import GradientClipper
+from avis.engine.tf32 import tf32
 
 # A float16 loss scale below this means that gradients overflow whatever the scale is.
 MIN_LOSS_SCALE = 1e-4
@@ -21,6 +22,7 @@ class TrainingStep:
         optimizer: holds the parameters to update.
         clip_gradients: clips the gradients in place and returns their norm.
         precision: torch.float16 or torch.bfloat16 for autocast; None trains in the parameters' own.
+        allow_tf32: what stays in float32 may take TF32.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         clip_gradients: GradientClipper,
         precision: torch.dtype | None = None,
+        allow_tf32: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.clip_gradients = clip_gradients
         self.precision = precision
+        self.allow_tf32 = allow_tf32
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device_type = self.parameters[0].device.type
         # bfloat16 has float32's range: only float16 gradients need scaling.
@@ -48,11 +52,8 @@ class TrainingStep:
         Raises:
             FloatingPointError: a loss or the gradient is not finite; in every process, before weights change.
         """
-        with torch.autocast(self.device_type, dtype=self.precision, enabled=self.precision is not None):
-            losses = self.model(batch)
-        total_loss = sum(losses.values())
-        self.optimizer.zero_grad()
-        self.grad_scaler.scale(total_loss).backward()
+        with tf32(self.allow_tf32):
+            losses, total_loss = self._compute_gradients(batch)
         self.grad_scaler.unscale_(self.optimizer)
         grad_norm = self.clip_gradients(self.parameters)
 
@@ -62,6 +63,15 @@ class TrainingStep:
         self.grad_scaler.update()
         # A gradient that has overflowed has no norm to report.
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    def _compute_gradients(self, batch: Sequence[dict]) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses and their sum, whose scaled gradients the parameters then have."""
+        with torch.autocast(self.device_type, dtype=self.precision, enabled=self.precision is not None):
+            losses = self.model(batch)
+        total_loss = sum(losses.values())
+        self.optimizer.zero_grad()
+        self.grad_scaler.scale(total_loss).backward()
+        return losses, total_loss
 
     def _check_finite(self, metrics: dict[str, float]) -> None:
         culprits = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]

@@ -55,18 +55,20 @@ def ms_deform_attn(
 
 
 def grid_sample_form(value: Tensor, locations: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
-    """The plain form, by `F.grid_sample`; otherwise as `ms_deform_attn`."""
+    """The plain form, by `F.grid_sample`, in float32 or float64; otherwise as `ms_deform_attn`."""
     batch, _, heads, head_dim = value.shape
+    precise = torch.promote_types(value.dtype, torch.float32)
     # grid_sample takes one (D, h, w) map per image and head, and locations from -1 to 1. The queries go last:
     # sums over points are then sums of whole rows.
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in sizes], dim=2)
-    grids = (2 * locations - 1).to(value.dtype).permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
-    weights = weights.to(value.dtype).permute(3, 0, 2, 4, 1).flatten(1, 2).unsqueeze(2).contiguous()
+    maps = value.to(precise).permute(0, 2, 3, 1).flatten(0, 1)
+    maps = maps.split([height * width for height, width in sizes], dim=2)
+    grids = (2 * locations - 1).to(precise).permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
+    weights = weights.to(precise).permute(3, 0, 2, 4, 1).flatten(1, 2).unsqueeze(2).contiguous()
     output = sum(
         (F.grid_sample(level.unflatten(2, size), grid, align_corners=False) * weight).sum(dim=2)
         for level, size, grid, weight in zip(maps, sizes, grids, weights, strict=True)
     )
-    return output.view(batch, heads * head_dim, -1).transpose(1, 2).contiguous()
+    return output.view(batch, heads * head_dim, -1).transpose(1, 2).contiguous().to(value.dtype)
 
 
 def _sparse_form(value: Tensor, locations: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:

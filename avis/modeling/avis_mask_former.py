@@ -23,6 +23,7 @@ from avis.modeling.frame_storage import check_place
 from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.losses import Criterion
 from avis.modeling.mask_former_head import MaskFormerHead
+from avis.modeling.precision import lower_precision
 from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
@@ -51,6 +52,7 @@ class AVISMaskFormer(nn.Module):
         feature_store: str = "auto",
         mask_quality: bool = False,
         min_score: float = 0.0,
+        test_precision: torch.dtype | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -68,6 +70,7 @@ class AVISMaskFormer(nn.Module):
             feature_store: where a video's features lie in evaluation, one of `PLACES`.
             mask_quality: multiply a track's score by the mean probability inside its masks.
             min_score: tracks that do not score more are dropped.
+            test_precision: torch.float16 or torch.bfloat16 predicts under autocast to it.
         """
         super().__init__()
         self.backbone = backbone
@@ -78,6 +81,7 @@ class AVISMaskFormer(nn.Module):
         self.size_divisibility = size_divisibility
         self.topk, self.chunk_size, self.feature_store = topk, chunk_size, check_place(feature_store)
         self.mask_quality, self.min_score = mask_quality, min_score
+        self.test_precision = test_precision
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
@@ -102,6 +106,7 @@ class AVISMaskFormer(nn.Module):
             "feature_store": mask_former.TEST.FEATURE_STORE,
             "mask_quality": mask_former.TEST.MASK_QUALITY,
             "min_score": mask_former.TEST.MIN_SCORE,
+            "test_precision": lower_precision(cfg) if cfg.TEST.AMP else None,
         }
 
     @property

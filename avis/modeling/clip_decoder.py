@@ -10,17 +10,18 @@ audio channels.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from avis.config import hears
+from avis.config import checkpoints, hears
 from avis.modeling.frame_windows import FrameWindows
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead
+from avis.modeling.recomputing import recomputed
 from avis.modeling.temporal_fusion import TEMPORAL_FUSION_REGISTRY, TemporalFusion
 from avis.registry import Shapes
 
@@ -59,6 +60,7 @@ class ClipDecoder(nn.Module):
         make_mask_head: Callable[[], MaskHead],
         make_temporal_fusion: Callable[[], TemporalFusion] | None = None,
         shift_in_training: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         """Make the decoder.
 
@@ -75,9 +77,11 @@ class ClipDecoder(nn.Module):
             make_mask_head: makes the mask head of the clip queries.
             make_temporal_fusion: makes the fusion with the sound; None: a decoder that does not hear.
             shift_in_training: every other layer shifts its windows also in training.
+            checkpointing: compute the layers again in the backward pass, to save memory.
         """
         super().__init__()
         self.window, self.shift_in_training = window, shift_in_training
+        self.checkpointing = checkpointing
         encoder_layers, decoder_layers = range(num_encoder_layers), range(num_decoder_layers)
         self.input_proj_dec = nn.Linear(hidden_dim, hidden_dim)
         self.enc_self_attn = nn.ModuleList(SelfAttentionLayer(hidden_dim, num_heads) for _ in encoder_layers)
@@ -124,6 +128,7 @@ class ClipDecoder(nn.Module):
             if fusion
             else None,
             "shift_in_training": options.SHIFT_IN_TRAINING,
+            "checkpointing": checkpoints(cfg, "decoder"),
         }
 
     def forward(self, frames: Tensor, audio: Tensor | None) -> ClipQueries:
@@ -141,14 +146,13 @@ class ClipDecoder(nn.Module):
         keys = (frames + self.fq_pos.weight).flatten(1, 2)
         queries, embed = self.query_feat.weight.expand(len(frames), -1, -1), self.query_embed.weight
         layers = []
-        for cross_attention, self_attention, feedforward in zip(
+        for modules in zip(
             self.transformer_cross_attention_layers,
             self.transformer_self_attention_layers,
             self.transformer_ffn_layers,
             strict=True,
         ):
-            queries = cross_attention(queries, embed, keys, values)
-            queries = feedforward(self_attention(queries, embed))
+            queries = self._run(_decoder_layer, *modules, queries, embed, keys, values)
             layers.append(self.decoder_norm(queries))
         return ClipQueries(frames, layers)
 
@@ -156,15 +160,39 @@ class ClipDecoder(nn.Module):
         """(B, T, N, C) in and out; the queries of a window's frames attend to each other."""
         batch, num_frames, num_queries, _ = frames.shape
         may_shift = self.shift_in_training or not self.training
-        for index, (attention, feedforward) in enumerate(zip(self.enc_self_attn, self.enc_ffn, strict=True)):
+        for index, modules in enumerate(zip(self.enc_self_attn, self.enc_ffn, strict=True)):
             windows = FrameWindows(num_frames, self.window, shifted=may_shift and index % 2 == 1)
             allowed = windows.allowed(batch, num_queries, frames.device)
             encoded = [
-                feedforward(attention(tokens, allowed=None if allowed is None else allowed[group]))
+                self._run(_encoder_layer, *modules, tokens, None if allowed is None else allowed[group])
                 for group, tokens in _groups(windows.split(frames))
             ]
             frames = windows.join(torch.cat(encoded), num_queries)
         return frames
+
+    def _run(self, layer: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        return recomputed(layer, *inputs) if self.checkpointing else layer(*inputs)
+
+
+def _encoder_layer(
+    attention: SelfAttentionLayer, feedforward: FFNLayer, windows: Tensor, allowed: Tensor | None
+) -> Tensor:
+    """(B·n, W·N, C) in and out."""
+    return feedforward(attention(windows, allowed=allowed))
+
+
+def _decoder_layer(
+    cross_attention: CrossAttentionLayer,
+    self_attention: SelfAttentionLayer,
+    feedforward: FFNLayer,
+    queries: Tensor,
+    embed: Tensor,
+    keys: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """(B, M, C) in and out; the others as `CrossAttentionLayer.forward` takes them."""
+    queries = cross_attention(queries, embed, keys, values)
+    return feedforward(self_attention(queries, embed))
 
 
 def _groups(windows: Tensor) -> Iterator[tuple[slice, Tensor]]:

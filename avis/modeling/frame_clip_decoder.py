@@ -87,10 +87,12 @@ class FrameClipDecoder(VideoDecoder):
         sounds = None if audio is None else audio.flatten(0, 1).unsqueeze(1)
         seen = self.frame.see(images[: self.frame.num_levels], embeddings, sounds)
         predictions = self.frame.decide([seen], sounds).predictions
+        embeddings = self.mask_features(levels[-1].flatten(0, 1))
         joined = predictions[-self.num_frame_layers if self.training else -1 :]
         features = {
             "queries": torch.stack([prediction.queries for prediction in joined], dim=1),
-            "mask_features": self.mask_features(levels[-1].flatten(0, 1)),
+            # Mask heads take pixel after pixel.
+            "mask_features": embeddings.contiguous(memory_format=torch.channels_last),
         }
         if self.training:
             features |= _by_name(predictions)

@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from avis.kernels import ms_deform_attn
 
@@ -49,12 +50,18 @@ class MSDeformAttn(nn.Module):
             self.sampling_offsets.bias.copy_(offsets.expand(-1, self.num_levels, -1, -1).flatten())
 
     def forward(
-        self, query: Tensor, reference_points: Tensor, value: Tensor, spatial_shapes: list[tuple[int, int]]
+        self,
+        query: Tensor,
+        positions: Tensor,
+        reference_points: Tensor,
+        value: Tensor,
+        spatial_shapes: list[tuple[int, int]],
     ) -> Tensor:
         """Attend from `query` to `value` around the reference points.
 
         Args:
-            query: (B, Q, C).
+            query: (B, Q, C), without its position.
+            positions: (Q, C) of the queries.
             reference_points: (Q, 2) as (x, y) in 0 … 1, the same on every level.
             value: (B, S, C).
             spatial_shapes: height and width of each of the L levels.
@@ -62,13 +69,31 @@ class MSDeformAttn(nn.Module):
         Returns:
             (B, Q, C).
         """
+        return self.output_proj(self.sample(query, positions, reference_points, value, spatial_shapes))
+
+    def sample(
+        self,
+        query: Tensor,
+        positions: Tensor,
+        reference_points: Tensor,
+        value: Tensor,
+        spatial_shapes: list[tuple[int, int]],
+    ) -> Tensor:
+        """`forward` without the projection of the output."""
         batch, num_queries, _ = query.shape
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
         value = self.value_proj(value).unflatten(-1, (heads, -1))
-        offsets = self.sampling_offsets(query).view(batch, num_queries, heads, levels, points, 2)
-        weights = self.attention_weights(query).view(batch, num_queries, heads, levels * points)
+        offsets = _of_sum(self.sampling_offsets, query, positions)
+        offsets = offsets.view(batch, num_queries, heads, levels, points, 2)
+        weights = _of_sum(self.attention_weights, query, positions)
+        weights = weights.view(batch, num_queries, heads, levels * points)
         weights = weights.softmax(-1).view(batch, num_queries, heads, levels, points)
         extents = torch.tensor([(width, height) for height, width in spatial_shapes], dtype=query.dtype)
         extents = extents.to(query.device, non_blocking=True)
         locations = reference_points[:, None, None, None] + offsets / extents[:, None]
-        return self.output_proj(ms_deform_attn(value, spatial_shapes, locations, weights))
+        return ms_deform_attn(value, spatial_shapes, locations, weights)
+
+
+def _of_sum(linear: nn.Linear, query: Tensor, positions: Tensor) -> Tensor:
+    """A linear layer of `query` (B, Q, C) + `positions` (Q, C), without a sum to keep for the gradients."""
+    return linear(query) + F.linear(positions, linear.weight)

@@ -41,6 +41,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         dim_feedforward: int,
         norm: str,
         checkpointing: bool = False,
+        encoder_amp: bool = False,
         position_in_mask_features: bool = False,
         fusion: nn.ModuleDict | None = None,
     ) -> None:
@@ -58,6 +59,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
             dim_feedforward: width of its feed-forward layers.
             norm: normalisation of the pyramid's convolutions, as Detectron2's `get_norm` takes it.
             checkpointing: compute the encoder's layers again in the backward pass, to save memory.
+            encoder_amp: under autocast, the encoder computes in the lower precision.
             position_in_mask_features: add a sine embedding of the place to the per-pixel embeddings.
             fusion: modules that fuse levels of the encoder with the audio before it, by feature name.
 
@@ -66,7 +68,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         """
         super().__init__()
         self.fusion = fusion if fusion is not None else nn.ModuleDict()
-        self.position_in_mask_features = position_in_mask_features
+        self.position_in_mask_features, self.encoder_amp = position_in_mask_features, encoder_amp
         if not transformer_in_features or not set(transformer_in_features) <= set(input_shape):
             raise ValueError(
                 "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES is "
@@ -121,6 +123,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
             "dim_feedforward": head.DEFORMABLE_TRANSFORMER_ENCODER_DIM_FEEDFORWARD,
             "norm": head.NORM,
             "checkpointing": checkpoints(cfg, "encoder"),
+            "encoder_amp": _encoder_amp(cfg),
             "position_in_mask_features": head.POSITION_IN_MASK_FEATURES,
             "fusion": build_fusion(cfg, "pixel_decoder", projected),
         }
@@ -128,7 +131,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
     def forward(
         self, features: Mapping[str, Tensor], audio: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Decode the features of B images, in float32 also under autocast.
+        """Decode the features of B images, also under autocast in float32, but for the encoder if it may.
 
         Args:
             features: (B, C_i, h_i, w_i) for every name in `input_shape`.
@@ -139,8 +142,13 @@ class MSDeformAttnPixelDecoder(nn.Module):
             (B, C, h_i, w_i), coarse to fine: the encoder's L, then those of the pyramid below, of which the
             last one is what the embeddings are made of.
         """
-        with torch.autocast(self.mask_features.weight.device.type, enabled=False):
-            levels = self.transformer(self._project(features, audio))
+        device = self.mask_features.weight.device.type
+        # As it is outside the next line.
+        is_lower, precision = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            levels = self._project(features, audio)
+            with torch.autocast(device, precision, enabled=self.encoder_amp and is_lower):
+                levels = self.transformer(levels)
             for index, name in enumerate(self.lateral_in_features, start=1):
                 lateral = getattr(self, f"adapter_{index}")(features[name].float())
                 upsampled = F.interpolate(
@@ -206,7 +214,7 @@ class DeformableEncoder(nn.Module):
                 for size, level_embed in zip(sizes, self.level_embed, strict=True)
             ]
         )
-        reference_points = torch.cat([_pixel_centres(*size, device) for size in sizes])
+        reference_points = torch.cat([pixel_centres(*size, device) for size in sizes])
         for layer in self.encoder.layers:
             run = partial(recomputed, layer) if self.checkpointing else layer
             tokens = run(tokens, positions, reference_points, sizes)
@@ -234,15 +242,31 @@ class DeformableEncoderLayer(nn.Module):
         self, tokens: Tensor, positions: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]
     ) -> Tensor:
         """(B, S, C) in and out; positions (S, C) and reference points (S, 2) are the same for every image."""
-        attended = self.self_attn(tokens + positions, reference_points, tokens, sizes)
-        tokens = self.norm1(tokens + attended)
-        return self.norm2(tokens + recomputed(self._feedforward, tokens))
+        sampled = self.self_attn.sample(tokens, positions, reference_points, tokens, sizes)
+        # What follows would keep most of the layer, the hidden units above all, and takes little of its time.
+        return recomputed(self._after_sampling, tokens, sampled)
 
-    def _feedforward(self, tokens: Tensor) -> Tensor:
-        return self.linear2(F.relu(self.linear1(tokens)))
+    def _after_sampling(self, tokens: Tensor, sampled: Tensor) -> Tensor:
+        tokens = self.norm1(tokens + self.self_attn.output_proj(sampled))
+        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
 
 
-def _pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
+def _encoder_amp(cfg: CfgNode) -> bool:
+    """MODEL.SEM_SEG_HEAD.ENCODER_AMP.
+
+    Raises:
+        ValueError: it would do nothing.
+    """
+    asked = cfg.MODEL.SEM_SEG_HEAD.ENCODER_AMP
+    if asked and not (cfg.SOLVER.AMP.ENABLED or cfg.TEST.AMP):
+        raise ValueError(
+            "MODEL.SEM_SEG_HEAD.ENCODER_AMP is True, but all else is float32; set SOLVER.AMP.ENABLED for "
+            "training or TEST.AMP for predictions, too"
+        )
+    return asked
+
+
+def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
     """(h·w, 2) centres of a level's pixels as (x, y) in 0 … 1, row-major."""
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width

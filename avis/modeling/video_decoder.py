@@ -17,7 +17,7 @@ from detectron2.layers import ShapeSpec
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-from avis.config import hears
+from avis.config import checkpoints, hears
 from avis.modeling.audio_query import AUDIO_QUERY_REGISTRY, AudioQuery, MeanAudioQuery
 from avis.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
@@ -30,6 +30,7 @@ from avis.modeling.feature_store import FeatureStore, FrameFeatures, is_streamed
 from avis.modeling.layers import CrossAttentionLayer, FFNLayer, SelfAttentionLayer
 from avis.modeling.mask_head import MASK_HEAD_REGISTRY, MaskHead, resize_frames
 from avis.modeling.position_encoding import sine_embedding_2d, sine_embedding_3d
+from avis.modeling.recomputing import recomputed
 from avis.modeling.running_attention import RunningAttention
 from avis.modeling.sounding_gate import SoundingGate
 from avis.registry import Shapes
@@ -61,6 +62,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         enforce_input_proj: bool = False,
         temporal_position: bool = True,
         sounding_gate: SoundingGate | None = None,
+        checkpointing: bool = False,
     ) -> None:
         """Make the decoder.
 
@@ -79,9 +81,11 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             enforce_input_proj: project the levels also where `in_channels` equals C.
             temporal_position: pixels also tell in which frame they are.
             sounding_gate: closes masks in frames that do not sound like their query; None: does not.
+            checkpointing: compute the layers again in the backward pass, to save memory.
         """
         super().__init__()
         self.num_layers, self.num_levels, self.temporal_position = num_layers, num_levels, temporal_position
+        self.checkpointing = checkpointing
         layers = range(num_layers)
         self.transformer_cross_attention_layers = nn.ModuleList(
             CrossAttentionLayer(hidden_dim, num_heads) for _ in layers
@@ -134,6 +138,7 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             "sounding_gate": SoundingGate(shapes["audio"].channels, queries.channels)
             if hears(cfg) and mask_former.SOUNDING_GATE
             else None,
+            "checkpointing": checkpoints(cfg, "decoder"),
         }
 
     def see(self, levels: list[Tensor], mask_features: Tensor, audio: Tensor | None = None) -> FrameFeatures:
@@ -162,14 +167,11 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
         )
         masks = self.mask_embed.on(mask_features) if self.training else None
         predictions = [self._predict(queries, masks, audio)]
+        run = partial(recomputed, self._layer) if self.checkpointing else self._layer
         for index in range(self.num_layers):
             level = index % self.num_levels
             allowed = self._attention_mask(predictions[-1], mask_features, sizes[level])
-            queries = self.transformer_cross_attention_layers[index](
-                queries, embed, *keys_values[level], allowed
-            )
-            queries = self.transformer_self_attention_layers[index](queries, embed)
-            queries = self.transformer_ffn_layers[index](queries)
+            queries = run(index, queries, embed, *keys_values[level], allowed)
             predictions.append(self._predict(queries, masks, audio))
         return Decoded(predictions, mask_features)
 
@@ -267,6 +269,14 @@ class VideoMultiScaleMaskedTransformerDecoder(VideoDecoder):
             position = sine_embedding_2d(channels, height, width, level.device)
         return _pixels(level + position), _pixels(level)
 
+    def _layer(
+        self, index: int, queries: Tensor, embed: Tensor | None, keys: Tensor, values: Tensor, allowed: Tensor
+    ) -> Tensor:
+        """(B, E + N, C) queries in and out; the others as `CrossAttentionLayer.forward` takes them."""
+        queries = self.transformer_cross_attention_layers[index](queries, embed, keys, values, allowed)
+        queries = self.transformer_self_attention_layers[index](queries, embed)
+        return self.transformer_ffn_layers[index](queries)
+
     @torch.no_grad()
     def _attention_mask(self, output: DecoderOutput, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, E + N, T·h·w), True inside each query's own mask.
@@ -316,8 +326,8 @@ def _gated(mask_logits: Tensor, gate: Tensor | None) -> Tensor:
 
 
 def _pixels(level: Tensor) -> Tensor:
-    """(B, t, C, h, w) to (B, t·h·w, C)."""
-    return level.permute(0, 1, 3, 4, 2).flatten(1, 3)
+    """(B, t, C, h, w) to (B, t·h·w, C), laid out once: of a view, every layer's projections keep a copy."""
+    return level.permute(0, 1, 3, 4, 2).flatten(1, 3).contiguous()
 
 
 def _level_name(index: int) -> str:

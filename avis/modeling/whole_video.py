@@ -32,6 +32,7 @@ from avis.modeling.postprocess import (
     masks_at,
     select_tracks,
 )
+from avis.modeling.precision import autocast_to
 from avis.modeling.progress import Progress
 from avis.structures import VideoPrediction
 
@@ -56,6 +57,7 @@ class VideoModel(Protocol):
     feature_store: str
     mask_quality: bool
     min_score: float
+    test_precision: torch.dtype | None
     fusion: nn.ModuleDict
 
     def features(self, frames: Sequence[Tensor]) -> FrameFeatures:
@@ -88,6 +90,11 @@ def find_candidates(model: VideoModel, video: dict) -> Candidates:
         FloatingPointError: class logits, queries or mask logits are not finite.
         OSError: the features belong on disk, which has too little space.
     """
+    with autocast_to(model.test_precision, model.device):
+        return _find_candidates(model, video)
+
+
+def _find_candidates(model: VideoModel, video: dict) -> Candidates:
     frames = video["image"]
     first = frames[0]
     at_once = _PIXELS_AT_ONCE_ON_CPU if model.device.type == "cpu" else _PIXELS_AT_ONCE
@@ -245,7 +252,7 @@ def _masks(
     """(S, t, H, W) bool masks of the video's size from chunks of mask logits (S, t, h, w)."""
     *input_sizes, size = sizes
     for chunk in chunks:
-        logits = at_input_size(check_finite("mask logits", chunk), *input_sizes)
+        logits = at_input_size(check_finite("mask logits", chunk).float(), *input_sizes)
         if quality is not None:
             quality.add(logits)
         yield masks_at(logits, size)

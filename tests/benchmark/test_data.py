@@ -1,9 +1,6 @@
 """The plain mapper gives the clips that ours gives; the rounding of pixels differs."""
 
 import copy
-import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +9,9 @@ import torch
 
 from avis.benchmark.data import PlainMapper, clip_difference, compare_loading
 from avis.data import ClipMapper, load_aviseg_json
+from tests.benchmark.command import benchmark
+from tests.benchmark.fake_clone import make_clone
 
-ROOT = Path(__file__).parents[2]
 AUGMENTED = {
     "flip and resize": [],
     "crop": ["INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [0.6, 0.6]],
@@ -24,6 +22,7 @@ AUGMENTED = {
     "moving crop": ["INPUT.CROP.ENABLED", True, "INPUT.CROP.TYPE", "moving", "INPUT.CROP.SIZE", [20, 40]],
     "BGR": ["INPUT.FORMAT", "BGR"],
 }
+CASES = ["pictures and masks", "first heard", "heard before"]
 
 
 @pytest.mark.parametrize("kind", AUGMENTED)
@@ -64,22 +63,21 @@ def test_what_differs_is_told(cfg, train_json):
 
 def test_costs_are_of_the_same_clips(cfg, train_json):
     cfg.INPUT.MIN_SIZE_TRAIN = (60, 36)
-    costs = list(compare_loading(cfg, load_aviseg_json(train_json), num_clips=3, seed=0))
-    cases = [cost.case.rpartition(", ")[2] for cost in costs]
-    assert cases == ["pictures and masks", "first heard", "heard before"] * 2
-    assert [cost.size for cost in costs] == [36] * 3 + [60] * 3
-    assert all(cost.ours > 0 and cost.plain > 0 and cost.different_masks == 0 for cost in costs)
-    assert all(cost.pixel_difference <= 2 for cost in costs)
+    rows = list(compare_loading(cfg, train_json, num_clips=3))
+    assert [row["case"].rpartition(", ")[2] for row in rows] == CASES * 2
+    assert [row["size"] for row in rows] == [36] * 3 + [60] * 3
+    assert all(row["ours"]["lowest"] > 0 and row["plain"]["lowest"] > 0 for row in rows)
+    assert all(row["different_masks"] == 0 and row["pixel_difference"] <= 2 for row in rows)
 
 
-def test_table_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    arguments = ["data", "--size", "36", "64", "--video-frames", "4", "--clips", "2"]
-    output = ["--output", str(tmp_path / "costs.json"), "INPUT.MIN_SIZE_TRAIN", "(48,)"]
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments, *output])
-    runpy.run_path(str(ROOT / "tools/benchmark.py"), run_name="__main__")
-    rows = capsys.readouterr().out.splitlines()[2:]
-    numbers = json.loads((tmp_path / "costs.json").read_text())
-    assert len(rows) == len(numbers) == 3
-    for row, cost in zip(rows, numbers, strict=True):
-        assert row.startswith(f"48: {cost['case']}")
-        assert f"{cost['plain'] / cost['ours']:.1f}" in row
+@pytest.mark.parametrize("with_peer", [False, True])
+def test_table_and_numbers(tmp_path: Path, with_peer: bool):
+    peer = ["--peer", make_clone(tmp_path / "Mask2Former")] if with_peer else []
+    size = ["--size", "36", "64", "--video-frames", "4", "--clips", "2"]
+    run = benchmark(tmp_path, "data", *peer, *size, "INPUT.MIN_SIZE_TRAIN", "(48,)")
+    rows = run.rows["data"]
+    assert [row["case"].rpartition(", ")[2] for row in rows] == CASES
+    assert ["original" in row for row in rows] == [with_peer, False, False]
+    for cells, row in zip(run.cells, rows, strict=True):
+        assert cells[:2] == ["48", row["case"]]
+        assert float(cells[4]) == pytest.approx(row["plain"]["median"] / row["ours"]["median"], rel=0.01)

@@ -31,9 +31,10 @@ def test_same_for_the_same_contents(case: tuple[CfgNode, nn.Module, Path], tmp_p
     assert other.MODEL.WEIGHTS == "copy.pth"
 
 
-@pytest.mark.parametrize("part", ["weight", "buffer", "model key", "input key", "annotations"])
+@pytest.mark.parametrize("part", ["weight", "buffer", "model key", "input key", "precision", "annotations"])
 def test_other_for_other_contents(case: tuple[CfgNode, nn.Module, Path], part: str):
     cfg, model, annotations = case
+    cfg.TEST.AMP = part == "precision"
     before = fingerprint(cfg, model, annotations)
     if part == "weight":
         model[0].weight.data[1, 2] += 1e-7
@@ -41,6 +42,8 @@ def test_other_for_other_contents(case: tuple[CfgNode, nn.Module, Path], part: s
         model[1].num_batches_tracked += 1
     elif part == "model key":
         cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD = 0.123
+    elif part == "precision":
+        cfg.SOLVER.AMP.PRECISION = "float16"
     elif part == "input key":
         cfg.INPUT.MIN_SIZE_TEST = 17
     else:

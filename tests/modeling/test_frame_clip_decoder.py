@@ -17,6 +17,7 @@ from avis.modeling.frame_clip_decoder import FrameClipDecoder
 from avis.modeling.frame_windows import FrameWindows
 from avis.modeling.layers import CrossAttentionLayer
 from avis.modeling.temporal_fusion import WindowAttention
+from tests.modeling.kept import kept_tensors, sizes_of
 from tests.modeling.test_protocol import features
 
 C, A, HEADS = 16, 8, 2
@@ -199,6 +200,23 @@ def test_clips_of_a_batch_do_not_see_each_other():
             torch.testing.assert_close(of_clip, theirs.mask_logits, **CLOSE)
         frames = both.extras["frame_predictions"][-1].class_logits.unflatten(0, (2, 4))[clip]
         torch.testing.assert_close(frames, alone.extras["frame_predictions"][-1].class_logits, **CLOSE)
+
+
+def test_pixels_are_kept_once_for_all_layers():
+    """The projections of each layer and the products with each layer's queries share what they read."""
+    decoder = frame_clip_decoder().train()
+    levels, mask_features = features(num_frames=2)
+    mask_features = mask_features.movedim(2, -1).contiguous().movedim(-1, 2)  # as the pixel decoder gives it
+    audio = torch.randn(1, 2, 1, A)
+    with kept_tensors() as kept:
+        decoder.decide(
+            [decoder.see([level.requires_grad_() for level in levels], mask_features, audio)], audio
+        )
+    sizes = sizes_of(kept, decoder.parameters())
+    # The pixel decoder's embeddings, those of the clip queries, and the map of which these are made.
+    assert sizes.count(4 * mask_features.numel()) == 3
+    # Keys and values, and their projections in the one layer that reads the level and in the audio query.
+    assert sizes.count(4 * levels[2].numel()) == 6
 
 
 def test_frames_are_told_apart_by_their_sound():

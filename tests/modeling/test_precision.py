@@ -3,6 +3,7 @@
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
+from pycocotools import mask as mask_utils
 from torch import Tensor
 
 from avis.config import get_avis_cfg
@@ -14,7 +15,9 @@ from avis.modeling import (
     MSDeformAttnPixelDecoder,
     VideoHungarianMatcher,
     VideoSetCriterion,
+    build_model,
 )
+from avis.structures import VideoPrediction
 from tests.modeling.fixed_points import fixed_points
 from tests.modeling.test_avis_mask_former import clip, small_model
 
@@ -34,22 +37,89 @@ def assert_same_float32(found: list[Tensor], expected: list[Tensor]) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+SHAPES = {f"res{level}": ShapeSpec(channels=8, stride=2**level) for level in range(2, 6)}
+
+
+def pixel_decoder(*options: object) -> MSDeformAttnPixelDecoder:
+    torch.manual_seed(0)
+    return MSDeformAttnPixelDecoder(get_avis_cfg("configs/quickstart.yaml", list(options)), SHAPES).eval()
+
+
+def bfloat16_features() -> dict[str, Tensor]:
+    return {
+        name: torch.randn(2, 8, 64 // spec.stride, 96 // spec.stride).bfloat16()
+        for name, spec in SHAPES.items()
+    }
+
+
 @pytest.mark.parametrize("place", ["backbone", "pixel_decoder"])
 def test_the_pixel_decoder_computes_in_float32(place: str, bfloat16: torch.autocast):
-    shapes = {f"res{level}": ShapeSpec(channels=8, stride=2**level) for level in range(2, 6)}
-    torch.manual_seed(0)
-    decoder = MSDeformAttnPixelDecoder(
-        get_avis_cfg("configs/quickstart.yaml", ["MODEL.FUSION.AT", place]), shapes
-    ).eval()
-    features = {
-        name: torch.randn(2, 8, 64 // spec.stride, 96 // spec.stride).bfloat16()
-        for name, spec in shapes.items()
-    }
+    decoder, features = pixel_decoder("MODEL.FUSION.AT", place), bfloat16_features()
     audio = torch.randn(2, 1, 128).bfloat16()
     expected, levels = decoder({name: x.float() for name, x in features.items()}, audio.float())
     with bfloat16:
         found, found_levels = decoder(features, audio)
     assert_same_float32([found, *found_levels], [expected, *levels])
+
+
+def test_the_encoder_computes_in_bfloat16_if_it_may_and_all_else_does():
+    """A few layers of 8 bits are about 1 % of the largest value."""
+    options = ["MODEL.SEM_SEG_HEAD.ENCODER_AMP", True, "SOLVER.AMP.ENABLED", True]
+    decoder = pixel_decoder("MODEL.FUSION.NAME", "", *options)
+    features = bfloat16_features()
+    dtypes = []
+    decoder.transformer.encoder.layers[0].linear1.register_forward_hook(
+        lambda module, inputs, output: dtypes.append(output.dtype)
+    )
+    expected, levels = decoder(features)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, found_levels = decoder(features)
+    assert dtypes == [torch.float32, torch.bfloat16]
+    for ours, exact in zip([found, *found_levels], [expected, *levels], strict=True):
+        assert ours.dtype == torch.float32 and not torch.equal(ours, exact)
+        torch.testing.assert_close(ours, exact, rtol=0, atol=0.02 * exact.abs().max().item())
+
+
+def test_an_encoder_that_would_stay_in_float32_is_refused():
+    with pytest.raises(
+        ValueError, match=r"ENCODER_AMP is True, but .*; set SOLVER\.AMP\.ENABLED for training"
+    ):
+        pixel_decoder("MODEL.SEM_SEG_HEAD.ENCODER_AMP", True)
+
+
+def predicted(store: str, *options: object) -> tuple[VideoPrediction, set[torch.dtype]]:
+    """By a small model, with the types of its backbone's features."""
+    model = small_model(*options).eval()
+    model.feature_store, model.chunk_size = store, 2
+    dtypes: set[torch.dtype] = set()
+    model.backbone.register_forward_hook(lambda module, inputs, output: dtypes.add(output["res5"].dtype))
+    torch.manual_seed(1)
+    with torch.inference_mode():
+        return model([clip(5)])[0], dtypes
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("store", ["device", "host", "file"])
+def test_a_video_is_predicted_in_lower_precision_if_it_may(store: str, precision: str):
+    """Scores within 3 %, as pixels of untrained masks cross 0; the best track's class and near its masks."""
+    quality = ["MODEL.MASK_FORMER.TEST.MASK_QUALITY", True]
+    options = ["TEST.AMP", True, "SOLVER.AMP.PRECISION", precision]
+    (exact, dtypes), (found, lower) = predicted(store, *quality), predicted(store, *quality, *options)
+    assert (dtypes, lower) == ({torch.float32}, {getattr(torch, precision)})
+    scores, expected = ([track.score for track in video.tracks] for video in (found, exact))
+    assert scores != expected and scores == pytest.approx(expected, rel=0.03)
+    ours, theirs = (
+        [mask_utils.decode(rle) for rle in video.tracks[0].segmentations if rle] for video in (found, exact)
+    )
+    assert found.tracks[0].category_id == exact.tracks[0].category_id
+    differing = sum((one != other).mean() for one, other in zip(ours, theirs, strict=True))
+    assert differing <= 0.02 * len(theirs)
+
+
+def test_a_precision_that_there_is_not_is_named():
+    options = ["TEST.AMP", True, "SOLVER.AMP.PRECISION", "float8"]
+    with torch.device("meta"), pytest.raises(ValueError, match=r"SOLVER\.AMP\.PRECISION is 'float8'"):
+        build_model(get_avis_cfg("configs/avis_R50.yaml", options))
 
 
 @pytest.fixture
