@@ -4,6 +4,7 @@ The file says who holds it, and its time of change is renewed as long as that pr
 another host, which cannot be asked, is found dead when the file no longer changes.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -11,8 +12,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from avis.files import is_running
 
@@ -25,6 +27,9 @@ WATCH_SECONDS = 45.0
 
 Holder = dict[str, str | int]
 
+# The time of change of a file that is not there.
+_GONE = -1
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -36,8 +41,8 @@ def locked(folder: Path) -> Iterator[None]:
     """
     lock, mine = folder / LOCK, json.dumps(_myself())
     _prepare(folder)
-    while not _create(lock, mine):
-        _remove_stale(lock)
+    while not (_create(lock, mine) or _take_over(lock, mine)):
+        pass
     ended = threading.Event()
     threading.Thread(target=_beat, args=(lock, ended), daemon=True).start()
     try:
@@ -82,32 +87,41 @@ def _beat(lock: Path, ended: threading.Event) -> None:
             logger.warning("%s cannot be renewed: %s", lock, error)
 
 
-def _remove_stale(lock: Path) -> None:
-    """Remove the lock of a process that runs no more.
+def _take_over(lock: Path, mine: str) -> bool:
+    """Take the lock of a process that runs no more; False where the file has gone meanwhile.
 
     Raises:
         FileExistsError: it runs.
     """
-    content = _content(lock)
-    if content is None:
-        return  # released meanwhile
-    holder = _parse(content)
-    if _runs(lock, holder):
-        raise FileExistsError(
-            f"OUTPUT_DIR {lock.parent} is in use by {_name(holder)}: wait until it has ended, or choose "
-            f"another OUTPUT_DIR [{lock}]"
-        )
-    # Two runs may see this at once: what one of them takes away must be what it has judged.
-    aside = lock.with_name(f".{LOCK}~{socket.gethostname()}~{os.getpid()}")
     try:
-        os.rename(lock, aside)
+        file = lock.open("r+", errors="replace")
     except FileNotFoundError:
-        return
-    if _content(aside) != content:
-        os.rename(aside, lock)
-        return
-    aside.unlink()
+        return False
+    except OSError as error:
+        raise _unwritable(lock.parent, error) from error
+    with file:
+        # Of several that judge at once, the others wait, and find the first one's name. Some file systems of
+        # clusters have no such locks: two that come in the same moment are then not told apart.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        holder = _parse(file.read())
+        if _runs(lock, holder):
+            raise FileExistsError(
+                f"OUTPUT_DIR {lock.parent} is in use by {_name(holder)}: wait until it has ended, or choose "
+                f"another OUTPUT_DIR [{lock}]"
+            )
+        if not _is_still(lock, file):
+            return False
+        file.seek(0)
+        file.truncate()
+        file.write(mine)
     logger.warning("%s, which held %s, runs no more", _name(holder), lock.parent)
+    return True
+
+
+def _is_still(lock: Path, file: TextIO) -> bool:
+    """Whether the path leads to the open file: who held it may have removed it, and another made it anew."""
+    return lock.exists() and os.path.samestat(lock.stat(), os.fstat(file.fileno()))
 
 
 def _runs(lock: Path, holder: Holder) -> bool:
@@ -119,8 +133,8 @@ def _runs(lock: Path, holder: Holder) -> bool:
     before, deadline = _changed(lock), time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         time.sleep(min(1.0, WATCH_SECONDS / 10))
-        if _changed(lock) != before:
-            return True
+        if (now := _changed(lock)) != before:
+            return now != _GONE
     return False
 
 
@@ -162,7 +176,7 @@ def _changed(lock: Path) -> int:
         with lock.open("rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
-        return -1
+        return _GONE
 
 
 def _parse(content: str) -> Holder:
