@@ -107,7 +107,8 @@ def test_no_thread_of_a_group_outlives_it(tmp_path: Path, monkeypatch: pytest.Mo
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
-        for name, value in {"RANK": "0", "WORLD_SIZE": "1", **meeting}.items():
+        numbers = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        for name, value in {**numbers, **meeting}.items():
             monkeypatch.setenv(name, value)
         launch(processes.leave_a_cycle, 1, args=(str(tmp_path),), device="cpu")
         assert "gloo" in (tmp_path / "threads0").read_text()
