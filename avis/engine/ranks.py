@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -76,8 +77,10 @@ class _Launcher:
     def send(self, number: int) -> None:
         """Send a signal to all that run."""
         for process in self.processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, number)
+            # One may end at this moment, or a handler interrupt the code that notes that it has.
+            with suppress(ProcessLookupError):
+                if process.pid is not None and process.exitcode is None:
+                    os.kill(process.pid, number)
 
     def exit_code(self) -> int:
         """Of the first that has failed; 0 if none has."""
