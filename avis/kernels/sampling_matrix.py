@@ -135,16 +135,19 @@ class _Samples:
 
     def _of_entries(self, grad: Tensor) -> Tensor:
         """(Q, M, L, 4, P): gradients of the entries."""
+        rows = self.rows
+        if (missing := self.indices[0, 0].numel() - len(rows)) > 0:
+            rows = F.pad(rows, (0, 0, 0, missing))  # torch refuses a matrix with more entries than places
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
             places = torch.sparse_csr_tensor(
                 self._bounds(),
                 self.indices.flatten(),
                 torch.zeros_like(self.entries).flatten(),
-                size=(len(grad), len(self.rows)),
+                size=(len(grad), len(rows)),
                 check_invariants=False,  # rows have corners twice and in any order, which this product takes
             )
-        return torch.sparse.sampled_addmm(places, grad, self.rows.T).values().view_as(self.entries)
+        return torch.sparse.sampled_addmm(places, grad, rows.T).values().view_as(self.entries)
 
     def _bounds(self) -> Tensor:
         """Where each row's entries begin, and the last one's end."""

@@ -124,6 +124,10 @@ def test_forms_of_the_cpu_are_the_definition(seed: int, sizes: Sizes, counts: di
     check(form, random_inputs(seed, sizes, **counts), **FLOAT32)
 
 
+def test_a_query_may_have_more_samples_than_there_are_pixels():
+    check(sparse_form, random_inputs(0, ((1, 1),), heads=1, points=3), **FLOAT32)
+
+
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 1000), sizes_of_levels, counts)
 def test_the_triton_kernels_are_the_definition(

@@ -222,8 +222,8 @@ def test_the_file_is_gone_after_an_error():
 # Prints by how many MiB the peak memory of a process grows from a video of 40 frames to one of 160 whose
 # features lie in a file, and then to one of 160 whose features lie in memory.
 GROWTH = """
-import resource
 import torch
+from avis.benchmark.timing import peak_memory
 from avis.data.video_frames import VideoFrames
 from tests.modeling.test_streamed_video import MODELS, small_model
 
@@ -235,7 +235,7 @@ def peak(model, length, store):
     video = {"image": VideoFrames(frame, length), "height": 128, "width": 256, "video_id": 1}
     with torch.inference_mode():
         model([video | {"audio_features": torch.rand(length, 1, 128)}])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return 1024 * peak_memory()
 
 wide = ("SEM_SEG_HEAD.CONVS_DIM", "SEM_SEG_HEAD.MASK_DIM", "MASK_FORMER.HIDDEN_DIM")
 options = [value for key in wide for value in (f"MODEL.{key}", 64)]
