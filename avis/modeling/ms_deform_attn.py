@@ -67,19 +67,8 @@ class MSDeformAttn(nn.Module):
             spatial_shapes: height and width of each of the L levels.
 
         Returns:
-            (B, Q, C).
+            (B, Q, C), still to pass `output_proj`: what follows the sampling can be computed again.
         """
-        return self.output_proj(self.sample(query, positions, reference_points, value, spatial_shapes))
-
-    def sample(
-        self,
-        query: Tensor,
-        positions: Tensor,
-        reference_points: Tensor,
-        value: Tensor,
-        spatial_shapes: list[tuple[int, int]],
-    ) -> Tensor:
-        """`forward` without the projection of the output."""
         batch, num_queries, _ = query.shape
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
         value = self.value_proj(value).unflatten(-1, (heads, -1))

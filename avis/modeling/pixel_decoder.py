@@ -242,7 +242,7 @@ class DeformableEncoderLayer(nn.Module):
         self, tokens: Tensor, positions: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]
     ) -> Tensor:
         """(B, S, C) in and out; positions (S, C) and reference points (S, 2) are the same for every image."""
-        sampled = self.self_attn.sample(tokens, positions, reference_points, tokens, sizes)
+        sampled = self.self_attn(tokens, positions, reference_points, tokens, sizes)
         # What follows would keep most of the layer, the hidden units above all, and takes little of its time.
         return recomputed(self._after_sampling, tokens, sampled)
 

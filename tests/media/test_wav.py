@@ -2,6 +2,7 @@
 
 import logging
 import struct
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from avis.media.errors import MediaError
 from avis.media.video import read_waveform
-from avis.media.wav import to_float
+from avis.media.wav import WavSamples, to_float
 from tests.small_dataset import write_wav
 
 SIZE = 32000  # bytes of the 16000 samples below
@@ -71,6 +72,22 @@ def test_a_wav_without_samples_is_named(wav):
     wav.write_bytes(wav.read_bytes()[:36])
     with pytest.raises(MediaError, match=r"a\.wav: a WAV without samples"):
         read_waveform(wav)
+
+
+@given(
+    block=st.integers(1, 12),
+    first=st.integers(-9, 12),
+    count=st.none() | st.integers(0, 25),
+    channels=st.integers(1, 3),
+)
+def test_blocks_of_any_length_give_the_samples(tmp_path_factory, block, first, count, channels):
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (11, channels), "i2")
+    path = tmp_path_factory.mktemp("blocks") / "a.wav"
+    path.write_bytes(samples.tobytes())
+    expected = np.concatenate([np.zeros(9, np.float32), to_float(samples).mean(axis=1)])[9 + first :][:count]
+    with mock.patch("avis.media.wav._BLOCK", block):
+        read = WavSamples(path, 0, len(samples), channels, 16000, samples.dtype).read(first, count)
+    np.testing.assert_array_equal(read, expected)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "i4"])
