@@ -128,6 +128,13 @@ def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-hours", type=_hours, default=0.0, metavar="H", help="stop after H hours, as on SIGTERM"
     )
+    add_launch_options(parser)
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    return parser
+
+
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """Add Detectron2's options that say how many processes there are, as `avis.engine.launch` takes them."""
     parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
     parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
     parser.add_argument(
@@ -136,8 +143,6 @@ def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--dist-url", default="auto", metavar="URL", help="where the processes meet, default: %(default)s"
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    return parser
 
 
 def _hours(text: str) -> float:

@@ -5,11 +5,12 @@ import argparse
 import logging
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import add_launch_options, exit_on_bad_input
 
 if TYPE_CHECKING:
     from avis.config import CfgNode
@@ -24,6 +25,7 @@ examples:
       MODEL.DEVICE cpu
   python tools/prepare_audio.py --dataset avis_train avis_val --config-file configs/h2s_R50.yaml \\
       --weights vggish.pth
+  torchrun --nproc-per-node 6 tools/prepare_audio.py --dataset avis_train --weights vggish.pth
 
 Beside a data set's JPEGImages appears FEATAudios, with one row a frame of the video: what the audio backbone
 of the config (VGGish if none is given) makes of the sound from that frame on. A video without sound gets
@@ -32,6 +34,9 @@ features of silence, and a warning.
 Files say which backbone, weights and frame rate made them. Those that are in order (a finite row for every
 frame) and made by the same are kept. Others are made anew. AVISeg's own files do not say; they are taken for
 VGGish's, and kept unless --overwrite is given. A run can be ended at any time and started again.
+
+With --num-gpus N, or under torchrun, srun or Open MPI (docs/clusters.md), processes share the sounds: each
+takes the next when it is done with one. Files are those of one process. When a process fails, all end.
 
 separated sources:
   A config whose INPUT.AUDIO.NUM_SOURCES is S > 1 takes WAVAudios_sep/<video>/source_01.wav, … of S sources,
@@ -65,20 +70,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--fps", type=float, help="frames per second of the data, default: INPUT.FPS (1)")
     parser.add_argument("--batch-size", type=int, default=64, help="rows computed at once (%(default)s)")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes that read sound (default: all cores)"
-    )
+        "--workers", type=int, metavar="N",
+        help="processes that read sound (default: all cores, shared by the processes of a machine)",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="make files anew that are in order, too")
+    add_launch_options(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     args = parser.parse_args()
     if not args.json and not args.dataset:
         parser.error("give --json FILE or --dataset NAME")
-    if args.batch_size < 1 or args.workers < 0:
+    if args.batch_size < 1 or (args.workers or 0) < 0:
         parser.error("--batch-size is 1 or more, --workers 0 or more")
     return args
 
 
 def read_config(args: argparse.Namespace) -> "CfgNode":
-    from avis.config import get_avis_cfg, use_available_device
+    from avis.config import get_avis_cfg
 
     fps = [] if args.fps is None else ["INPUT.FPS", args.fps]
     cfg = get_avis_cfg(args.config_file, ["MODEL.AUDIO.WEIGHTS", args.weights, *fps, *args.opts])
@@ -88,7 +95,6 @@ def read_config(args: argparse.Namespace) -> "CfgNode":
         raise ValueError("--videos: a video file has no separated sources; INPUT.AUDIO.NUM_SOURCES must be 1")
     if cfg.INPUT.FPS <= 0:
         raise ValueError(f"INPUT.FPS must be positive, got {cfg.INPUT.FPS}")
-    use_available_device(cfg)
     return cfg
 
 
@@ -113,28 +119,54 @@ def report(summary: "Summary") -> None:
 
 
 @exit_on_bad_input()
-def main() -> None:
-    args = parse_args()
-    # here, as torch takes seconds to import, for which --help should not wait
+def run(args: argparse.Namespace) -> None:
+    """What every process does."""
+    from detectron2.utils import comm
+
     from avis.audio import build_audio_backbone
+    from avis.config import use_available_device
     from avis.dataset_tools.audio_features import prepare_features
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    is_main = comm.is_main_process()
+    logging.basicConfig(level=logging.INFO if is_main else logging.WARNING, format="%(message)s")
     cfg = read_config(args)
-    sounds = find(args, cfg)
-    backbone = build_audio_backbone(cfg)
+    use_available_device(cfg)
+    workers = args.workers
+    if workers is None:
+        workers = max((os.cpu_count() or 1) // comm.get_local_size(), 1)
     with logging_redirect_tqdm():
         summary = prepare_features(
-            sounds,
-            backbone,
+            find(args, cfg),
+            build_audio_backbone(cfg),
             fps=cfg.INPUT.FPS,
             device=cfg.MODEL.DEVICE,
             batch_size=args.batch_size,
-            workers=args.workers,
+            workers=workers,
             overwrite=args.overwrite,
+            timeout=timedelta(minutes=cfg.TIMEOUT_MINUTES),
         )
-    report(summary)
+    if is_main:
+        report(summary)
     sys.exit(int(bool(summary.failed)))
+
+
+@exit_on_bad_input()
+def main() -> None:
+    args = parse_args()
+    # here, as torch takes seconds to import, for which --help should not wait
+    from avis.engine import launch
+
+    cfg = read_config(args)  # a mistake in it ends here, before processes start
+    launch(
+        run,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+        device=cfg.MODEL.DEVICE,
+        timeout=timedelta(minutes=cfg.TIMEOUT_MINUTES),
+    )
 
 
 if __name__ == "__main__":

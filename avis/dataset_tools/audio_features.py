@@ -1,22 +1,25 @@
 """FEATAudios: the features of a frozen audio backbone, computed once for whole data sets.
 
 Worker processes read the sound and make log-mel examples of it, as the loader of a model does; this process
-runs the backbone over the examples of several videos at once, and writes a file a video.
+runs the backbone over the examples of one sound after the other, and writes a file each. So a file's bytes
+depend on its sound alone, whatever else is made, and by how many processes.
 
 Dimensions: T frames of a video, A audio channels; a log-mel example is 96 × 64.
 """
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import torch
+from detectron2.utils import comm
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -25,6 +28,7 @@ from avis.audio import AudioBackbone
 from avis.audio.provenance import BARE_BACKBONE, describe, provenance_of
 from avis.command_line import is_about_input
 from avis.data.clip_audio import VideoSound, load_examples, load_features
+from avis.dataset_tools.shared_work import SharedWork
 from avis.files import is_file, remove_leftovers
 from avis.formats.audio_features import Provenance, read_provenance, write_features
 from avis.media.video import has_audio_stream
@@ -32,9 +36,8 @@ from avis.media.video import has_audio_stream
 logger = logging.getLogger(__name__)
 
 
-# A sound with its examples.
-_Heard = tuple[VideoSound, Tensor]
-
+# How long processes wait while the others do nothing.
+_TIMEOUT = timedelta(minutes=30)
 
 @dataclass
 class Summary:
@@ -52,6 +55,15 @@ class Summary:
     silent: int = 0
     failed: list[str] = field(default_factory=list)
 
+    def __add__(self, other: "Summary") -> "Summary":
+        """Of both."""
+        return Summary(
+            self.kept + other.kept,
+            self.written + other.written,
+            self.silent + other.silent,
+            self.failed + other.failed,
+        )
+
 
 def prepare_features(
     sounds: Sequence[VideoSound],
@@ -62,6 +74,7 @@ def prepare_features(
     batch_size: int = 64,
     workers: int = 0,
     overwrite: bool = False,
+    timeout: timedelta = _TIMEOUT,
 ) -> Summary:
     """Write the features of sounds, float32 (T, A) in a .npy file each, with a progress bar.
 
@@ -69,42 +82,53 @@ def prepare_features(
     made them, or if they do not say and it is a VGGish without post-processing. Others are made anew with a
     warning. A file appears only when it is complete, and what killed runs have left is removed, so a run can
     be ended at any time and started again, also beside another. A sound that cannot be read does not keep the
-    others from being written.
+    others from being written. All processes of a run must call this; they share the sounds.
 
     Args:
-        sounds: from `find_sounds`.
+        sounds: from `find_sounds`; the same in all processes.
         backbone: with its weights.
         fps: frames per second of the videos.
         device: where the backbone computes.
         batch_size: examples that pass it at once.
         workers: processes that read sound; 0: this one does.
         overwrite: make all files anew.
+        timeout: how long a process that is done waits while the others do nothing.
+
+    Returns:
+        What all processes have done together.
 
     Raises:
         FloatingPointError: the backbone gives NaN or infinity.
-        OSError: a file cannot be written.
+        OSError: a file cannot be written, or another process has failed.
     """
     for folder in {sound.features_file.parent for sound in sounds}:
         remove_leftovers(folder)
     made = provenance_of(backbone.to(device).eval(), fps, device)
-    good = set() if overwrite else _find_good(sounds, made)
+    good = set() if overwrite else _find_good_together(sounds, made)
     todo = [sound for sound in sounds if sound not in good]
-    summary = Summary(kept=len(good))
+    work = SharedWork(len(todo), "audio features", timeout)
     readings = DataLoader(
         _Readings(todo, fps),
+        sampler=work,
         batch_size=1,
         collate_fn=itemgetter(0),
         num_workers=min(workers, len(todo)),
     )
-    compute = partial(_compute, backbone, device, batch_size)
+    summary = Summary()
     num_frames = sum(sound.length for sound in todo)
-    with tqdm(desc="audio features", total=num_frames, unit="frame", disable=not todo) as bar:
-        for group in _groups(_heard(readings, summary, bar), batch_size):
-            for sound, features in compute(group):
-                write_features(Path(sound.features_file), features, made)
+    is_hidden = not (todo and comm.is_main_process())
+    with (
+        tqdm(desc="audio features", total=num_frames, unit="frame", disable=is_hidden) as bar,
+        work.ending_together(bar),
+    ):
+        for reading in readings:
+            if _is_readable(reading, summary):
+                features = _compute(backbone, reading.examples, device, batch_size)
+                write_features(Path(reading.sound.features_file), features, made)
                 summary.written += 1
-                bar.update(sound.length)
-    return summary
+            work.advance(reading.sound.length)
+            bar.update(work.advanced() - bar.n)
+    return sum(comm.all_gather(summary), start=Summary(kept=len(good)))
 
 
 @dataclass(frozen=True)
@@ -138,57 +162,43 @@ class _Readings(Dataset):
             return _Reading(sound, failure=str(error))
 
 
-def _heard(readings: Iterable[_Reading], summary: Summary, bar: tqdm) -> Iterator[_Heard]:
-    """The sounds that can be read, with their examples; the others go into the summary."""
-    for reading in readings:
-        if reading.failure:
-            summary.failed.append(reading.failure)
-            bar.update(reading.sound.length)
-            continue
-        if reading.silent:
-            logger.warning("video %r has no sound: its features are those of silence", reading.sound.video)
-            summary.silent += 1
-        yield reading.sound, reading.examples
-
-
-def _groups(sounds: Iterable[_Heard], batch_size: int) -> Iterator[list[_Heard]]:
-    """Sounds put together until they have `batch_size` examples or more."""
-    group, size = [], 0
-    for sound, examples in sounds:
-        group.append((sound, examples))
-        size += len(examples)
-        if size >= batch_size:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def _is_readable(reading: _Reading, summary: Summary) -> bool:
+    """Whether a sound could be read; the summary notes what was wrong, or that there is none."""
+    if reading.failure:
+        summary.failed.append(reading.failure)
+        return False
+    if reading.silent:
+        logger.warning("video %r has no sound: its features are those of silence", reading.sound.video)
+        summary.silent += 1
+    return True
 
 
 @torch.inference_mode()
 def _compute(
-    backbone: AudioBackbone,
-    device: torch.device | str,
-    batch_size: int,
-    group: list[_Heard],
-) -> list[tuple[VideoSound, np.ndarray]]:
-    """The features, float32 (T, A), of each sound of a group."""
-    sounds, examples = zip(*group, strict=True)
-    together = torch.cat(examples)
+    backbone: AudioBackbone, examples: Tensor, device: torch.device | str, batch_size: int
+) -> np.ndarray:
+    """The features of the examples of a sound, float32 (T, A)."""
     # Batches of about the same size, none larger than wanted.
-    batches = together.tensor_split(math.ceil(len(together) / batch_size))
+    batches = examples.tensor_split(math.ceil(len(examples) / batch_size))
     features = torch.cat([backbone(batch.to(device)).float().cpu() for batch in batches])
     if not torch.isfinite(features).all():
         raise FloatingPointError(f"{type(backbone).__name__} gives NaN or infinity: are these its weights?")
-    parts = features.split([sound.length for sound in sounds])
-    return [(sound, part.numpy()) for sound, part in zip(sounds, parts, strict=True)]
+    return features.numpy()
+
+
+def _find_good_together(sounds: Sequence[VideoSound], made: Provenance) -> set[VideoSound]:
+    """As `_find_good`, each process of its share."""
+    own = _find_good(sounds[comm.get_rank() :: comm.get_world_size()], made)
+    return set().union(*comm.all_gather(own))
 
 
 def _find_good(sounds: Sequence[VideoSound], made: Provenance) -> set[VideoSound]:
     """Those whose features exist, are in order, and are what would be made."""
     existing = [sound for sound in sounds if is_file(sound.features_file)]
+    is_hidden = not comm.is_main_process()
     with ThreadPoolExecutor() as pool:
         checks = pool.map(partial(_find_flaw, feature_dim=len(made.silence)), existing)
-        flaws = list(tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False))
+        flaws = list(tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False, disable=is_hidden))
     for flaw in filter(None, flaws):
         logger.warning("%s: made anew", flaw)
     return _without_others([sound for sound, flaw in zip(existing, flaws, strict=True) if not flaw], made)

@@ -112,6 +112,36 @@ def test_evaluation_on_one_process_gives_what_two_gave(straight: Path, synthavis
     assert results(tmp_path) == results(straight)
 
 
+TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+# Starts a program twice, as srun does on two machines.
+SRUN = """
+import os, subprocess, sys
+step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}
+step |= {"SLURM_STEP_NODELIST": "localhost,other", "SLURM_JOB_ID": str(os.getpid()), "SLURM_LOCALID": "0"}
+tasks = [
+    subprocess.Popen([sys.executable, *sys.argv[1:]], env={**os.environ, **step, "SLURM_PROCID": str(rank)})
+    for rank in range(2)
+]
+sys.exit(max(task.wait() for task in tasks))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [("-m", *TORCHRUN), ("-c", SRUN)], ids=["torchrun", "srun"])
+def test_evaluation_under_any_launcher_gives_the_same_bytes(
+    straight: Path, synthavis_root: Path, tmp_path: Path, launcher: tuple[str, ...]
+):
+    given, folder = {"MODEL__WEIGHTS": straight / "model_final.pth"}, Path("inference", "val")
+    for name, start in (("one", ()), ("two", launcher)):
+        options = given | {"OUTPUT_DIR": tmp_path / name}
+        assert_succeeded(train_net(synthavis_root, ["--eval-only"], (sys.executable, *start), **options))
+    for name in ("results.json", "metrics.json"):
+        one, two = ((tmp_path / run / folder / name).read_bytes() for run in ("one", "two"))
+        assert one == two
+    logs = {path.name for path in (tmp_path / "two" / "inference").glob("log.txt*")}
+    assert logs == {"log.txt", "log.txt.rank1"}  # both have taken part
+
+
 def test_mistake_in_the_config_ends_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
