@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent, JSON with errors that name the file, and scratch files."""
+"""Files that are whole or absent, JSON with errors that name the file, and scratch files."""
 
 import hashlib
 import json
@@ -34,9 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     _sweep(path.absolute().parent, os.getpid())
-    # Of the same suffix, by which some writers choose the format, and short, however long the name is.
-    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _SUFFIX_BYTES else ""
-    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}~{uuid.uuid4().hex[:8]}{suffix}")
+    unfinished = unfinished_path(path)
     try:
         yield unfinished
         with unfinished.open("rb") as file:
@@ -44,6 +42,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def unfinished_path(path: Path) -> Path:
+    """A new name beside a file or folder, for it as long as it is not whole; `remove_leftovers` knows it."""
+    # Of the same suffix, by which some writers choose the format, and short, however long the name is.
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _SUFFIX_BYTES else ""
+    return path.with_name(f"{_UNFINISHED}{os.getpid()}~{uuid.uuid4().hex[:8]}{suffix}")
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder, which is gone or there as it was, even if the process is killed meanwhile."""
+    if path.is_dir():
+        path = path.rename(unfinished_path(path))
+    _remove(path)
 
 
 def remove_leftovers(folder: Path, of_all_hosts: bool = False) -> None:
@@ -60,7 +72,7 @@ def remove_leftovers(folder: Path, of_all_hosts: bool = False) -> None:
         with suppress(FileNotFoundError, PermissionError):
             is_dead = process.isdigit() and not _is_written(leftover, int(process))
             if is_dead or (is_foreign and of_all_hosts):
-                leftover.unlink()
+                _remove(leftover)
 
 
 def fit_name(name: str, suffix: str = "") -> str:
@@ -171,6 +183,14 @@ class ScratchFile:
     def close(self) -> None:
         """Close the file, and so remove it."""
         self._file.close()
+
+
+def _remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 @cache

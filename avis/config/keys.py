@@ -270,6 +270,8 @@ def _add_solver_config(cfg: CfgNode) -> None:
     cfg.SOLVER.CHECKPOINT_MINUTES = 0.0
     # Checkpoints within the run that are kept, the last ones; 0: all. 2 or more leave one if one is damaged.
     cfg.SOLVER.CHECKPOINT_KEEP = 0
+    # True: those within the run are folders of parts, which all processes write at once, each its own.
+    cfg.SOLVER.CHECKPOINT_SHARDED = False
     # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
     # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
     cfg.TEST.BEST_METRIC = ""

@@ -16,6 +16,7 @@ from avis import __version__
 from avis.audio import weights as audio_weights
 from avis.engine.changed_settings import changed_settings
 from avis.engine.rng import get_rng_state
+from avis.engine.sharded_checkpoint import write_sharded
 from avis.files import replacing
 from avis.structures import Categories
 from avis.weights import (
@@ -55,37 +56,51 @@ class AVISCheckpointer(Checkpointer):
         self.config = config
 
     def save(
-        self, name: str, rng_states: list[dict] | None = None, *, is_last: bool = True, **extra: Any
+        self,
+        name: str,
+        rng_states: list[dict] | None = None,
+        *,
+        is_last: bool = True,
+        sharded: bool = False,
+        **extra: Any,
     ) -> None:
-        """Write ``<save_dir>/<name>.pth``.
+        """Write ``<save_dir>/<name>.pth``, or in parts the folder ``<save_dir>/<name>``.
 
         Args:
             name: of the file, without its suffix.
             rng_states: the generator states of the processes; None: they are collected, for which every
                 process must call this. The main process writes.
             is_last: whether ``last_checkpoint`` names the file.
+            sharded: write in parts, each process its own; every process must call this.
             extra: what the file shall hold, too.
 
         Raises:
             OSError: the file cannot be written. The one before it and ``last_checkpoint`` are as they were.
         """
         rng_states = comm.gather(get_rng_state()) if rng_states is None else rng_states
-        if not (self.save_dir and self.save_to_disk):
+        if not self.save_dir or not (self.save_to_disk or sharded):
             return
+        checkpoint = {**self._content(), "rng_states": rng_states, **extra}
+        path = Path(self.save_dir, name if sharded else f"{name}.pth")
+        logger.info("Saving checkpoint to %s", path)
+        try:
+            if sharded:
+                write_sharded(path, checkpoint, dict(self.model.named_buffers()))
+            else:
+                with replacing(path) as unfinished, unfinished.open("wb") as file:
+                    torch.save(checkpoint, file)
+            if is_last and self.save_to_disk:
+                self.tag_last_checkpoint(path.name)
+        except (OSError, RuntimeError) as error:
+            raise _explained(error, path) from error
+
+    def _content(self) -> dict[str, Any]:
+        """What a checkpoint holds but for the generators."""
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
         described = {"config": self.config, "version": __version__}
         if classes := classes_of(self.model):
             described["categories"] = classes.to_json()
-        checkpoint = {"model": self._weights(), **described, **states, "rng_states": rng_states, **extra}
-        path = Path(self.save_dir, f"{name}.pth")
-        logger.info("Saving checkpoint to %s", path)
-        try:
-            with replacing(path) as unfinished, unfinished.open("wb") as file:
-                torch.save(checkpoint, file)
-            if is_last:
-                self.tag_last_checkpoint(path.name)
-        except (OSError, RuntimeError) as error:
-            raise _explained(error, path) from error
+        return {"model": self._weights(), **described, **states}
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.signals import agree, stop_if_asked
+from avis.files import delete
 from avis.weights import numbered_checkpoints
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class CheckpointHook(HookBase):
         period: iterations between two of them; 0: no matter how many.
         minutes: time between two of them; 0: no matter how long.
         keep: the newest that are kept, 0: all. The final one and the best one stay beside them.
+        sharded: those within the run are written in parts, by all processes at once.
 
     Attributes:
         saved: the iteration of the newest, None before there is one.
@@ -31,7 +33,13 @@ class CheckpointHook(HookBase):
 
     @configurable
     def __init__(
-        self, checkpointer: AVISCheckpointer, *, period: int = 0, minutes: float = 0.0, keep: int = 0
+        self,
+        checkpointer: AVISCheckpointer,
+        *,
+        period: int = 0,
+        minutes: float = 0.0,
+        keep: int = 0,
+        sharded: bool = False,
     ) -> None:
         for key, value in (("KEEP", keep), ("MINUTES", minutes), ("PERIOD", period)):
             if value < 0:
@@ -40,6 +48,7 @@ class CheckpointHook(HookBase):
         self.period = period or sys.maxsize
         self.seconds = minutes * 60
         self.keep = keep
+        self.sharded = sharded
         self.saved: int | None = None
         self._last_time = 0.0
 
@@ -51,6 +60,7 @@ class CheckpointHook(HookBase):
             "period": cfg.SOLVER.CHECKPOINT_PERIOD,
             "minutes": cfg.SOLVER.CHECKPOINT_MINUTES,
             "keep": cfg.SOLVER.CHECKPOINT_KEEP,
+            "sharded": cfg.SOLVER.CHECKPOINT_SHARDED,
         }
 
     def before_train(self) -> None:
@@ -73,9 +83,10 @@ class CheckpointHook(HookBase):
 
         Args:
             iteration: from 0.
-            rng_states: as `AVISCheckpointer.save` takes them.
+            rng_states: as `AVISCheckpointer.save` takes them; given them, it writes one file.
         """
-        self.checkpointer.save(f"model_{iteration:07d}", rng_states, iteration=iteration)
+        sharded = self.sharded and rng_states is None
+        self.checkpointer.save(f"model_{iteration:07d}", rng_states, sharded=sharded, iteration=iteration)
         self.saved, self._last_time = iteration, time.monotonic()
         if self.keep and comm.is_main_process():
             self._delete_older(iteration)
@@ -91,7 +102,7 @@ class CheckpointHook(HookBase):
         reached = sorted((number, path) for path, number in numbers.items() if number <= iteration)
         for _, path in reached[: -self.keep]:
             logger.info("Deleting %s: SOLVER.CHECKPOINT_KEEP is %d", path, self.keep)
-            path.unlink()
+            delete(path)
 
 
 def try_to_save(save: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from avis.engine.run_lock import locked
-from avis.files import remove_leftovers
+from avis.files import delete, remove_leftovers
 from avis.weights import LAST_CHECKPOINT, checkpoint_files
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def clear_output_dir(cfg: CfgNode) -> None:
     if comm.is_main_process():
         for path in _earlier_training(cfg):
             logger.info("Deleting %s of an earlier training", path)
-            path.unlink()
+            delete(path)
 
 
 def _earlier_training(cfg: CfgNode) -> list[Path]:
@@ -84,4 +84,4 @@ def _earlier_training(cfg: CfgNode) -> list[Path]:
         *checkpoint_files(folder),
         *(folder / name for name in (LAST_CHECKPOINT, TRAINING_METRICS, SKIPPED)),
     )
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if path.exists()]

@@ -4,18 +4,20 @@ import logging
 import re
 from pathlib import Path
 
+from avis.weights.parts import read_rest
 from avis.weights.reading import read_checkpoint
 
 logger = logging.getLogger(__name__)
 
 # Names the newest checkpoint of its folder.
 LAST_CHECKPOINT = "last_checkpoint"
-_NUMBERED = re.compile(r"model_(\d+)\.pth")
+_NUMBERED = re.compile(r"model_(\d+)(\.pth)?")
 
 
 def checkpoint_files(folder: str | Path) -> list[Path]:
-    """The checkpoints that a training run has left in a folder, without those of other names."""
-    return sorted(Path(folder).glob("model_*.pth"))
+    """The checkpoints that a training run has left in a folder, those in parts too, none of other names."""
+    paths = Path(folder).glob("model_*")
+    return sorted(path for path in paths if path.suffix == ".pth" or (_is_in_parts(path) and path.is_dir()))
 
 
 def numbered_checkpoints(folder: str | Path) -> dict[Path, int]:
@@ -51,6 +53,12 @@ def newest_checkpoint(folder: str | Path) -> str | None:
     return None
 
 
+def _is_in_parts(path: Path) -> bool:
+    """Whether a name is that of a folder."""
+    match = _NUMBERED.fullmatch(path.name)
+    return bool(match) and not match[2]
+
+
 def _named(record: Path) -> Path | None:
     """The path that `last_checkpoint` names, None where it is missing or empty."""
     name = record.read_text(errors="replace").strip() if record.is_file() else ""
@@ -73,10 +81,11 @@ def _newest_whole(paths: list[Path], damaged: list[str]) -> Path | None:
 
 def _iteration(path: Path, damaged: list[str]) -> int | None:
     """The last iteration before a checkpoint, -1 if it has none; None if it is gone or (noted) damaged."""
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        return read_checkpoint(str(path)).get("iteration", -1)
+        content = read_rest(path) if path.is_dir() else read_checkpoint(str(path))
+        return content.get("iteration", -1)
     except ValueError as error:
         logger.warning("%s", error)
         damaged.append(str(error))

@@ -3,6 +3,7 @@
 import mmap
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
@@ -13,9 +14,13 @@ from torch import Tensor
 
 from avis.weights.about import from_metadata
 from avis.weights.file_kinds import Kind, NotWeights, kind_of
+from avis.weights.parts import PARTS
 from avis.weights.pickled_objects import RefersToCode, StandIn
 from avis.weights.torch_files import read_pickle, read_torch_legacy, read_torch_zip
 from avis.weights.wrappers import plain_names
+
+if TYPE_CHECKING:
+    from avis.weights.sharded import Place
 
 StateDict = dict[str, Tensor]
 
@@ -27,12 +32,13 @@ _SPEAK_OF_BYTES = (LookupError, TypeError, AttributeError, EOFError, struct.erro
 _SHOWN = 200
 
 
-def read_checkpoint(path: str) -> dict:
+def read_checkpoint(path: str, place: "Place | None" = None) -> dict:
     """Read a file of weights or of a whole training state.
 
     Args:
         path: a file of torch.save, a pickle or a file of safetensors, whatever its name; local or as iopath
-            resolves it (https://, detectron2://).
+            resolves it (https://, detectron2://). Or the folder of a checkpoint in parts.
+        place: of a checkpoint in parts, as `read_sharded` takes it.
 
     Returns:
         A dict with the weights under "model", what the file says about them (see `about`) and, in a training
@@ -46,7 +52,7 @@ def read_checkpoint(path: str) -> dict:
     """
     local_path = _local_path(path)
     try:
-        content = _read_content(local_path)
+        content = _read_parts(local_path, place) if local_path.is_dir() else _read_content(local_path)
     except Exception as error:  # damaged bytes can raise anything
         raise ValueError(f"{path} cannot be read as a weight file: {_reason(error)}") from error
     if not isinstance(content, dict):
@@ -76,11 +82,17 @@ def _local_path(path: str) -> Path:
         raise OSError(
             f"{path} cannot be downloaded ({error}); download it by hand and give the path of the file"
         ) from error
-    if local_path.is_dir():
+    if local_path.is_dir() and not (local_path / PARTS).is_file():
         raise FileNotFoundError(f"weight file not found: {path} is a folder; give a file in it")
-    if not local_path.is_file():
+    if not local_path.exists():
         raise FileNotFoundError(f"weight file not found: {path}")
     return local_path
+
+
+def _read_parts(folder: Path, place: "Place | None") -> object:
+    from avis.weights.sharded import read_sharded  # here, as it takes a second to import
+
+    return read_sharded(folder, place)
 
 
 def _read_content(path: Path) -> object:

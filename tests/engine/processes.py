@@ -1,9 +1,11 @@
 """What the processes of the launch tests run."""
 
+import errno
 import json
 import logging
 import os
 import random
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -11,19 +13,23 @@ from collections.abc import Collection, Iterator
 from itertools import count, product
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 from torch import nn
+from torch.distributed import checkpoint
 from torch.nn.parallel import DistributedDataParallel
 
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
 from avis.data import build_test_loader, build_train_loader
-from avis.engine import AVISTrainer, launch, setup
+from avis.engine import AVISCheckpointer, AVISTrainer, launch, setup
 from avis.files import replacing
 from avis.modeling.shared_norm import SharedBatchNorm
+from avis.weights import read_checkpoint
+from tests.engine.small_model import SmallTrainer, build_small_model, small_cfg
 from tests.modeling.test_avis_mask_former import SMALL, clip
 from tests.modeling.test_whole_batch import ALL_LOSSES, VISION, four_clips, wake
 
@@ -166,6 +172,51 @@ def step_on_four_clips(output_dir: str, options: list) -> dict:
     metrics = trainer.step(four_clips()[comm.get_rank() :: comm.get_world_size()])
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {"metrics": metrics, "gradients": gradients, "buffers": dict(model.named_buffers())}
+
+
+def train_small(folder: Path, resume: bool = False, iterations: int = 4, **solver: object) -> SmallTrainer:
+    """Train the small model as one of some processes."""
+    torch.manual_seed(comm.get_rank())
+    np.random.seed(comm.get_rank())
+    cfg = small_cfg(folder, MAX_ITER=iterations, **solver)
+    cfg.SEED = 5
+    trainer = SmallTrainer(cfg)
+    trainer.resume_or_load(resume)
+    trainer.train()
+    return trainer
+
+
+def train_in_parts(folder: str, number: int) -> None:
+    train_small(Path(folder, f"of{number}"), CHECKPOINT_SHARDED=True)
+
+
+def go_on_from_parts(folder: str, number: int) -> None:
+    """Go on from what another number of processes has written in parts, and from the same in one file."""
+    of_others = Path(folder, f"of{3 - number}", "model_0000001")
+    in_parts, in_file = (Path(folder, f"{kind}{number}") for kind in ("parts", "file"))
+    if comm.is_main_process():
+        shutil.copytree(of_others, in_parts / of_others.name)
+        in_file.mkdir()
+        torch.save(read_checkpoint(str(of_others)), in_file / f"{of_others.name}.pth")
+    comm.synchronize()
+    for run in (in_parts, in_file):
+        assert train_small(run, resume=True).start_iter == 2
+
+
+def fail_to_write_a_part(folder: str) -> None:
+    """Find the disk full in the second checkpoint, in one of the processes."""
+    checkpointer = AVISCheckpointer(DistributedDataParallel(build_small_model()), folder)
+    checkpointer.save("model_0000001", sharded=True, iteration=1)
+    if comm.get_rank() == 1:
+        checkpoint.FileSystemWriter.write_data = _find_no_space
+    try:
+        checkpointer.save("model_0000003", sharded=True, iteration=3)
+    except OSError as error:
+        Path(folder, f"told{comm.get_rank()}").write_text(str(error))
+
+
+def _find_no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @exit_on_bad_input()
