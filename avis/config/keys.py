@@ -259,6 +259,9 @@ def _add_solver_config(cfg: CfgNode) -> None:
     # Passes into which a process's share of IMS_PER_BATCH is split: less memory, more time, the same
     # gradients where no batch norm learns.
     cfg.SOLVER.ACCUMULATE = 1
+    # True: each process keeps a piece of every parameter, gradient and optimizer state (PyTorch's FSDP2), for
+    # models whose copies leave too little memory. The numbers are those of copies.
+    cfg.SOLVER.FSDP = False
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1

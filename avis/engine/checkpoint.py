@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from avis import __version__
 from avis.audio import weights as audio_weights
 from avis.engine.changed_settings import changed_settings
+from avis.engine.distribution import ModelInPieces, unwrapped
 from avis.engine.rng import get_rng_state
-from avis.engine.sharded_checkpoint import write_sharded
+from avis.engine.sharded_checkpoint import pieces_to_fill, write_sharded
 from avis.files import replacing
 from avis.structures import Categories
 from avis.weights import (
@@ -29,6 +30,7 @@ from avis.weights import (
     set_classes,
 )
 from avis.weights.about import categories_of
+from avis.weights.pieces import gathered
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ class AVISCheckpointer(Checkpointer):
     def __init__(
         self, model: nn.Module, save_dir: str = "", config: str = "", **checkpointables: Any
     ) -> None:
-        super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
+        super().__init__(unwrapped(model), save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
+        self._is_in_pieces = isinstance(model, ModelInPieces)
         self.path_manager = PathManager
         self.config = config
 
@@ -77,16 +80,22 @@ class AVISCheckpointer(Checkpointer):
         Raises:
             OSError: the file cannot be written. The one before it and ``last_checkpoint`` are as they were.
         """
+        if rng_states is not None and self._is_in_pieces:
+            raise RuntimeError(
+                "one process alone has only pieces of the state (SOLVER.FSDP): go on from the last checkpoint"
+            )
         rng_states = comm.gather(get_rng_state()) if rng_states is None else rng_states
-        if not self.save_dir or not (self.save_to_disk or sharded):
+        if not self.save_dir or not (self.save_to_disk or sharded or self._is_in_pieces):
             return
         checkpoint = {**self._content(), "rng_states": rng_states, **extra}
+        if not sharded:
+            checkpoint = gathered(checkpoint, self.save_to_disk)
         path = Path(self.save_dir, name if sharded else f"{name}.pth")
         logger.info("Saving checkpoint to %s", path)
         try:
             if sharded:
                 write_sharded(path, checkpoint, dict(self.model.named_buffers()))
-            else:
+            elif self.save_to_disk:
                 with replacing(path) as unfinished, unfinished.open("wb") as file:
                     torch.save(checkpoint, file)
             if is_last and self.save_to_disk:
@@ -151,7 +160,8 @@ class AVISCheckpointer(Checkpointer):
         return {}
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
-        checkpoint = read_checkpoint(path)
+        place = pieces_to_fill(self.model) if self._is_in_pieces else None
+        checkpoint = read_checkpoint(path, place)
         for change in changed_settings(checkpoint.get("config", ""), self.config):
             logger.warning("Changed since the checkpoint, from now on: %s", change)
         self._keep_classes(path, categories_of(checkpoint))

@@ -12,6 +12,8 @@ import torch
 from detectron2.utils import comm
 from torch import Tensor, nn
 
+from avis.weights.pieces import whole
+
 logger = logging.getLogger(__name__)
 
 # Names that a message lists.
@@ -129,4 +131,4 @@ def _tensors(clip: dict) -> Iterator[tuple[str, Tensor]]:
 
 
 def _is_finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value).all())
+    return bool(torch.isfinite(whole(value)).all())

@@ -13,6 +13,8 @@ from detectron2.solver import build_lr_scheduler
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from avis.weights.pieces import whole
+
 __all__ = ["build_gradient_clipper", "build_lr_scheduler", "build_optimizer", "group_parameters"]
 
 NORM_LAYERS = (
@@ -123,11 +125,11 @@ def build_gradient_clipper(cfg: CfgNode) -> GradientClipper:
 
 def _gradient_norm(parameters: Sequence[Parameter], norm_type: float) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return nn.utils.get_total_norm(gradients, norm_type)
+    return whole(nn.utils.get_total_norm(gradients, norm_type))
 
 
 def _clip_full_model(parameters: Sequence[Parameter], bound: float, norm_type: float) -> Tensor:
-    return nn.utils.clip_grad_norm_(parameters, bound, norm_type)
+    return whole(nn.utils.clip_grad_norm_(parameters, bound, norm_type))
 
 
 def _clip_each_norm(parameters: Sequence[Parameter], bound: float, norm_type: float) -> Tensor:

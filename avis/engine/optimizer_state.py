@@ -6,9 +6,11 @@ others, numbers stand for other parameters.
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from avis.weights.pieces import piece_of
 
 
 def parameter_names(optimizer: Optimizer, model: nn.Module) -> list[str]:
@@ -27,9 +29,20 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, saved: dict, names: S
         names: its `parameter_names`.
     """
     states = {names[number]: state for number, state in saved["state"].items()}
+    parameters = dict(model.named_parameters())
     own = enumerate(parameter_names(optimizer, model))
-    state = {number: states[name] for number, name in own if name in states}
+    state = {number: _in_pieces(states[name], parameters[name]) for number, name in own if name in states}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _in_pieces(state: dict, parameter: nn.Parameter) -> dict:
+    """A parameter's state, of which what is as large as the parameter is in pieces where that is."""
+    return {
+        name: piece_of(value, parameter)
+        if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim()
+        else value
+        for name, value in state.items()
+    }
 
 
 def set_learning_rates(scheduler: LRScheduler, base_lrs: Sequence[float]) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from detectron2.utils import comm
-from torch import Tensor
+from torch import Tensor, nn
 
 from avis.files import delete, unfinished_path
 from avis.weights.parts import REST, TENSORS, checksum, write_parts
+from avis.weights.pieces import is_piece
 
 Keys = tuple[str | int, ...]
 
@@ -52,6 +53,24 @@ def write_sharded(folder: Path, checkpoint: Mapping[str, Any], buffers: Collecti
         if is_main:
             shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def pieces_to_fill(model: nn.Module) -> Callable[[Keys, torch.Size, Mapping[str, Any]], Tensor | None]:
+    """Tells `read_sharded` which piece of a tensor this process needs, of a model in pieces."""
+    own = model.state_dict(keep_vars=True)
+
+    def place(keys: Keys, shape: torch.Size, rest: Mapping[str, Any]) -> Tensor | None:
+        if keys[0] == "model":
+            name = keys[1]
+        elif keys[1:3] == ("optimizer", "state"):
+            name = rest[keys[0]]["parameters"][keys[3]]
+        else:
+            return None
+        like = own.get(name)
+        fits = is_piece(like) and like.shape == shape
+        return torch.zeros_like(like, requires_grad=False) if fits else None
+
+    return place
 
 
 def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:

@@ -18,7 +18,6 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
@@ -34,6 +33,7 @@ from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.checkpoint_hook import CheckpointHook, try_to_save
 from avis.engine.console import MetricPrinter
+from avis.engine.distribution import distribute, to_evaluate, unwrapped
 from avis.engine.evaluation_hook import EvalHook
 from avis.engine.fingerprint import fingerprint
 from avis.engine.heartbeat import HeartbeatHook
@@ -82,9 +82,9 @@ class AVISTrainer(TrainerBase):
         self._own_classes = _training_classes(cfg)
         model = self.build_model(cfg)
         set_classes(model, self._own_classes)
-        # Before the model is wrapped, because wrapping changes the parameters' names.
-        self.optimizer = self.build_optimizer(cfg, model)
-        self.model = _distribute(model.train())
+        self.model = distribute(model.train(), cfg.SOLVER.FSDP)
+        # Of the model itself, because wrapping changes the parameters' names.
+        self.optimizer = self.build_optimizer(cfg, unwrapped(self.model))
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.step = _build_step(cfg, self.model, self.optimizer)
         self.incidents = Incidents(
@@ -272,16 +272,13 @@ class AVISTrainer(TrainerBase):
         Returns:
             The evaluator's results, with several data sets a dict of them; empty off the main process.
         """
-        if isinstance(model, DistributedDataParallel):
-            # The wrapper's forward synchronises processes, which here take different numbers of videos.
-            model = model.module
-            _broadcast_buffers(model)
         results = OrderedDict()
-        for dataset_name, evaluator in cls._build_evaluators(cfg, model).items():
-            skip = _identify(evaluator, cfg, model, dataset_name, resume)
-            # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
-            loader = UntilAsked(cls.build_test_loader(cfg, dataset_name, *([skip] if skip else [])))
-            results[dataset_name] = inference_on_dataset(through_windows(cfg, model), loader, evaluator)
+        with to_evaluate(model) as alone:
+            for dataset_name, evaluator in cls._build_evaluators(cfg, alone).items():
+                skip = _identify(evaluator, cfg, alone, dataset_name, resume)
+                # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
+                loader = UntilAsked(cls.build_test_loader(cfg, dataset_name, *([skip] if skip else [])))
+                results[dataset_name] = inference_on_dataset(through_windows(cfg, alone), loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod
@@ -363,16 +360,3 @@ def _build_step(cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer
     precision = lower_precision(cfg) if cfg.SOLVER.AMP.ENABLED else None
     options = (build_gradient_clipper(cfg), precision, cfg.SOLVER.TF32, cfg.SOLVER.ACCUMULATE)
     return TrainingStep(model, optimizer, *options)
-
-
-def _distribute(model: nn.Module) -> nn.Module:
-    if comm.get_world_size() == 1:
-        return model
-    device = next(model.parameters()).device
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
-
-
-def _broadcast_buffers(model: nn.Module) -> None:
-    """Give every process the main process's running statistics, which are those that checkpoints hold."""
-    for buffer in model.buffers():
-        torch.distributed.broadcast(buffer, src=0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from avis.engine.distribution import unwrapped
 from avis.engine.optimizer import GradientClipper
 from avis.engine.tf32 import tf32
 
@@ -100,7 +101,7 @@ class TrainingStep:
             raise ValueError(
                 f"{len(batch)} clips cannot be split into SOLVER.ACCUMULATE {self.num_passes} passes"
             )
-        share_batch = getattr(_unwrapped(self.model), "share_batch", None)
+        share_batch = getattr(unwrapped(self.model), "share_batch", None)
         clips = share_batch(batch, self.num_passes) if share_batch else batch
         return [clips[start : start + size] for start in range(0, len(clips), size)]
 
@@ -120,7 +121,7 @@ class TrainingStep:
 
     @contextmanager
     def _reducing(self, is_last: bool) -> Iterator[None]:
-        """Let the processes share their gradients in the last pass alone."""
+        """Let the processes share their gradients in the last pass alone, but those in pieces in each."""
         if is_last or not isinstance(self.model, DistributedDataParallel):
             yield
             return
@@ -135,10 +136,6 @@ class TrainingStep:
         if self.grad_scaler.is_enabled():
             self.grad_scaler.update()  # it takes no other gradient before
         raise FloatingPointError(f"{', '.join(culprits)}; the weights are as before this iteration")
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def _mean_over_processes(metrics: dict[str, Tensor]) -> dict[str, float]:

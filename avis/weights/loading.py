@@ -13,6 +13,7 @@ from avis.structures import Categories
 from avis.weights.about import categories_of
 from avis.weights.family import family_of, refuse_other_models
 from avis.weights.names import name_as
+from avis.weights.pieces import piece_of
 from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.wrappers import plain_names
 
@@ -176,6 +177,7 @@ def apply_weights(model: nn.Module, checkpoint: dict) -> LoadReport:
     """Load what `match_weights` finds in a checkpoint for `model`, whose classes `set_classes` has named."""
     target = model.state_dict()
     fitting, report = match_weights(target, checkpoint, classes_of(model))
+    fitting = {name: piece_of(value, target[name]) for name, value in fitting.items()}
     # The whole state: some modules set what they miss in it to values of their own.
     model.load_state_dict({**target, **fitting})
     return report
@@ -237,6 +239,8 @@ def _arrange_classes(weights: StateDict, theirs: Categories, wanted: Categories)
 
     A class layer has a row for each class, and perhaps one for no-object after them.
     """
+    if theirs.names == wanted.names:
+        return weights
     if set(theirs.names) != set(wanted.names):
         return {name: value for name, value in weights.items() if not _CLASS_DEPENDENT.search(name)}
     rows = wanted.indices_in(theirs)

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import count, product
 from pathlib import Path
@@ -25,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
 from avis.data import build_test_loader, build_train_loader
-from avis.engine import AVISCheckpointer, AVISTrainer, launch, setup
+from avis.engine import AVISCheckpointer, AVISTrainer, distribution, launch, setup
 from avis.files import replacing
 from avis.modeling.shared_norm import SharedBatchNorm
 from avis.weights import read_checkpoint
@@ -178,7 +179,7 @@ def train_small(folder: Path, resume: bool = False, iterations: int = 4, **solve
     """Train the small model as one of some processes."""
     torch.manual_seed(comm.get_rank())
     np.random.seed(comm.get_rank())
-    cfg = small_cfg(folder, MAX_ITER=iterations, **solver)
+    cfg = small_cfg(folder, MAX_ITER=iterations, STEPS=(2,), **solver)
     cfg.SEED = 5
     trainer = SmallTrainer(cfg)
     trainer.resume_or_load(resume)
@@ -217,6 +218,86 @@ def fail_to_write_a_part(folder: str) -> None:
 
 def _find_no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Of training in pieces. Each changes what may go wrong with them.
+IN_PIECES = {
+    "as it is": [],
+    "norm of each": ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "norm", "SOLVER.OPTIMIZER", "SGD"],
+    "values": ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value", "SOLVER.OPTIMIZER", "SGD"],
+    "passes": ["SOLVER.ACCUMULATE", 2, "MODEL.CHECKPOINTING", ["backbone", "encoder", "decoder"]],
+    "batch norms": ["MODEL.SYNC_BN", True],
+    "all losses": ALL_LOSSES,
+    "lower precision": ["SOLVER.AMP.ENABLED", True],
+    "frozen": ["MODEL.FREEZE", ["backbone.stem.*", "sem_seg_head.predictor.*norm*"]],
+}
+
+
+def train_in_pieces(output_dir: str) -> None:
+    """Take three steps of each case with copies and in pieces; write what comes of them."""
+    distribution.MIN_BLOCK = 0
+    seen = {
+        (name, in_pieces): three_steps(Path(output_dir, f"{name} {in_pieces}"), options, in_pieces)
+        for name, options in IN_PIECES.items()
+        for in_pieces in (False, True)
+    }
+    torch.save(seen, Path(output_dir, f"seen{comm.get_rank()}.pt"))
+
+
+def three_steps(folder: Path, options: list, in_pieces: bool) -> dict:
+    """Metrics of two steps, an evaluation by the first process alone, and another step."""
+    keys = ["OUTPUT_DIR", str(folder), "SOLVER.FSDP", in_pieces, *options]
+    folder.mkdir(exist_ok=True)
+    trainer = trainer_of_clips([*keys, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 0.5])
+    share = four_clips()[comm.get_rank() :: comm.get_world_size()]
+    metrics = [trainer.step(share) for _ in range(2)]
+    with distribution.to_evaluate(trainer.model) as alone, torch.no_grad():
+        evaluated = {name: value.clone() for name, value in alone.state_dict().items()}
+        if comm.is_main_process():
+            assert len(alone.eval()([clip(3), clip(2)])) == 2
+            alone.train()
+    metrics.append(trainer.step(share))
+    trainer.checkpointer.save("model_final", iteration=2)
+    kinds = Counter(type(module).__name__ for module in trainer.model.modules())
+    blocks = sum(number for kind, number in kinds.items() if kind.startswith("FSDP"))
+    return {"metrics": metrics, "blocks": blocks, "evaluated": evaluated}
+
+
+def trainer_of_clips(options: list) -> AVISTrainer:
+    torch.manual_seed(0)
+    return AVISTrainer(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *options]))
+
+
+def go_on_in_pieces(output_dir: str) -> None:
+    """Train the small model straight, and with a stop after which it is in pieces, or not, or another kind."""
+    for fsdp in (False, True):
+        train_small(Path(output_dir, f"straight {fsdp}"), FSDP=fsdp)
+    for before, after, in_parts in product((False, True), repeat=3):
+        folder = Path(output_dir, f"{before} {after} {in_parts}")
+        train_small(folder, iterations=3, FSDP=before, CHECKPOINT_SHARDED=in_parts)
+        if comm.is_main_process():
+            (folder / "model_final.pth").unlink()
+        comm.synchronize()
+        assert train_small(folder, resume=True, FSDP=after, CHECKPOINT_SHARDED=in_parts).start_iter == 2
+
+
+def go_on_alone(output_dir: str) -> None:
+    """Go on with what two processes have written in pieces and parts."""
+    assert train_small(Path(output_dir, "alone"), resume=True, FSDP=True).start_iter == 2
+
+
+def train_flawed_in_pieces(output_dir: str) -> None:
+    """Skip an iteration, with copies and in pieces; then one process alone fails."""
+    distribution.MIN_BLOCK = 0
+    for in_pieces in (False, True):
+        folder = Path(output_dir, str(in_pieces))
+        torch.manual_seed(comm.get_rank())
+        train_clips(OnceFlawedTrainer, str(folder), ["SOLVER.FSDP", in_pieces])
+    checkpointer = AVISCheckpointer(distribution.distribute(build_small_model(), True), output_dir)
+    try:
+        checkpointer.save("model_0000001", [])
+    except RuntimeError as error:
+        Path(output_dir, f"told{comm.get_rank()}").write_text(str(error))
 
 
 @exit_on_bad_input()
