@@ -7,7 +7,7 @@ every parameter, of its gradient and of the optimizer's state, and a block is wh
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
@@ -42,10 +42,12 @@ class ModelInPieces(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        # In a list, as it is no part of this module.
-        self._without_parameters = [_without_parameters(model)]
         blocks = list(_blocks(model))
         _refuse_shared(model, blocks)
+        _send(p.detach() for p in model.parameters())
+        _send(model.buffers())
+        # In a list, as it is no part of this module.
+        self._without_parameters = [_without_parameters(model)]
         mesh = init_device_mesh(next(model.parameters()).device.type, (comm.get_world_size(),))
         for block in blocks:
             methods = _methods(block)
@@ -109,13 +111,18 @@ def to_evaluate(model: nn.Module) -> Iterator[nn.Module]:
     """
     inner = unwrapped(model)
     if inner is not model:
-        for buffer in inner.buffers():
-            torch.distributed.broadcast(buffer, src=0)
+        _send(inner.buffers())
     if isinstance(model, ModelInPieces):
         with model.whole() as copy_of_model:
             yield copy_of_model
     else:
         yield inner
+
+
+def _send(tensors: Iterable[torch.Tensor]) -> None:
+    """Give every process what the main one has."""
+    for tensor in tensors:
+        torch.distributed.broadcast(tensor, src=0)
 
 
 def _without_parameters(model: nn.Module) -> nn.Module:

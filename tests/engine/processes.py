@@ -228,7 +228,8 @@ IN_PIECES = {
     "passes": ["SOLVER.ACCUMULATE", 2, "MODEL.CHECKPOINTING", ["backbone", "encoder", "decoder"]],
     "batch norms": ["MODEL.SYNC_BN", True],
     "all losses": ALL_LOSSES,
-    "lower precision": ["SOLVER.AMP.ENABLED", True],
+    # Whose rounding Adam would enlarge.
+    "lower precision": ["SOLVER.AMP.ENABLED", True, "SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 1e-6],
     "frozen": ["MODEL.FREEZE", ["backbone.stem.*", "sem_seg_head.predictor.*norm*"]],
 }
 
