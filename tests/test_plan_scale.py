@@ -27,7 +27,9 @@ def test_numbers_of_a_small_model(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     found = rows(monkeypatch, capsys, "--config-file", config, *words, "SOLVER.IMS_PER_BATCH", "3")
     cfg = get_avis_cfg(config, ["MODEL.DEVICE", "cpu"])
     parameters = list(build_model(cfg).parameters())
-    kept, learning = (sum(p.numel() for p in ps) for ps in (parameters, filter(lambda p: p.requires_grad, parameters)))
+    kept, learning = (
+        sum(p.numel() for p in ps) for ps in (parameters, filter(lambda p: p.requires_grad, parameters))
+    )
     assert found["parameters, and those that learn"] == f"{kept / 1e6:.1f} M, {learning / 1e6:.1f} M"
     assert found["clips of a step"] == "12, 4.00 times the config's"
     lr = cfg.SOLVER.BASE_LR

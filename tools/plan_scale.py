@@ -9,7 +9,7 @@ from avis.command_line import exit_on_bad_input
 EPILOG = """\
 examples:
   python tools/plan_scale.py --config-file configs/avis_R50.yaml --gpus 64 --step-seconds 0.66
-  python tools/plan_scale.py --config-file configs/avis_SwinL.yaml --gpus 64 --clips-per-gpu 1 --step-seconds 2
+  python tools/plan_scale.py --config-file configs/avis_SwinL.yaml --clips-per-gpu 1 --step-seconds 1.5
 
 Parameters are counted in the model of the config, built without memory. All else follows by the formulas of
 docs/scaling.md from the options; give --step-seconds as `tools/benchmark.py train` measures it for the clips
@@ -142,12 +142,18 @@ def parse_args() -> argparse.Namespace:
     )
     for name, default, what in (
         ("--step-seconds", 1.0, "a step, without messages"),
-        ("--link", 25.0, "GB/s between GPUs: NVLink 300, InfiniBand of 200 Gbit/s 25, Ethernet of 25 Gbit/s 3"),
+        (
+            "--link",
+            25.0,
+            "GB/s between GPUs: NVLink 300, InfiniBand of 200 Gbit/s 25, Ethernet of 25 Gbit/s 3",
+        ),
         ("--disk", 1.0, "GB/s that a process writes"),
         ("--worker-clips", 70.0, "clips that a loader's worker makes in a second"),
         ("--jpeg-kb", 60.0, "kB of a frame on disk"),
     ):
-        parser.add_argument(name, type=float, default=default, metavar="X", help=f"{what}, default: %(default)s")
+        parser.add_argument(
+            name, type=float, default=default, metavar="X", help=f"{what}, default: %(default)s"
+        )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     args = parser.parse_args()
     numbers = ("gpus", "clips_per_gpu", "step_seconds", "link", "disk", "worker_clips", "jpeg_kb")

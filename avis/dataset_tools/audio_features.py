@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 # How long processes wait while the others do nothing.
 _TIMEOUT = timedelta(minutes=30)
 
+
 @dataclass
 class Summary:
     """What became of the files of a data set.
@@ -198,7 +199,9 @@ def _find_good(sounds: Sequence[VideoSound], made: Provenance) -> set[VideoSound
     is_hidden = not comm.is_main_process()
     with ThreadPoolExecutor() as pool:
         checks = pool.map(partial(_find_flaw, feature_dim=len(made.silence)), existing)
-        flaws = list(tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False, disable=is_hidden))
+        flaws = list(
+            tqdm(checks, "checking", len(existing), unit="file", delay=2, leave=False, disable=is_hidden)
+        )
     for flaw in filter(None, flaws):
         logger.warning("%s: made anew", flaw)
     return _without_others([sound for sound, flaw in zip(existing, flaws, strict=True) if not flaw], made)

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader, filesystem
 from torch.distributed.checkpoint import metadata as entries
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch import Tensor
 
 from avis.weights.parts import TENSORS, read_rest
 
@@ -87,8 +87,14 @@ class _Unpickler(pickle.Unpickler):
         if module.partition(".")[0] == "pathlib":  # of the folder, as it was called when it was written
             return PurePosixPath
         known = _KNOWN.get((module, name))
-        if known is None and module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
+        if (
+            known is None
+            and module == "torch"
+            and isinstance(dtype := getattr(torch, name, None), torch.dtype)
+        ):
             return dtype
         if known is None:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which a list of tensors does not need")
+            raise pickle.UnpicklingError(
+                f"it refers to {module}.{name}, which a list of tensors does not need"
+            )
         return known

@@ -125,7 +125,7 @@ def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
     with (
         tqdm(disable=True) as bar,
-        pytest.raises(TimeoutError, match="1 other processes have done nothing for 0:00:00.2"),
+        pytest.raises(TimeoutError, match=r"1 other processes have done nothing for 0:00:00\.2"),
         work.ending_together(bar),
     ):
         pass

@@ -270,7 +270,7 @@ def trainer_of_clips(options: list) -> AVISTrainer:
 
 
 def go_on_in_pieces(output_dir: str) -> None:
-    """Train the small model straight, and with a stop after which it is in pieces, or not, or another kind."""
+    """Train the small model straight, and with a stop, after which it may be of the other kind."""
     for fsdp in (False, True):
         train_small(Path(output_dir, f"straight {fsdp}"), FSDP=fsdp)
     for before, after, in_parts in product((False, True), repeat=3):

@@ -64,7 +64,9 @@ def final(folder: Path) -> dict:
 
 def assert_close(found: dict, expected: dict, tolerance: float) -> None:
     for key in ("model", "trainer"):
-        state = [content[key] if key == "model" else content[key]["optimizer"] for content in (found, expected)]
+        state = [
+            content[key] if key == "model" else content[key]["optimizer"] for content in (found, expected)
+        ]
         torch.testing.assert_close(*state, atol=tolerance, rtol=tolerance)
 
 
@@ -88,7 +90,9 @@ def test_blocks_that_share_a_parameter_are_refused(monkeypatch: pytest.MonkeyPat
     model.backbone = nn.ModuleList([Block(), Block()])
     model.backbone[1].linear.weight = model.backbone[0].linear.weight
     monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
-    with pytest.raises(ValueError, match=r"SOLVER\.FSDP: backbone\.0\.linear\.weight belongs to several blocks"):
+    with pytest.raises(
+        ValueError, match=r"SOLVER\.FSDP: backbone\.0\.linear\.weight belongs to several blocks"
+    ):
         distribute(model, in_pieces=True)
 
 

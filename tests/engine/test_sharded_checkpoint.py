@@ -103,7 +103,9 @@ def test_nothing_in_the_list_of_tensors_is_run(tmp_path: Path):
 
     (folder / ".metadata").write_bytes(pickle.dumps(Hostile()))
     write_parts(folder, {path.name: checksum(path) for path in folder.iterdir() if path.name != "parts.json"})
-    with pytest.raises(ValueError, match=r"model_0000003 cannot be read as a weight file.*refers to posix\.mkdir"):
+    with pytest.raises(
+        ValueError, match=r"model_0000003 cannot be read as a weight file.*refers to posix\.mkdir"
+    ):
         read_checkpoint(str(folder))
     assert not (tmp_path / "run").exists()
 
@@ -143,16 +145,24 @@ def test_two_processes_write_parts_that_one_takes_and_back(tmp_path: Path):
     for number in (2, 1):
         launch(processes.go_on_from_parts, number, args=(str(tmp_path), number), device="cpu")
         found, expected = (
-            read_checkpoint(str(tmp_path / f"{kind}{number}" / "model_final.pth")) for kind in ("parts", "file")
+            read_checkpoint(str(tmp_path / f"{kind}{number}" / "model_final.pth"))
+            for kind in ("parts", "file")
         )
         torch.testing.assert_close(found["model"], expected["model"], atol=0, rtol=0)
-        torch.testing.assert_close(found["trainer"]["optimizer"], expected["trainer"]["optimizer"], atol=0, rtol=0)
+        torch.testing.assert_close(
+            found["trainer"]["optimizer"], expected["trainer"]["optimizer"], atol=0, rtol=0
+        )
 
 
 @pytest.mark.slow
 def test_process_that_cannot_write_its_part_leaves_the_older_one(tmp_path: Path):
     launch(processes.fail_to_write_a_part, 2, args=(str(tmp_path),), device="cpu")
-    assert {path.name for path in tmp_path.iterdir()} >= {"told0", "told1", "model_0000001", "last_checkpoint"}
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "told0",
+        "told1",
+        "model_0000001",
+        "last_checkpoint",
+    }
     for rank in (0, 1):
         assert "no space left to write" in (tmp_path / f"told{rank}").read_text()
     assert not (tmp_path / "model_0000003").exists() and not list(tmp_path.glob(".unfinished*"))
