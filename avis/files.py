@@ -52,7 +52,7 @@ def unfinished_path(path: Path) -> Path:
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a folder, which is gone or there as it was, even if the process is killed meanwhile."""
+    """Delete a file or a folder: all of it is gone or there, even if the process is killed meanwhile."""
     if path.is_dir():
         path = path.rename(unfinished_path(path))
     _remove(path)

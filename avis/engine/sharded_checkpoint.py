@@ -30,7 +30,7 @@ def write_sharded(folder: Path, checkpoint: Mapping[str, Any], buffers: Collecti
     Args:
         folder: gets the parts, when all are there; what it held before is deleted then.
         checkpoint: what to write; beside tensors, what the main process has.
-        buffers: names in the model's weights that may differ between processes, of which the main one's count.
+        buffers: names in the model's weights of which the main process's count, as others may differ.
 
     Raises:
         OSError: a process cannot write its part; in all processes. The folder is as it was.

@@ -142,6 +142,23 @@ def test_evaluation_under_any_launcher_gives_the_same_bytes(
     assert logs == {"log.txt", "log.txt.rank1"}  # both have taken part
 
 
+@pytest.mark.slow
+def test_training_in_pieces_and_parts(straight: Path, synthavis_root: Path, tmp_path: Path):
+    """With what a training in copies has learned, and found."""
+    options = {"SOLVER__FSDP": True, "SOLVER__CHECKPOINT_SHARDED": True, "OUTPUT_DIR": tmp_path}
+    assert_succeeded(train_net(synthavis_root, ["--num-gpus", "2"], **options))
+    found, expected = metrics(tmp_path), metrics(straight)
+    assert found["total_loss"] == pytest.approx(expected["total_loss"], rel=1e-4)
+    assert results(tmp_path)
+    weights = tmp_path / "weights.pth"
+    command = [ROOT / "tools" / "convert_weights.py", tmp_path / "model_0000001", weights]
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    converted, of_copies = (
+        torch.load(path, weights_only=True)["model"] for path in (weights, straight / "model_0000001.pth")
+    )
+    torch.testing.assert_close(converted, of_copies, atol=1e-3, rtol=1e-3)
+
+
 def test_mistake_in_the_config_ends_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
