@@ -273,6 +273,8 @@ def _add_solver_config(cfg: CfgNode) -> None:
     # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
     # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
     cfg.TEST.BEST_METRIC = ""
+    # True: an evaluation also has the training's losses on clips of the test sets, as val_loss/….
+    cfg.TEST.LOSS = False
     # True: in training, products of float32 may take TF32 (NVIDIA GPUs since Ampere): faster, 10 bits. False
     # leaves torch's settings: exact matrix products, and convolutions in TF32.
     cfg.SOLVER.TF32 = False

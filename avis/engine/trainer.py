@@ -42,12 +42,14 @@ from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.optimizer_state import load_optimizer, parameter_names, set_learning_rates
 from avis.engine.rng import preserved_rng, set_rng_state
-from avis.engine.run_folder import SKIPPED, TRAINING_METRICS
+from avis.engine.run_folder import SKIPPED
 from avis.engine.signals import Stopped, UntilAsked, reason, resume_command, spare_workers
 from avis.engine.step_start import StepStart
 from avis.engine.tf32 import check_tf32
 from avis.engine.training_step import TrainingStep
+from avis.engine.validation_loss import validation_loss
 from avis.evaluation import AVISEvaluator
+from avis.formats.run_metrics import TRAINING_METRICS, end_last_line
 from avis.inference.windows import through_windows
 from avis.modeling import build_model
 from avis.modeling.precision import lower_precision
@@ -219,6 +221,7 @@ class AVISTrainer(TrainerBase):
         """Console with ETA, OUTPUT_DIR/training_metrics.json (one JSON object a line), TensorBoard."""
         output_dir = Path(self.cfg.OUTPUT_DIR)
         output_dir.mkdir(parents=True, exist_ok=True)
+        end_last_line(output_dir / TRAINING_METRICS)
         return [
             MetricPrinter(self.max_iter),
             JSONWriter(str(output_dir / TRAINING_METRICS)),
@@ -282,6 +285,8 @@ class AVISTrainer(TrainerBase):
             # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
             loader = UntilAsked(cls.build_test_loader(cfg, dataset_name, *([skip] if skip else [])))
             results[dataset_name] = inference_on_dataset(through_windows(cfg, model), loader, evaluator)
+            if cfg.TEST.LOSS:
+                results[dataset_name] |= validation_loss(cfg, model, dataset_name)
         return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod

@@ -20,9 +20,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
-from avis.data import build_test_loader, build_train_loader
+from avis.data import build, build_test_loader, build_train_loader
 from avis.engine import AVISTrainer, launch, setup
+from avis.engine.validation_loss import validation_loss
 from avis.files import replacing
+from avis.modeling import build_model
 from avis.modeling.shared_norm import SharedBatchNorm
 from tests.modeling.test_avis_mask_former import SMALL, clip
 from tests.modeling.test_whole_batch import ALL_LOSSES, VISION, four_clips, wake
@@ -166,6 +168,34 @@ def step_on_four_clips(output_dir: str, options: list) -> dict:
     metrics = trainer.step(four_clips()[comm.get_rank() :: comm.get_world_size()])
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {"metrics": metrics, "gradients": gradients, "buffers": dict(model.named_buffers())}
+
+
+def small_run(json_file: Path | str, output_dir: Path | str, iterations: int) -> CfgNode:
+    """The config of a training of the small audio-visual model on `tests.small_dataset`."""
+    keys = {
+        "DATASETS.TRAIN": (str(json_file),),
+        "DATASETS.TEST": (str(json_file),),
+        "DATALOADER.NUM_WORKERS": 0,
+        "INPUT.MIN_SIZE_TRAIN": (48,),
+        "INPUT.MIN_SIZE_TEST": 0,
+        "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 2,
+        "OUTPUT_DIR": str(output_dir),
+        "SEED": 1,
+        "SOLVER.IMS_PER_BATCH": 2,
+        "SOLVER.MAX_ITER": iterations,
+    }
+    return get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *(item for pair in keys.items() for item in pair)])
+
+
+def measure_loss(json_file: str, output_dir: str) -> None:
+    """Write the losses on 12 clips, which two processes can share evenly, and on 9."""
+    cfg = small_run(json_file, output_dir, 1)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    losses = [validation_loss(cfg, model, json_file)]
+    build._CLIPS_PER_VIDEO = 3
+    losses.append(validation_loss(cfg, model, json_file))
+    Path(output_dir, f"loss{comm.get_rank()}.json").write_text(json.dumps(losses))
 
 
 @exit_on_bad_input()
