@@ -24,6 +24,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     cfg.MODEL.SYNC_BN = False
     # Minutes that a process of a run waits for the others, at the start and in each step.
     cfg.TIMEOUT_MINUTES = 30.0
+    # The iterations of a training that are profiled, such as (10, 20), into OUTPUT_DIR/profile; (): none.
+    cfg.PROFILE = ()
+    _add_logging_config(cfg)
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
@@ -55,6 +58,21 @@ def checkpoints(cfg: CfgNode, part: str) -> bool:
             f"MODEL.CHECKPOINTING has {sorted(unknown)}; it lists any of 'backbone', 'encoder' and 'decoder'"
         )
     return part in cfg.MODEL.CHECKPOINTING
+
+
+def _add_logging_config(cfg: CfgNode) -> None:
+    cfg.LOGGING = CfgNode()
+    # True: metrics also go to Weights & Biases (pip install wandb). NAME "" lets it choose one.
+    cfg.LOGGING.WANDB = CfgNode()
+    cfg.LOGGING.WANDB.ENABLED = False
+    cfg.LOGGING.WANDB.PROJECT = "avis"
+    cfg.LOGGING.WANDB.NAME = ""
+    # True: metrics also go to MLflow (pip install mlflow-skinny). TRACKING_URI "" is MLFLOW_TRACKING_URI.
+    cfg.LOGGING.MLFLOW = CfgNode()
+    cfg.LOGGING.MLFLOW.ENABLED = False
+    cfg.LOGGING.MLFLOW.EXPERIMENT = "avis"
+    cfg.LOGGING.MLFLOW.NAME = ""
+    cfg.LOGGING.MLFLOW.TRACKING_URI = ""
 
 
 def _add_backbone_config(cfg: CfgNode) -> None:

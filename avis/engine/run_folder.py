@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from avis.engine.run_lock import locked
+from avis.engine.trackers import TRACKED_RUNS
 from avis.files import remove_leftovers
 from avis.formats.run_metrics import EVALUATIONS, TRAINING_METRICS
 from avis.weights import LAST_CHECKPOINT, checkpoint_files
@@ -81,6 +82,6 @@ def _earlier_training(cfg: CfgNode) -> list[Path]:
     folder = Path(cfg.OUTPUT_DIR)
     paths = (
         *checkpoint_files(folder),
-        *(folder / name for name in (LAST_CHECKPOINT, TRAINING_METRICS, EVALUATIONS, SKIPPED)),
+        *(folder / name for name in (LAST_CHECKPOINT, TRAINING_METRICS, EVALUATIONS, TRACKED_RUNS, SKIPPED)),
     )
     return [path for path in paths if path.is_file()]

@@ -198,6 +198,18 @@ def measure_loss(json_file: str, output_dir: str) -> None:
     Path(output_dir, f"loss{comm.get_rank()}.json").write_text(json.dumps(losses))
 
 
+def train_with_pictures(json_file: str, output_dir: str) -> None:
+    """Train as ever, and with pictures, a profile and losses of the test set; keep the weights."""
+    watched = {"VIS_PERIOD": 1, "PROFILE": (0, 2), "TEST.EVAL_PERIOD": 1, "TEST.LOSS": True}
+    for name, keys in (("plain", {}), ("watched", watched)):
+        cfg = small_run(json_file, Path(output_dir, name), 2)
+        cfg.merge_from_list([item for pair in keys.items() for item in pair])
+        torch.manual_seed(comm.get_rank())
+        trainer = AVISTrainer(cfg)
+        trainer.train()
+        torch.save(trainer.checkpointer.model.state_dict(), Path(output_dir, f"{name}{comm.get_rank()}.pt"))
+
+
 @exit_on_bad_input()
 def write_for_ever(output_dir: str) -> None:
     """Be in the middle of a file."""
