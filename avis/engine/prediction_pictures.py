@@ -66,7 +66,7 @@ class PredictionPictures(HookBase):
         if period < 0:
             raise ValueError(f"VIS_PERIOD is {period}; it is a number of iterations, or 0 for no pictures")
         self.cfg, self.model, self.data_set = cfg, model, data_set
-        self.period = period if comm.is_main_process() else 0
+        self.period = period
         self.score_threshold = score_threshold
         self._videos: list[PicturedVideo] = []
         self._class_names: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class PredictionPictures(HookBase):
         }
 
     def before_train(self) -> None:
-        """Read the videos, so that what is wrong with them shows now."""
+        """Read the videos in every process, so that what is wrong with them ends all of them now."""
         if self.period:
             classes = classes_of(self.model) or get_categories(self.data_set)
             self._class_names = classes.names
@@ -94,7 +94,7 @@ class PredictionPictures(HookBase):
 
     def after_step(self) -> None:
         """Draw, if it is time."""
-        if self.period and (self.trainer.iter + 1) % self.period == 0:
+        if self._videos and comm.is_main_process() and (self.trainer.iter + 1) % self.period == 0:
             with preserved_rng(), inference_context(self.model), torch.no_grad():
                 picture = np.concatenate(_padded([self._draw(video) for video in self._videos]))
             name = f"predictions/{self.data_set.rpartition('/')[2]}"

@@ -6,15 +6,18 @@ Which run it is there, OUTPUT_DIR/trackers.json remembers, so that a resumed tra
 import logging
 import math
 import re
+import sys
 import time
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from avis.config.tree import leaves
@@ -45,6 +48,30 @@ def check_trackers(cfg: CfgNode) -> None:
                 f"LOGGING.{section}.ENABLED needs the package {package}, which is not installed: "
                 f"pip install {installed_by}, or set the key to False"
             )
+
+
+def open_on_main(build: Callable[[], list[EventWriter]]) -> list[EventWriter]:
+    """Open the writers of the main process; all processes call this, and end where that fails.
+
+    Args:
+        build: opens them.
+
+    Returns:
+        What it gives; [] on the other processes.
+
+    Raises:
+        SystemExit: in other processes than the main one, where that raises.
+    """
+    writers: list[EventWriter] = []
+    if comm.is_main_process():
+        try:
+            writers = build()
+        except Exception:
+            comm.all_gather("refused")
+            raise
+    if comm.all_gather("")[0]:
+        sys.exit(2)  # the main process has said why
+    return writers
 
 
 def build_trackers(cfg: CfgNode) -> list[EventWriter]:
@@ -174,7 +201,7 @@ class MLflowWriter(TrackerWriter):
         """Hand over scalars, those that are finite."""
         now = int(time.time() * 1000)
         metrics = [
-            self._metric(_FORBIDDEN.sub("_", name), value, now, iteration)
+            self._metric(_mlflow_name(name), value, now, iteration)
             for name, value in scalars.items()
             if math.isfinite(value)
         ]
@@ -189,6 +216,12 @@ class MLflowWriter(TrackerWriter):
             self._client.set_terminated(self._id)
         except self._error as error:
             logger.warning("MLflow does not know that the run has ended: %s", error)
+
+
+def _mlflow_name(name: str) -> str:
+    """A name with at most one "/": MLflow's files cannot hold both a/b and a/b/c."""
+    group, slash, rest = _FORBIDDEN.sub("_", name).partition("/")
+    return group + slash + rest.replace("/", ".")
 
 
 def _tracked(cfg: CfgNode) -> dict[str, Any]:

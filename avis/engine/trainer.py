@@ -48,7 +48,7 @@ from avis.engine.run_folder import SKIPPED
 from avis.engine.signals import Stopped, UntilAsked, reason, resume_command, spare_workers
 from avis.engine.step_start import StepStart
 from avis.engine.tf32 import check_tf32
-from avis.engine.trackers import build_trackers, check_trackers
+from avis.engine.trackers import build_trackers, check_trackers, open_on_main
 from avis.engine.training_step import TrainingStep
 from avis.engine.validation_loss import validation_loss
 from avis.evaluation import AVISEvaluator
@@ -152,8 +152,8 @@ class AVISTrainer(TrainerBase):
 
     def before_train(self) -> None:
         """Open the files of metrics, and restore the generators."""
-        if comm.is_main_process():
-            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD)])
+        if writers := open_on_main(self.build_writers):
+            self.register_hooks([hooks.PeriodicWriter(writers, period=WRITE_PERIOD)])
         super().before_train()
         # Last, because all before may draw from the generators.
         self._restore_rng()
@@ -223,7 +223,7 @@ class AVISTrainer(TrainerBase):
         return trainer_hooks
 
     def build_writers(self) -> list[EventWriter]:
-        """Console with ETA, OUTPUT_DIR/training_metrics.json (JSON, one line each), TensorBoard, LOGGING.*."""
+        """Console with ETA, OUTPUT_DIR/training_metrics.json (JSON, a line each), TensorBoard, LOGGING.*."""
         output_dir = Path(self.cfg.OUTPUT_DIR)
         output_dir.mkdir(parents=True, exist_ok=True)
         end_last_line(output_dir / TRAINING_METRICS)

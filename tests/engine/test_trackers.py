@@ -14,9 +14,10 @@ import pytest
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 
-from avis.engine import trackers
+from avis.engine import launch, trackers
 from avis.engine.run_folder import clear_output_dir
 from avis.engine.trackers import build_trackers
+from tests.engine import processes
 from tests.engine.small_model import SmallTrainer, small_cfg
 from tests.engine.test_trainer import train
 
@@ -50,6 +51,13 @@ def test_a_package_that_is_missing_is_said_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_writers_that_cannot_be_opened_end_all_processes(tmp_path: Path, capfd: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as ended:
+        launch(processes.open_no_writers, 2, args=(str(tmp_path),), device="cpu")
+    assert ended.value.code == 2
+    assert capfd.readouterr().err == "error: no run can be opened\n"
+
+
 def test_nothing_is_tracked_unless_it_is_asked_for(tmp_path: Path):
     train(small_cfg(tmp_path))
     assert not (tmp_path / "trackers.json").exists()
@@ -61,7 +69,6 @@ def run_id(folder: Path, tracker: str) -> str:
 
 @needs_wandb
 @pytest.mark.filterwarnings("ignore")  # of the package
-@pytest.mark.slow
 def test_wandb_has_the_metrics_and_goes_on_with_its_run(tmp_path: Path):
     train(tracked(tmp_path, "WANDB", NAME="mine"))
     first = run_id(tmp_path, "wandb")
@@ -78,7 +85,6 @@ def test_wandb_has_the_metrics_and_goes_on_with_its_run(tmp_path: Path):
 
 @needs_wandb
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.slow
 def test_wandb_gets_pictures(tmp_path: Path):
     (writer,) = build_trackers(tracked(tmp_path, "WANDB"))
     with EventStorage(7) as storage:
@@ -105,7 +111,6 @@ def metric_history(tmp_path: Path) -> Iterator:
 
 @needs_mlflow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.slow
 def test_mlflow_has_the_metrics_and_goes_on_with_its_run(tmp_path: Path, metric_history):
     from mlflow import MlflowClient
 
@@ -126,14 +131,14 @@ def test_mlflow_has_the_metrics_and_goes_on_with_its_run(tmp_path: Path, metric_
 
 @needs_mlflow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.slow
 def test_mlflow_gets_names_it_allows_and_ends_no_training(
     tmp_path: Path, metric_history, caplog: pytest.LogCaptureFixture
 ):
     cfg = tracked(tmp_path / "run", "MLFLOW", TRACKING_URI=mlflow_uri(tmp_path))
     (writer,) = build_trackers(cfg)
-    writer.log(3, {"avis/AP/ca't": 5.0, "lr": math.nan})
-    assert metric_history("avis/AP/ca_t") == [(3, 5.0)] and metric_history("lr") == []
+    writer.log(3, {"avis/AP": 6.0, "avis/AP/ca't": 5.0, "val/avis/AP/cat": 4.0, "lr": math.nan})
+    assert metric_history("avis/AP") == [(3, 6.0)] and metric_history("lr") == []
+    assert metric_history("avis/AP.ca_t") == [(3, 5.0)] and metric_history("val/avis.AP.cat") == [(3, 4.0)]
     writer._id = "0" * 32  # as if the server had lost it
     writer.log(4, {"lr": 1.0})
     writer.close()
