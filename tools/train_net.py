@@ -22,7 +22,7 @@ torchrun, srun and Open MPI start the processes themselves (docs/clusters.md). W
 starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt, training_metrics.json, TensorBoard
 events, checkpoints, and under inference/ what each test set gave.
 A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
-at once in one folder are refused, too. --eval-only writes under inference/ alone.
+at once in one folder are refused, too. --eval-only writes under inference/, and a line to evaluations.jsonl.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
 the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
 --checkpoints evaluates several, each into OUTPUT_DIR/evaluations/<checkpoint>, and prints a table of them;

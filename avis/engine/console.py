@@ -73,10 +73,10 @@ def progress_line(head: Mapping[str, str], sums: Mapping[str, float], tail: Mapp
         sums: of the losses, as `loss_sums` gives them.
         tail: numbers that come last.
     """
-    always = {name: _number(sums[name]) for name in _SUMS if name in sums}
+    always = {name: _number(sums[name], 3) for name in _SUMS if name in sums}
     others = {name: value for name, value in sums.items() if name not in _SUMS}
-    named = {name: _number(value) for name, value in others.items()}
-    joined = {"other": _number(sum(others.values()))} if others else {}
+    named = {name: _number(value, 3) for name, value in others.items()}
+    joined = {"other": _number(sum(others.values()), 3)} if others else {}
     line = ""
     for losses in (always | named, always | joined, always):
         fields = {name: text for name, text in {**head, **losses, **tail}.items() if text}
