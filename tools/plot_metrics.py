@@ -13,7 +13,7 @@ EPILOG = """\
 examples:
   python tools/plot_metrics.py output --output curves.png
   python tools/plot_metrics.py runs/deaf runs/hearing --labels deaf hearing --smooth 0.9 --output both.pdf
-  python tools/plot_metrics.py output --metrics 'avis/AP*' 'loss_mask*' total_loss --output some.svg
+  python tools/plot_metrics.py output --metrics 'loss_mask*' '*AP50' total_loss --output some.svg
 
 A RUN is the folder of a training, or one of its files training_metrics.json and evaluations.jsonl. Where a
 run was resumed, what came later counts. --metrics makes a diagram for each pattern; --list names the metrics.

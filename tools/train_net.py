@@ -72,13 +72,6 @@ def train(args: argparse.Namespace) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = training_parser(__doc__, EPILOG)
-    parser.add_argument(
-        "--checkpoints",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="with --eval-only: evaluate each of these files or patterns, or 'all' of OUTPUT_DIR",
-    )
     args = parser.parse_args()
     # argparse gives them everything up to the next option, also the KEY VALUE pairs
     keys = [index for index, word in enumerate(args.checkpoints) if CONFIG_KEY.fullmatch(word)]
