@@ -59,4 +59,6 @@ setup(
         "packaging",
         "setuptools<82",
     ],
+    # LOGGING.WANDB and LOGGING.MLFLOW: `pip install 'avis[tracking]'`
+    extras_require={"tracking": ["wandb", "mlflow-skinny"]},
 )

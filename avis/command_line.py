@@ -126,6 +126,13 @@ def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
     start.add_argument("--overwrite", action="store_true", help="delete an earlier training in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
     parser.add_argument(
+        "--checkpoints",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="with --eval-only: evaluate each of these files or patterns, or 'all' of OUTPUT_DIR",
+    )
+    parser.add_argument(
         "--max-hours", type=_hours, default=0.0, metavar="H", help="stop after H hours, as on SIGTERM"
     )
     add_launch_options(parser)

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import re
 from datetime import timedelta
 
 from avis.command_line import exit_on_bad_input, training_parser
@@ -13,21 +14,27 @@ examples:
   python tools/train_net.py --config-file configs/avis_R50.yaml --num-gpus 6 --resume \\
       MODEL.WEIGHTS detectron2://ImageNetPretrained/torchvision/R-50.pkl MODEL.AUDIO.WEIGHTS vggish.pth
   python tools/train_net.py --config-file configs/avis_R50.yaml --eval-only MODEL.WEIGHTS model_final.pth
+  python tools/train_net.py --config-file configs/avis_R50.yaml --eval-only \\
+      --checkpoints 'output/model_0*.pth' OUTPUT_DIR output
   torchrun --nproc-per-node 6 tools/train_net.py --config-file configs/avis_R50.yaml
 
 torchrun, srun and Open MPI start the processes themselves (docs/clusters.md). Without a GPU, --num-gpus N
 starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt, training_metrics.json, TensorBoard
 events, checkpoints, and under inference/ what each test set gave.
 A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
-at once in one folder are refused, too. --eval-only writes under inference/ alone.
+at once in one folder are refused, too. --eval-only writes under inference/, and a line to evaluations.jsonl.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
 the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
+--checkpoints evaluates several, each into OUTPUT_DIR/evaluations/<checkpoint>, and prints a table of them;
+with --resume those that OUTPUT_DIR/evaluations.jsonl has already are left out (docs/logs.md).
 
 On SIGTERM, SIGINT (Ctrl-C), SIGUSR1 or SIGHUP, and after --max-hours, a training saves after the iteration,
 prints the command that goes on with it, and ends. A second signal ends it at once.
 Exit codes: 0 all is done; 2 bad input, said in one line; 75 stopped and saved, --resume goes on; 128 + the
 signal's number where it was ended at once; 1 any other error, with its traceback.
 """
+
+CONFIG_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
 
 
 @exit_on_bad_input()
@@ -44,12 +51,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from avis.engine import AVISTrainer, setup
-    from avis.modeling import load_trained_model
+    from avis.engine import evaluate_checkpoint, evaluate_checkpoints, setup
 
     cfg = setup(args)
-    model = load_trained_model(cfg, last_checkpoint=args.resume)
-    AVISTrainer.test(cfg, model, resume=args.resume)
+    if args.checkpoints:
+        evaluate_checkpoints(cfg, args.checkpoints, args.resume)
+    else:
+        evaluate_checkpoint(cfg, args.resume)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -62,12 +70,26 @@ def train(args: argparse.Namespace) -> None:
     trainer.train()
 
 
+def parse_args() -> argparse.Namespace:
+    parser = training_parser(__doc__, EPILOG)
+    args = parser.parse_args()
+    # argparse gives them everything up to the next option, also the KEY VALUE pairs
+    keys = [index for index, word in enumerate(args.checkpoints) if CONFIG_KEY.fullmatch(word)]
+    first = keys[0] if keys else len(args.checkpoints)
+    args.checkpoints, args.opts = args.checkpoints[:first], args.checkpoints[first:] + args.opts
+    if keys and not args.checkpoints:
+        parser.error("--checkpoints needs at least one file")
+    if args.checkpoints and not args.eval_only:
+        parser.error("--checkpoints is for --eval-only; a training starts from MODEL.WEIGHTS")
+    return args
+
+
 @exit_on_bad_input()
 def main() -> None:
-    args = training_parser(__doc__, EPILOG).parse_args()
+    args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
-    from avis.engine import check_output_dir, is_restart, launch
+    from avis.engine import check_output_dir, find_checkpoints, is_restart, launch
 
     if is_restart(os.environ) and not args.eval_only:
         args.resume, args.overwrite = True, False
@@ -75,6 +97,7 @@ def main() -> None:
 
     # a mistake in the config ends here, before processes start
     cfg = get_avis_cfg(args.config_file, args.opts)
+    args.checkpoints = find_checkpoints(args.checkpoints, cfg.OUTPUT_DIR)
     if not (args.resume or args.eval_only):
         check_output_dir(cfg)
     launch(

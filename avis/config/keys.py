@@ -24,6 +24,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     cfg.MODEL.SYNC_BN = False
     # Minutes that a process of a run waits for the others, at the start and in each step.
     cfg.TIMEOUT_MINUTES = 30.0
+    # The iterations of a training that are profiled, such as (10, 20), into OUTPUT_DIR/profile; (): none.
+    cfg.PROFILE = ()
+    _add_logging_config(cfg)
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
@@ -55,6 +58,21 @@ def checkpoints(cfg: CfgNode, part: str) -> bool:
             f"MODEL.CHECKPOINTING has {sorted(unknown)}; it lists any of 'backbone', 'encoder' and 'decoder'"
         )
     return part in cfg.MODEL.CHECKPOINTING
+
+
+def _add_logging_config(cfg: CfgNode) -> None:
+    cfg.LOGGING = CfgNode()
+    # True: metrics also go to Weights & Biases (pip install wandb). NAME "" lets it choose one.
+    cfg.LOGGING.WANDB = CfgNode()
+    cfg.LOGGING.WANDB.ENABLED = False
+    cfg.LOGGING.WANDB.PROJECT = "avis"
+    cfg.LOGGING.WANDB.NAME = ""
+    # True: metrics also go to MLflow (pip install mlflow-skinny). TRACKING_URI "" is MLFLOW_TRACKING_URI.
+    cfg.LOGGING.MLFLOW = CfgNode()
+    cfg.LOGGING.MLFLOW.ENABLED = False
+    cfg.LOGGING.MLFLOW.EXPERIMENT = "avis"
+    cfg.LOGGING.MLFLOW.NAME = ""
+    cfg.LOGGING.MLFLOW.TRACKING_URI = ""
 
 
 def _add_backbone_config(cfg: CfgNode) -> None:
@@ -278,6 +296,8 @@ def _add_solver_config(cfg: CfgNode) -> None:
     # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
     # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
     cfg.TEST.BEST_METRIC = ""
+    # True: an evaluation also has the training's losses on clips of the test sets, as val_loss/….
+    cfg.TEST.LOSS = False
     # True: in training, products of float32 may take TF32 (NVIDIA GPUs since Ampere): faster, 10 bits. False
     # leaves torch's settings: exact matrix products, and convolutions in TF32.
     cfg.SOLVER.TF32 = False

@@ -17,7 +17,6 @@ _NO_KEYPOINTS = "the model finds masks, no keypoints"
 # A key, or a section with all its keys, and what to do instead.
 _HINTS = {
     "VERSION": "write the config with the keys of version 2",
-    "VIS_PERIOD": "draw predictions with tools/visualize_predictions.py",
     "DATALOADER.ASPECT_RATIO_GROUPING": "the clips of a batch are padded to one size",
     "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST": _NO_PROPOSALS,
     "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN": _NO_PROPOSALS,

@@ -1,7 +1,13 @@
 """Data: the AVISeg format, media files, clips for training and whole videos for evaluation."""
 
 from avis.data.audio_source import choose_audio_source
-from avis.data.build import build_test_loader, build_train_loader, check_num_classes, get_dataset_records
+from avis.data.build import (
+    build_loss_loader,
+    build_test_loader,
+    build_train_loader,
+    check_num_classes,
+    get_dataset_records,
+)
 from avis.data.catalog import (
     ensure_registered,
     get_categories,
@@ -15,6 +21,7 @@ from avis.data.records import load_aviseg_json
 
 __all__ = [
     "ClipMapper",
+    "build_loss_loader",
     "build_test_loader",
     "build_train_loader",
     "check_num_classes",

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from avis.config import hears
 from avis.data.audio_source import AudioSource, DataSets, audio_of_run
-from avis.data.catalog import ensure_registered, get_categories, is_present
+from avis.data.augmentation import build_augmentations
+from avis.data.catalog import ensure_registered, get_categories, is_class_agnostic, is_present
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.records import with_features
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Clips that are tried for one place of a batch.
 _MAX_TRIES = 10
+# Of the clips for a test set's loss: so many of each video, and any seed, which is the same in all runs.
+_CLIPS_PER_VIDEO, _LOSS_SEED = 4, 20718
 
 
 def build_train_loader(
@@ -91,16 +94,54 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
         ValueError: the data set is empty or malformed.
         FileNotFoundError: its annotations do not exist.
     """
-    records = with_features(get_dataset_records([dataset_name]), cfg.INPUT.AUDIO.FEATURES_DIR)
-    # A SOURCE that is named is the same for all; "auto" shall be what it is for the run's other data sets.
-    others = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if cfg.INPUT.AUDIO.SOURCE == "auto" else ()
-    audio = _choose_audio(cfg, {dataset_name: records}, others)
+    records, audio = _test_records(cfg, dataset_name)
     mapper = ClipMapper(cfg, is_train=False, audio_source=audio)
-    heard = with_sound(records, cfg.INPUT.AUDIO.AT_TEST)
-    wanted = [record for record in heard if record["video_id"] not in skip]
+    wanted = [record for record in records if record["video_id"] not in skip]
     if not wanted:
         return DataLoader([])  # Detectron2's cannot be empty
     return build_detection_test_loader(wanted, mapper=mapper, num_workers=_num_workers(cfg))
+
+
+def build_loss_loader(cfg: CfgNode, dataset_name: str, classes: Categories | None = None) -> DataLoader:
+    """Build the loader of a process's share of clips of a test set, the same ones in every run.
+
+    Frames are drawn as in training and changed as in evaluation. Of each video there are a few clips. All
+    processes get equally many: the last clip comes again where they cannot be shared evenly.
+
+    Args:
+        cfg: INPUT.* and DATALOADER.NUM_WORKERS.
+        dataset_name: a registered name, or the path of annotations.
+        classes: of the model; None: the categories of the data set.
+
+    Returns:
+        A loader of lists of one clip (see `ClipMapper`); its sampler lists their positions among all clips,
+        with the index of each one's video.
+    """
+    records, audio = _test_records(cfg, dataset_name, None if is_class_agnostic(dataset_name) else classes)
+    resizing = build_augmentations(cfg, is_train=False)
+    mapper = ClipMapper(cfg, is_train=True, audio_source=audio, augmentations=resizing)
+    places = [(position, position // _CLIPS_PER_VIDEO) for position in range(len(records) * _CLIPS_PER_VIDEO)]
+    places += places[-1:] * (-len(places) % comm.get_world_size())
+    return DataLoader(
+        SeededClips(records, mapper, _LOSS_SEED),
+        sampler=places[comm.get_rank() :: comm.get_world_size()],
+        batch_size=1,
+        num_workers=_num_workers(cfg),
+        collate_fn=list,
+        worker_init_fn=_send_tensors_by_name,
+    )
+
+
+def _test_records(
+    cfg: CfgNode, dataset_name: str, classes: Categories | None = None
+) -> tuple[list[dict], AudioSource]:
+    """The videos of a test set with the sound that they shall have, and what the model hears of it."""
+    records = get_dataset_records([dataset_name], classes=classes)
+    records = with_features(records, cfg.INPUT.AUDIO.FEATURES_DIR)
+    # A SOURCE that is named is the same for all; "auto" shall be what it is for the run's other data sets.
+    others = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if cfg.INPUT.AUDIO.SOURCE == "auto" else ()
+    audio = _choose_audio(cfg, {dataset_name: records}, others)
+    return with_sound(records, cfg.INPUT.AUDIO.AT_TEST), audio
 
 
 def _check_batch_size(batch_size: int, num_processes: int, num_passes: int) -> None:

@@ -1,6 +1,11 @@
 """Training: the trainer and its step, optimizer, checkpoints, starting of processes."""
 
 from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.checkpoint_evaluation import (
+    evaluate_checkpoint,
+    evaluate_checkpoints,
+    find_checkpoints,
+)
 from avis.engine.launch import launch
 from avis.engine.members import is_restart
 from avis.engine.run_folder import check_output_dir, clear_output_dir, run_folder
@@ -14,6 +19,9 @@ __all__ = [
     "AVISTrainer",
     "check_output_dir",
     "clear_output_dir",
+    "evaluate_checkpoint",
+    "evaluate_checkpoints",
+    "find_checkpoints",
     "is_restart",
     "launch",
     "listening",

@@ -10,6 +10,7 @@ from detectron2.engine import hooks
 from detectron2.utils import comm
 
 from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.evaluation_history import by_data_set, record_evaluations
 from avis.weights import read_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class EvalHook(hooks.EvalHook):
         best_metric: str = "",
         test_sets: Sequence[str] = (),
     ) -> None:
-        super().__init__(period, evaluate)
+        super().__init__(period, self._evaluate_and_record)
+        self._evaluate = evaluate
         self.checkpointer = checkpointer
         self.best_metric = best_metric
         self.test_sets = test_sets
@@ -63,6 +65,24 @@ class EvalHook(hooks.EvalHook):
         if self.best_metric:
             self._save_best()
 
+    def _evaluate_and_record(self) -> dict:
+        results = self._evaluate()
+        if results and comm.is_main_process():
+            folder, iteration = self.checkpointer.save_dir, self._iteration()
+            is_last = iteration + 1 == self.trainer.max_iter
+            saved = Path(folder, "model_final.pth" if is_last else f"model_{iteration:07d}.pth")
+            record_evaluations(
+                folder,
+                by_data_set(self.test_sets, results),
+                iteration=iteration,
+                checkpoint=str(saved) if saved.is_file() else None,
+            )
+        return results
+
+    def _iteration(self) -> int:
+        # After the last iteration, the trainer's number is one more.
+        return min(self.trainer.iter, self.trainer.max_iter - 1)
+
     def _save_best(self) -> None:
         values = {name: value for name, (value, _) in self.trainer.storage.latest().items()}
         value = values.get(self.best_metric, math.nan)
@@ -73,10 +93,8 @@ class EvalHook(hooks.EvalHook):
             return
         self._best = value
         logger.info("The best so far: %s is %.3f", self.best_metric, value)
-        # After the last iteration, the trainer's number is one more.
-        iteration = min(self.trainer.iter, self.trainer.max_iter - 1)
         best = {"metric": self.best_metric, "value": value}
-        self.checkpointer.save(BEST_CHECKPOINT, is_last=False, iteration=iteration, best=best)
+        self.checkpointer.save(BEST_CHECKPOINT, is_last=False, iteration=self._iteration(), best=best)
 
     def _earlier_best(self) -> float:
         path = Path(self.checkpointer.save_dir, f"{BEST_CHECKPOINT}.pth")

@@ -10,14 +10,14 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from avis.engine.run_lock import locked
+from avis.engine.trackers import TRACKED_RUNS
 from avis.files import delete, remove_leftovers
+from avis.formats.run_metrics import EVALUATIONS, TRAINING_METRICS
 from avis.weights import LAST_CHECKPOINT, checkpoint_files
 
 logger = logging.getLogger(__name__)
 
-# Of the main process, one JSON object a line.
-TRAINING_METRICS = "training_metrics.json"
-# Likewise: the clips and iterations that training has skipped.
+# The clips and iterations that training has skipped, one JSON object a line.
 SKIPPED = "skipped.jsonl"
 
 
@@ -82,6 +82,6 @@ def _earlier_training(cfg: CfgNode) -> list[Path]:
     folder = Path(cfg.OUTPUT_DIR)
     paths = (
         *checkpoint_files(folder),
-        *(folder / name for name in (LAST_CHECKPOINT, TRAINING_METRICS, SKIPPED)),
+        *(folder / name for name in (LAST_CHECKPOINT, TRAINING_METRICS, EVALUATIONS, TRACKED_RUNS, SKIPPED)),
     )
     return [path for path in paths if path.exists()]

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from avis.config import get_avis_cfg, use_available_device
+from avis.engine.log_format import keep_colours_from_files
 from avis.files import remove_leftovers, replacing
 
 # Loggers of libraries, with the level from which on they have something to say to our users.
@@ -84,6 +85,7 @@ def _console_level(output_dir: str, level: int) -> Iterator[None]:
         setup_logger(output_dir, distributed_rank=rank, name="fvcore"),
         setup_logger(output_dir, distributed_rank=rank, name="avis"),
     ]
+    keep_colours_from_files(loggers)
     consoles = [h for log in loggers for h in log.handlers if getattr(h, "stream", None) is sys.stdout]
     for console in consoles:
         console.setLevel(level)

@@ -41,13 +41,18 @@ from avis.engine.incidents import Incidents
 from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
 from avis.engine.optimizer_state import load_optimizer, parameter_names, set_learning_rates
+from avis.engine.prediction_pictures import PredictionPictures
+from avis.engine.profiling import Profiler
 from avis.engine.rng import preserved_rng, set_rng_state
-from avis.engine.run_folder import SKIPPED, TRAINING_METRICS
+from avis.engine.run_folder import SKIPPED
 from avis.engine.signals import Stopped, UntilAsked, reason, resume_command, spare_workers
 from avis.engine.step_start import StepStart
 from avis.engine.tf32 import check_tf32
+from avis.engine.trackers import build_trackers, check_trackers, open_on_main
 from avis.engine.training_step import TrainingStep
+from avis.engine.validation_loss import validation_loss
 from avis.evaluation import AVISEvaluator
+from avis.formats.run_metrics import TRAINING_METRICS, end_last_line
 from avis.inference.windows import through_windows
 from avis.modeling import build_model
 from avis.modeling.precision import lower_precision
@@ -76,6 +81,7 @@ class AVISTrainer(TrainerBase):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.max_iter = cfg.SOLVER.MAX_ITER
+        check_trackers(cfg)
         if cfg.SOLVER.TF32:
             check_tf32(cfg.MODEL.DEVICE)
         # Before the model is built, which takes longer.
@@ -146,8 +152,8 @@ class AVISTrainer(TrainerBase):
 
     def before_train(self) -> None:
         """Open the files of metrics, and restore the generators."""
-        if comm.is_main_process():
-            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD)])
+        if writers := open_on_main(self.build_writers):
+            self.register_hooks([hooks.PeriodicWriter(writers, period=WRITE_PERIOD)])
         super().before_train()
         # Last, because all before may draw from the generators.
         self._restore_rng()
@@ -209,6 +215,7 @@ class AVISTrainer(TrainerBase):
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, checkpoints and evaluation; the writing of metrics comes after them."""
         trainer_hooks = [hooks.IterationTimer(), hooks.LRScheduler(), self._save_hook, HeartbeatHook()]
+        trainer_hooks += [Profiler(self.cfg), PredictionPictures(self.cfg, model=self.checkpointer.model)]
         if test_sets := self.cfg.DATASETS.TEST:
             test = self.cfg.TEST
             best = (self.checkpointer, test.BEST_METRIC, test_sets)
@@ -216,12 +223,14 @@ class AVISTrainer(TrainerBase):
         return trainer_hooks
 
     def build_writers(self) -> list[EventWriter]:
-        """Console with ETA, OUTPUT_DIR/training_metrics.json (one JSON object a line), TensorBoard."""
+        """Console with ETA, OUTPUT_DIR/training_metrics.json (JSON, a line each), TensorBoard, LOGGING.*."""
         output_dir = Path(self.cfg.OUTPUT_DIR)
         output_dir.mkdir(parents=True, exist_ok=True)
+        end_last_line(output_dir / TRAINING_METRICS)
         return [
             MetricPrinter(self.max_iter),
             JSONWriter(str(output_dir / TRAINING_METRICS)),
+            *build_trackers(self.cfg),
             TensorboardXWriter(str(output_dir)),
         ]
 
@@ -279,6 +288,8 @@ class AVISTrainer(TrainerBase):
                 # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
                 loader = UntilAsked(cls.build_test_loader(cfg, dataset_name, *([skip] if skip else [])))
                 results[dataset_name] = inference_on_dataset(through_windows(cfg, alone), loader, evaluator)
+                if cfg.TEST.LOSS:
+                    results[dataset_name] |= validation_loss(cfg, alone, dataset_name)
         return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod

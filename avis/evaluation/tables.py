@@ -11,6 +11,8 @@ HOTA_SUMMARY = ("HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssP
 FSLA_SUMMARY = ("FSLA", "FSLAn", "FSLAs", "FSLAm")
 # Of the protocol "avtrack", beside HOTA.
 TRACKING_SUMMARY = ("IDF1", "MOTA")
+# All that tables of several evaluations may show.
+SUMMARY = (*AP_SUMMARY, "HOTA", *FSLA_SUMMARY, *TRACKING_SUMMARY)
 # Metrics that are given by category.
 BY_CATEGORY = ("AP", "HOTA")
 

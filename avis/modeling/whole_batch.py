@@ -98,6 +98,12 @@ def with_whole_batch(clips: Sequence[dict], num_passes: int = 1) -> list[dict]:
     return [{**clip, "batch": batch, "seen": each} for clip, each in zip(clips, seen, strict=True)]
 
 
+def as_whole_batch(clip: dict) -> dict:
+    """Tell a clip that it is a batch of its own, whatever other processes do."""
+    seen = seen_in_frames(clip)
+    return {**clip, "batch": WholeBatch((_facts(clip, seen),)), "seen": seen}
+
+
 def seen_in_frames(clip: dict) -> Tensor:
     """(M, T) bool, whether each of M annotated tracks has a mask in a frame of a clip."""
     return torch.stack([frame.gt_masks.tensor.flatten(1).any(1) for frame in clip["instances"]], dim=1)

@@ -4,6 +4,7 @@ from avis.weights.about import about
 from avis.weights.checkpoints import (
     LAST_CHECKPOINT,
     checkpoint_files,
+    iteration_of,
     newest_checkpoint,
     numbered_checkpoints,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "checkpoint_files",
     "classes_of",
     "describe",
+    "iteration_of",
     "load_weights",
     "match_weights",
     "newest_checkpoint",

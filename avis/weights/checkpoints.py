@@ -26,6 +26,17 @@ def numbered_checkpoints(folder: str | Path) -> dict[Path, int]:
     return {path: int(match[1]) for path, match in matches.items() if match}
 
 
+def iteration_of(path: str) -> int | None:
+    """The last iteration before a checkpoint; None if it does not say, as weights alone do not.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    named = _NUMBERED.fullmatch(Path(path).name)
+    return int(named[1]) if named else read_checkpoint(path).get("iteration")
+
+
 def newest_checkpoint(folder: str | Path) -> str | None:
     """Find the newest whole checkpoint in a folder, with a warning if it is not what `last_checkpoint` names.
 

@@ -87,7 +87,11 @@ def test_a_config_cannot_run_code(tmp_path: Path):
 
 def test_all_mistakes_are_named_at_once_and_once(tmp_path: Path):
     write_yaml(tmp_path / "base.yaml", {"SOLVER": {"MAX_ITER": "many"}})
-    content = {"_BASE_": "base.yaml", "SOLVR": {"MAX_ITER": 1, "STEPS": [1]}, "VIS_PERIOD": 5}
+    content = {
+        "_BASE_": "base.yaml",
+        "SOLVR": {"MAX_ITER": 1, "STEPS": [1]},
+        "TEST": {"PRECISE_BN": {"ENABLED": True}},
+    }
     path = write_yaml(tmp_path / "c.yaml", content)
     with pytest.raises(ConfigError) as caught:
         get_avis_cfg(path, ["XYZZY", "1", "XYZZY", "2", "TEST.AUG.ENABLED", "True"])
@@ -97,7 +101,7 @@ def test_all_mistakes_are_named_at_once_and_once(tmp_path: Path):
         f"{path}: there is no config key 'SOLVR'; did you mean 'SOLVER'?",
         "command line: there is no config key 'XYZZY'",
         "command line: TEST.AUG.ENABLED is True, but nothing reads it",
-        f"{path}: VIS_PERIOD is 5, but nothing reads it",
+        f"{path}: TEST.PRECISE_BN.ENABLED is True, but nothing reads it",
     )
     assert len(lines) == len(beginnings)
     for line, beginning in zip(lines, beginnings, strict=True):

@@ -25,9 +25,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
-from avis.data import build_test_loader, build_train_loader
+from avis.data import build, build_test_loader, build_train_loader
 from avis.engine import AVISCheckpointer, AVISTrainer, distribution, launch, setup
+from avis.engine.trackers import open_on_main
+from avis.engine.validation_loss import validation_loss
 from avis.files import replacing
+from avis.modeling import build_model
 from avis.modeling.shared_norm import SharedBatchNorm
 from avis.weights import read_checkpoint
 from tests.engine.small_model import SmallTrainer, build_small_model, small_cfg
@@ -299,6 +302,56 @@ def train_flawed_in_pieces(output_dir: str) -> None:
         checkpointer.save("model_0000001", [])
     except RuntimeError as error:
         Path(output_dir, f"told{comm.get_rank()}").write_text(str(error))
+
+
+def small_run(json_file: Path | str, output_dir: Path | str, iterations: int) -> CfgNode:
+    """The config of a training of the small audio-visual model on `tests.small_dataset`."""
+    keys = {
+        "DATASETS.TRAIN": (str(json_file),),
+        "DATASETS.TEST": (str(json_file),),
+        "DATALOADER.NUM_WORKERS": 0,
+        "INPUT.MIN_SIZE_TRAIN": (48,),
+        "INPUT.MIN_SIZE_TEST": 0,
+        "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 2,
+        "OUTPUT_DIR": str(output_dir),
+        "SEED": 1,
+        "SOLVER.IMS_PER_BATCH": 2,
+        "SOLVER.MAX_ITER": iterations,
+    }
+    return get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *(item for pair in keys.items() for item in pair)])
+
+
+def measure_loss(json_file: str, output_dir: str) -> None:
+    """Write the losses on 12 clips, which two processes can share evenly, and on 9."""
+    cfg = small_run(json_file, output_dir, 1)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    losses = [validation_loss(cfg, model, json_file)]
+    build._CLIPS_PER_VIDEO = 3
+    losses.append(validation_loss(cfg, model, json_file))
+    Path(output_dir, f"loss{comm.get_rank()}.json").write_text(json.dumps(losses))
+
+
+def train_with_pictures(json_file: str, output_dir: str) -> None:
+    """Train as ever, and with pictures, a profile and losses of the test set; keep the weights."""
+    watched = {"VIS_PERIOD": 1, "PROFILE": (0, 2), "TEST.EVAL_PERIOD": 1, "TEST.LOSS": True}
+    for name, keys in (("plain", {}), ("watched", watched)):
+        cfg = small_run(json_file, Path(output_dir, name), 2)
+        cfg.merge_from_list([item for pair in keys.items() for item in pair])
+        torch.manual_seed(comm.get_rank())
+        trainer = AVISTrainer(cfg)
+        trainer.train()
+        torch.save(trainer.checkpointer.model.state_dict(), Path(output_dir, f"{name}{comm.get_rank()}.pt"))
+
+
+def refuse() -> list:
+    raise ValueError("no run can be opened")
+
+
+@exit_on_bad_input()
+def open_no_writers(output_dir: str) -> None:
+    open_on_main(refuse)
+    Path(output_dir, "went on").touch()
 
 
 @exit_on_bad_input()
