@@ -168,6 +168,18 @@ def step_on_four_clips(output_dir: str, options: list) -> dict:
     return {"metrics": metrics, "gradients": gradients, "buffers": dict(model.named_buffers())}
 
 
+def average_steps(output_dir: str) -> None:
+    """Take three steps on this process's share of four clips; write the average of the weights."""
+    opts = ["SOLVER.EMA_DECAY", 0.5, "SOLVER.BASE_LR", 0.01, "OUTPUT_DIR", output_dir]
+    torch.manual_seed(0)
+    trainer = AVISTrainer(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *PLAIN_STEP, *VISION, *opts]))
+    for _ in range(3):
+        trainer._learn(four_clips()[comm.get_rank() :: comm.get_world_size()])
+    average = trainer.checkpointer.average.state_dict()
+    learned = {name: average[name] for name, _ in trainer.checkpointer.model.named_parameters()}
+    torch.save(learned, Path(output_dir, f"average{comm.get_rank()}.pt"))
+
+
 @exit_on_bad_input()
 def write_for_ever(output_dir: str) -> None:
     """Be in the middle of a file."""
