@@ -23,8 +23,8 @@ TensorBoard events, checkpoints, and under inference/ what each test set gave.
 A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
 at once in one folder are refused, too. --eval-only writes under inference/ alone.
 --reproduce RUN starts the training of a folder again, by its run.json: config, SEED and number of processes.
-OUTPUT_DIR is RUN_reproduced beside it, or as given; other KEY VALUE pairs and --num-gpus win, too. What is not
-as it was then (versions, commit, data, weights, devices) is listed; missing data and weights are refused.
+OUTPUT_DIR is RUN_reproduced beside it, or as given; other KEY VALUE pairs and --num-gpus win, too. What is
+not as it was then (versions, commit, data, weights, devices) is listed; missing data or weights are refused.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
 the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
 

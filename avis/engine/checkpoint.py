@@ -153,7 +153,8 @@ class AVISCheckpointer(Checkpointer):
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         checkpoint = read_checkpoint(path)
-        for change in changed_settings(checkpoint.get("config", ""), self.config):
+        seed = checkpoint.get("trainer", {}).get("seed")
+        for change in changed_settings(checkpoint.get("config", ""), self.config, seed):
             logger.warning("Changed since the checkpoint, from now on: %s", change)
         self._keep_classes(path, categories_of(checkpoint))
         report = apply_weights(self.model, checkpoint)

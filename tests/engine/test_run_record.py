@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from avis.config import CfgNode, get_avis_cfg, read_run
 from avis.engine import record_start
@@ -152,7 +153,7 @@ def test_nothing_differs_of_the_same(cfg: CfgNode, tmp_path: Path, caplog: pytes
     assert caplog.messages == []
     assert run.options([])[-1] == str(tmp_path / "run_reproduced")
     again = get_avis_cfg(opts=[*run.options(["OUTPUT_DIR", cfg.OUTPUT_DIR])])
-    assert again.dump() == cfg.dump()
+    assert yaml.safe_load(again.dump()) == yaml.safe_load(cfg.dump())
 
 
 def test_everything_that_differs_is_named(cfg: CfgNode, tmp_path: Path, caplog: pytest.LogCaptureFixture):
