@@ -9,8 +9,8 @@ from detectron2.utils import comm
 
 from avis.weights import newest_checkpoint, read_checkpoint
 
-# That NumPy takes, with the process's number added.
-_SEEDS = 2**31
+# Drawn are 0 … _SEEDS - 1. NumPy takes numbers below _LIMIT, and each process adds its own to SEED.
+_SEEDS, _LIMIT = 2**31, 2**32
 _SEED_LINE = re.compile(r"^SEED: (\d+)$", re.MULTILINE)
 
 
@@ -23,7 +23,12 @@ def settle_seed(cfg: CfgNode, resume: bool) -> bool:
 
     Returns:
         Whether it was drawn.
+
+    Raises:
+        ValueError: a seed that NumPy does not take.
     """
+    if cfg.SEED + comm.get_world_size() > _LIMIT:
+        raise ValueError(f"SEED is {cfg.SEED}; it is -1, which draws one, or 0 to {_SEEDS - 1}")
     if cfg.SEED >= 0:
         return False
     earlier = _seed_of_run(Path(cfg.OUTPUT_DIR)) if resume else None

@@ -14,7 +14,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from avis.config import get_avis_cfg, use_available_device
+from avis.config import ConfigError, get_avis_cfg, use_available_device
 from avis.engine.seed import settle_seed
 from avis.files import remove_leftovers, replacing
 
@@ -49,6 +49,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     # The log gets a copy of the file from default_setup, which does not know "~".
     args.config_file = os.path.expanduser(args.config_file)
     cfg = get_avis_cfg(args.config_file, args.opts)
+    _check_reference(cfg)
     _quieten_libraries()
     is_drawn = settle_seed(cfg, resume=getattr(args, "resume", False) and not args.eval_only)
     folder = Path(cfg.OUTPUT_DIR, "inference") if args.eval_only else Path(cfg.OUTPUT_DIR)
@@ -62,6 +63,14 @@ def setup(args: argparse.Namespace) -> CfgNode:
     use_available_device(cfg)
     cfg.freeze()
     return cfg
+
+
+def _check_reference(cfg: CfgNode) -> None:
+    size, batch = cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.IMS_PER_BATCH
+    if size > 0 and batch % size:
+        raise ConfigError(
+            f"SOLVER.REFERENCE_WORLD_SIZE is {size}, over which SOLVER.IMS_PER_BATCH {batch} cannot be split"
+        )
 
 
 def _set_up_in(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:

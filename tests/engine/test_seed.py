@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
 from avis.config import get_avis_cfg
+from avis.engine import setup
 from avis.engine.seed import settle_seed
 from tests.engine.small_model import SmallTrainer, small_cfg
 from tests.engine.test_trainer import train, weights
@@ -24,6 +26,14 @@ def test_a_seed_that_is_given_stays(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("SEED: 5\n")
     assert settled(tmp_path, 0) == (0, False)
     assert settled(tmp_path, 7, resume=True) == (7, False)
+
+
+def test_a_seed_that_is_too_large_is_named(tmp_path: Path):
+    assert settled(tmp_path, 2**32 - 1) == (2**32 - 1, False)
+    with pytest.raises(
+        ValueError, match=r"SEED is 4294967296; it is -1, which draws one, or 0 to 2147483647"
+    ):
+        settled(tmp_path, 2**32)
 
 
 def test_seeds_are_drawn_anew(tmp_path: Path):
@@ -78,6 +88,15 @@ def test_setup_says_the_seed_and_seeds_with_it(tmp_path: Path):
     assert f"SEED {seed} was drawn; set it to train the same again" in console
     assert f"\nSEED: {seed}\n" in (tmp_path / "config.yaml").read_text()
     assert set_up(tmp_path, "SEED", seed) == ("", last)
+
+
+def test_reference_that_does_not_divide_the_batch_is_named(tmp_path: Path):
+    cfg_opts = ["SOLVER.REFERENCE_WORLD_SIZE", "3", "OUTPUT_DIR", str(tmp_path / "run")]
+    with pytest.raises(
+        ValueError, match=r"SOLVER\.REFERENCE_WORLD_SIZE is 3, over which .* 16 cannot be split"
+    ):
+        setup(Namespace(config_file="", opts=cfg_opts, eval_only=False))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_drawn_seed_trains_the_same_again(tmp_path: Path):
