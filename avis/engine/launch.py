@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from avis.engine.meeting import meet
 from avis.engine.members import Member, find_member
 from avis.engine.ranks import run_ranks
-from avis.engine.signals import end_at_once
+from avis.engine.signals import end_at_once, heed_interrupts
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
@@ -35,7 +35,8 @@ def launch(
     """Run ``main_func(*args)`` in every process of a run, on this machine.
 
     Where torchrun, srun or Open MPI has started this process as one of several, it is one of them (see
-    `avis.engine.members`). One process alone runs without a process group.
+    `avis.engine.members`). One process alone runs without a process group. SIGINT is heeded from here on,
+    even if a shell lets this process ignore it.
 
     Args:
         main_func: a function of a module, so that new processes find it.
@@ -52,6 +53,7 @@ def launch(
             contradict each other or what has started this process.
         SystemExit: a process has failed; with its exit code, or 128 + the signal that has killed it.
     """
+    heed_interrupts()
     use_cuda = device.startswith("cuda") and torch.cuda.is_available()
     _check_numbers(num_gpus_per_machine, num_machines, machine_rank)
     num_local = max(num_gpus_per_machine, 1)

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _OPEN_MPI = tuple(f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"))
 _SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE")
-# Set by srun alone: the batch script itself is no step of its job, but has most of the other variables.
+# What old versions, and programs that stand in for srun, set instead: the same of the whole job.
+_OF_JOB = {
+    "SLURM_STEP_NUM_TASKS": ("SLURM_NTASKS", "SLURM_NPROCS"),
+    "SLURM_STEP_TASKS_PER_NODE": ("SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"),
+    "SLURM_STEP_NUM_NODES": ("SLURM_NNODES", "SLURM_JOB_NUM_NODES"),
+    "SLURM_STEP_NODELIST": ("SLURM_JOB_NODELIST", "SLURM_NODELIST"),
+    "SLURM_JOB_ID": ("SLURM_JOBID",),
+}
+# Set by srun alone.
 _SRUN_STEP = "SLURM_STEP_ID"
 # Ports for processes that srun starts, apart from those that systems give to connections.
 _FIRST_PORT, _NUM_PORTS = 15000, 15000
@@ -76,9 +84,11 @@ def find_member(environment: Mapping[str, str], url: str = "auto") -> Member | N
     if any(name in environment for name in _OPEN_MPI):
         numbers = _numbers(environment, "Open MPI", _OPEN_MPI)
         return Member(*numbers, _meeting(environment, url)) if numbers[1] > 1 else None
-    if _SRUN_STEP in environment and environment.get(_SRUN[1]) != "1":
-        numbers = _numbers(environment, "srun", _SRUN)
-        return Member(*numbers, _srun_meeting(environment, url), restarts_of_job(environment))
+    if _is_task(environment):
+        step = _step(environment)
+        numbers = _numbers(step, "srun", _SRUN)
+        meeting = _srun_meeting(step, url, is_local=numbers[1] == numbers[3])
+        return Member(*numbers, meeting, restarts_of_job(environment)) if numbers[1] > 1 else None
     return None
 
 
@@ -90,6 +100,29 @@ def is_restart(environment: Mapping[str, str]) -> bool:
 def restarts_of_job(environment: Mapping[str, str]) -> str:
     """How often SLURM has started this job again."""
     return environment.get("SLURM_RESTART_COUNT", "0")
+
+
+def _is_task(environment: Mapping[str, str]) -> bool:
+    """Whether srun has started this process, alone or as one of several.
+
+    The batch script of a job has most of srun's variables, and is no task.
+    """
+    if _SRUN_STEP in environment:
+        return _of_step(environment, "SLURM_STEP_NUM_TASKS") != "1"
+    return "SLURM_PROCID" in environment and environment.get("ENVIRONMENT") != "BATCH"
+
+
+def _step(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables with those that follow from others."""
+    known = {name: value for name in _OF_JOB if (value := _of_step(environment, name))}
+    tasks, nodes = known.get("SLURM_STEP_NUM_TASKS", ""), known.get("SLURM_STEP_NUM_NODES", "1")
+    if tasks.isdigit() and nodes.isdigit() and int(tasks) % max(int(nodes), 1) == 0:
+        known.setdefault("SLURM_STEP_TASKS_PER_NODE", str(int(tasks) // max(int(nodes), 1)))
+    return {**environment, **known}
+
+
+def _of_step(environment: Mapping[str, str], name: str) -> str:
+    return next((environment[each] for each in (name, *_OF_JOB[name]) if environment.get(each)), "")
 
 
 def _numbers(environment: Mapping[str, str], program: str, names: tuple[str, ...]) -> list[int]:
@@ -120,13 +153,13 @@ def _meeting(environment: Mapping[str, str], url: str) -> str:
     return f"tcp://{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
 
 
-def _srun_meeting(environment: Mapping[str, str], url: str) -> str:
-    nodes = environment.get("SLURM_STEP_NODELIST", "")
-    job, step = environment.get("SLURM_JOB_ID", ""), environment[_SRUN_STEP]
-    if not (nodes and job.isdigit() and step.isdigit()):
-        return _meeting(environment, url)
-    port = _FIRST_PORT + (int(job) * 31 + int(step)) % _NUM_PORTS
-    return _meeting({"MASTER_ADDR": first_node(nodes), "MASTER_PORT": str(port), **environment}, url)
+def _srun_meeting(step: Mapping[str, str], url: str, is_local: bool) -> str:
+    host = first_node(step.get("SLURM_STEP_NODELIST", "")) or ("127.0.0.1" if is_local else "")
+    numbers = step.get("SLURM_JOB_ID", "0"), step.get(_SRUN_STEP, "0")
+    if not (host and all(number.isdigit() for number in numbers)):
+        return _meeting(step, url)
+    port = _FIRST_PORT + (int(numbers[0]) * 31 + int(numbers[1])) % _NUM_PORTS
+    return _meeting({"MASTER_ADDR": host, "MASTER_PORT": str(port), **step}, url)
 
 
 def first_node(nodes: str) -> str:

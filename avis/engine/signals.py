@@ -71,6 +71,16 @@ def listening(max_hours: float = 0.0) -> Iterator[None]:
             _request = _Request()
 
 
+def heed_interrupts() -> None:
+    """Let SIGINT reach this process and those that it starts, also where a script has started it with "&".
+
+    Shells let such programs ignore it, for Ctrl-C in front of them. A training has a better answer.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def handling(handler: Any) -> Iterator[None]:
     """Handle `STOPPING` inside; only the main thread can."""

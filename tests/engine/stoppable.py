@@ -33,6 +33,12 @@ class PatientTrainer(EvaluatingTrainer):
         time.sleep(self.seconds)
 
 
+class LaunchedTrainer(PatientTrainer):
+    """Does not end before somebody stops it, even on a busy machine."""
+
+    seconds = 0.5
+
+
 class StuckTrainer(PatientTrainer):
     seconds = 120.0
 
@@ -112,5 +118,5 @@ if __name__ == "__main__":
     if "--background" in sys.argv:  # as a shell without job control starts it
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     launch_patiently(
-        sys.argv[1], "--resume" in sys.argv, StuckTrainer if "--stuck" in sys.argv else PatientTrainer
+        sys.argv[1], "--resume" in sys.argv, StuckTrainer if "--stuck" in sys.argv else LaunchedTrainer
     )

@@ -17,7 +17,21 @@ SRUN = {
 }
 
 
-@pytest.mark.parametrize("environment", [TORCHRUN | MEETING, OPEN_MPI | MEETING, SRUN | MEETING])
+# As of a job rather than a step.
+OF_JOB = {
+    **{"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NNODES": "2"},
+    **{"SLURM_NODELIST": "gpu[07-08]", "SLURM_JOBID": "12"},
+}
+BATCH_SCRIPT = OF_JOB | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "ENVIRONMENT": "BATCH"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        *(TORCHRUN | MEETING, OPEN_MPI | MEETING, SRUN | MEETING, SRUN | BATCH_SCRIPT | SRUN | MEETING),
+        *(OF_JOB | MEETING, OF_JOB | MEETING | {"SLURM_TASKS_PER_NODE": "4(x2)"}),
+    ],
+)
 def test_each_program_says_the_same(environment: dict):
     assert find_member(environment) == Member(5, 8, 1, 4, "tcp://a:1")
 
@@ -28,6 +42,17 @@ def test_srun_needs_no_address():
     assert member.url != find_member(SRUN | {"SLURM_STEP_ID": "1"}).url
     assert find_member(SRUN | MEETING, "tcp://b:2").url == find_member(SRUN, "tcp://b:2").url == "tcp://b:2"
     assert find_member(OPEN_MPI, "tcp://b:2").url == "tcp://b:2"
+    assert find_member(OF_JOB).url == find_member(SRUN).url
+
+
+def test_what_stands_in_for_srun_can_say_little():
+    little = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_LOCALID": "1"}
+    member = find_member(little)
+    assert (member.rank, member.world_size, member.local_rank, member.local_size) == (1, 2, 1, 2)
+    assert member.url.startswith("tcp://127.0.0.1:")
+    assert find_member({**little, "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}).url == member.url
+    with pytest.raises(ValueError, match="neighbouring ranks"):  # on a second machine that nothing tells of
+        find_member({**little, "SLURM_LOCALID": "0"})
 
 
 def test_torchrun_wins_within_a_step_and_counts_its_restarts():
@@ -43,7 +68,8 @@ def test_torchrun_wins_within_a_step_and_counts_its_restarts():
     [
         {},
         MEETING,
-        {name: value for name, value in SRUN.items() if name != "SLURM_STEP_ID"},  # the batch script itself
+        BATCH_SCRIPT,
+        {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_JOB_ID": "12"},  # a shell of salloc
         SRUN | {"SLURM_STEP_NUM_TASKS": "1"},  # an interactive shell
         OPEN_MPI | {"OMPI_COMM_WORLD_SIZE": "1"},
     ],
@@ -52,11 +78,14 @@ def test_one_process_alone_is_no_member(environment: dict):
     assert find_member(environment) is None
 
 
-@pytest.mark.parametrize("complete", [TORCHRUN | MEETING, OPEN_MPI | MEETING, SRUN])
+@pytest.mark.parametrize("complete", [TORCHRUN | MEETING, OPEN_MPI | MEETING, SRUN, OF_JOB])
 def test_what_is_half_set_is_refused(complete: dict):
-    names = {name for name in complete if not name.endswith(("_ID", "NODELIST"))}
-    for name in names:
-        with pytest.raises(ValueError, match=name):
+    optional = ("_ID", "JOBID", "NODELIST", "NNODES", "PER_NODE")
+    needed = {name for name in complete if not name.endswith(optional)}
+    if complete is OF_JOB:
+        needed.discard("SLURM_PROCID")  # then it is a shell
+    for name in needed:
+        with pytest.raises(ValueError, match=name.replace("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS")):
             find_member({key: value for key, value in complete.items() if key != name})
 
 

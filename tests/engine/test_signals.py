@@ -151,7 +151,7 @@ def test_second_signal_ends_at_once(tmp_path: Path):
 
 
 def test_signal_that_was_ignored_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """As SIGHUP under nohup, and SIGINT in the background of a script."""
+    """As SIGHUP is under nohup."""
     folder = tmp_path / "run"
     earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -267,6 +267,13 @@ def test_processes_do_not_outlive_their_launcher(tmp_path: Path):
     with Launched(tmp_path / "run", "--background", "--stuck") as launched:
         os.kill(launched.launcher.pid, signal.SIGKILL)
         assert launched.end(10) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_launcher_in_the_background_stops_on_an_interrupt(tmp_path: Path):
+    with Launched(tmp_path / "run", "--background") as launched:
+        os.kill(launched.launcher.pid, signal.SIGINT)
+        assert launched.end(SECONDS) == STOPPED
 
 
 @pytest.mark.slow
