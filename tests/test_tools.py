@@ -73,10 +73,9 @@ def options(parser: argparse.ArgumentParser) -> dict[str, tuple]:
 
 def test_training_takes_the_options_of_detectron2():
     ours, theirs = options(training_parser("", "")), options(default_argument_parser(""))
-    assert {"overwrite", "max_hours"} <= ours.keys()
-    ours = {name: option for name, option in ours.items() if name not in ("overwrite", "max_hours")}
+    own = {"max_hours", "overwrite", "reproduce"}
+    assert own <= ours.keys()
+    ours = {name: option for name, option in ours.items() if name not in own}
     assert ours.pop("dist_url") == (["--dist-url"], "auto", None, None)
     theirs.pop("dist_url")
-    for own in ("max_hours", "overwrite", "reproduce"):
-        del ours[own]
     assert ours == theirs
