@@ -124,6 +124,7 @@ def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     start.add_argument("--overwrite", action="store_true", help="delete an earlier training in OUTPUT_DIR")
+    parser.add_argument("--reproduce", default="", metavar="RUN", help="start the training of a folder again")
     parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
     parser.add_argument(
         "--checkpoints",

@@ -73,7 +73,7 @@ def options(parser: argparse.ArgumentParser) -> dict[str, tuple]:
 
 def test_training_takes_the_options_of_detectron2():
     ours, theirs = options(training_parser("", "")), options(default_argument_parser(""))
-    added = {"checkpoints", "overwrite", "max_hours"}
+    added = {"checkpoints", "max_hours", "overwrite", "reproduce"}
     assert added <= ours.keys()
     ours = {name: option for name, option in ours.items() if name not in added}
     assert ours.pop("dist_url") == (["--dist-url"], "auto", None, None)

@@ -23,6 +23,8 @@ With --config-file, what fits that model is written under the model's names, and
 all tensors; KEY VALUE pairs change the config. MODEL.WEIGHTS takes the result as it takes the original.
 Without, all weights are written under the names that they have, and the state of training is left out; a line
 says what the names belong to. What a checkpoint says of its categories, config and version stays with it.
+Of a checkpoint with averaged weights (SOLVER.EMA_DECAY) these are taken, unless --trained-last or
+MODEL.EMA_WEIGHTS False is given.
 
 A file is read as data: code in a pickle is refused, not run. Exit code 2 if it cannot be read, or if nothing
 in it belongs to the model.
@@ -36,6 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("input", metavar="INPUT", help="a file of torch.save, a pickle or safetensors")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="ends in .safetensors or .pth")
     parser.add_argument("--config-file", metavar="FILE", help="the model that the weights are for")
+    parser.add_argument(
+        "--trained-last", action="store_true", help="of a file with averaged weights, take the others"
+    )
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
     args = parser.parse_intermixed_args()
     if args.opts and not args.config_file:
@@ -96,11 +101,14 @@ def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
-    from avis.weights import about, read_checkpoint, write_weights
+    from avis.weights import about, read_weights, write_weights
 
     check_output(args.output, args.input)
     cfg = get_avis_cfg(args.config_file, args.opts) if args.config_file else None
-    checkpoint = read_checkpoint(args.input)
+    averaged = not args.trained_last and (cfg is None or cfg.MODEL.EMA_WEIGHTS)
+    checkpoint, chosen = read_weights(args.input, averaged)
+    if chosen:
+        print(f"{args.input}: {chosen}")
     weights = fit_to_model(checkpoint, cfg, args.input) if cfg else keep_names(checkpoint, args.input)
     write_weights(args.output, weights, Path(args.input).name, about(checkpoint))
     values = sum(value.numel() for value in weights.values())

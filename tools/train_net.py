@@ -5,6 +5,7 @@ import argparse
 import os
 import re
 from datetime import timedelta
+from pathlib import Path
 
 from avis.command_line import exit_on_bad_input, training_parser
 
@@ -17,12 +18,16 @@ examples:
   python tools/train_net.py --config-file configs/avis_R50.yaml --eval-only \\
       --checkpoints 'output/model_0*.pth' OUTPUT_DIR output
   torchrun --nproc-per-node 6 tools/train_net.py --config-file configs/avis_R50.yaml
+  python tools/train_net.py --reproduce output/avis_R50
 
 torchrun, srun and Open MPI start the processes themselves (docs/clusters.md). Without a GPU, --num-gpus N
-starts N processes on the CPU. OUTPUT_DIR receives config.yaml, log.txt, training_metrics.json, TensorBoard
-events, checkpoints, and under inference/ what each test set gave.
+starts N processes on the CPU. OUTPUT_DIR receives config.yaml, run.json, log.txt, training_metrics.json,
+TensorBoard events, checkpoints, and under inference/ what each test set gave.
 A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
 at once in one folder are refused, too. --eval-only writes under inference/, and a line to evaluations.jsonl.
+--reproduce RUN starts the training of a folder again, by its run.json: config, SEED and number of processes.
+OUTPUT_DIR is RUN_reproduced beside it, or as given; other KEY VALUE pairs and --num-gpus win, too. What is
+not as it was then (versions, commit, data, weights, devices) is listed; missing data or weights are refused.
 An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
 the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
 --checkpoints evaluates several, each into OUTPUT_DIR/evaluations/<checkpoint>, and prints a table of them;
@@ -61,12 +66,17 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    from avis.engine import AVISTrainer, clear_output_dir, setup
+    from avis.config import read_run
+    from avis.engine import AVISTrainer, clear_output_dir, record_start, report_differences, setup
 
-    trainer = AVISTrainer(setup(args))
+    cfg = setup(args)
+    trainer = AVISTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     if not args.resume:
         clear_output_dir(trainer.cfg)
+    start = record_start(cfg, args.resume)
+    if args.reproduce and start:
+        report_differences(read_run(args.reproduce), start)
     trainer.train()
 
 
@@ -81,6 +91,10 @@ def parse_args() -> argparse.Namespace:
         parser.error("--checkpoints needs at least one file")
     if args.checkpoints and not args.eval_only:
         parser.error("--checkpoints is for --eval-only; a training starts from MODEL.WEIGHTS")
+    if args.reproduce and (args.config_file or args.eval_only):
+        parser.error(
+            "--reproduce RUN takes the config of RUN, and trains: leave --config-file and --eval-only"
+        )
     return args
 
 
@@ -88,16 +102,33 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # here, as torch takes seconds to import, for which --help should not wait
-    from avis.config import get_avis_cfg
-    from avis.engine import check_output_dir, find_checkpoints, is_restart, launch
+    from avis.config import get_avis_cfg, read_run
+
+    recorded = read_run(args.reproduce) if args.reproduce else None
+    if recorded and Path(recorded.start["datasets"]).is_dir():
+        os.environ.setdefault("DETECTRON2_DATASETS", recorded.start["datasets"])  # before avis.data reads it
+    from avis.engine import (
+        check_inputs,
+        check_output_dir,
+        find_checkpoints,
+        find_member,
+        is_restart,
+        launch,
+    )
 
     if is_restart(os.environ) and not args.eval_only:
         args.resume, args.overwrite = True, False
+    if recorded:
+        args.opts = recorded.options(args.opts)
+        if args.num_gpus == 1 and not find_member(os.environ, args.dist_url):
+            args.num_gpus = max(1, len(recorded.start["processes"]) // args.num_machines)
     args.opts += ["OVERWRITE_OUTPUT", "True"] if args.overwrite else []
 
     # a mistake in the config ends here, before processes start
     cfg = get_avis_cfg(args.config_file, args.opts)
     args.checkpoints = find_checkpoints(args.checkpoints, cfg.OUTPUT_DIR)
+    if recorded and not args.resume:
+        check_inputs(recorded, cfg)
     if not (args.resume or args.eval_only):
         check_output_dir(cfg)
     launch(

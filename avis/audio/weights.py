@@ -11,7 +11,7 @@ from torch import nn
 
 from avis.audio.backbone import AudioBackbone, WeightState
 from avis.audio.pca import PCA_PREFIX, read_pca
-from avis.weights import LoadReport, StateDict, read_checkpoint
+from avis.weights import LoadReport, StateDict, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def load_audio_weights(backbone: AudioBackbone, path: str, pca_path: str = "") -
         FileNotFoundError: there is no such file.
         ValueError: a file cannot be read, or keys or shapes (named) do not fit.
     """
-    content = read_checkpoint(path)["model"]
+    content = read_weights(path)[0]["model"]
     weights = _audio_part(content, path, backbone.postprocess, pca_path)
     problems = _compare(backbone.state_dict(), weights)
     if problems:
@@ -52,7 +52,7 @@ def read_audio_weights(path: str, postprocess: bool, pca_path: str) -> StateDict
         FileNotFoundError: there is no such file.
         ValueError: one cannot be read, or there is no PCA to `postprocess` with.
     """
-    return _audio_part(read_checkpoint(path)["model"], path, postprocess, pca_path)
+    return _audio_part(read_weights(path)[0]["model"], path, postprocess, pca_path)
 
 
 def _audio_part(weights: StateDict, path: str, postprocess: bool, pca_path: str) -> StateDict:

@@ -19,6 +19,9 @@ def add_avis_config(cfg: CfgNode) -> None:
     # Patterns of names of parameters that shall not learn, such as ["backbone.*", "*.query_feat.weight"].
     # Batch norms among them go on taking statistics.
     cfg.MODEL.FREEZE = []
+    # Of files with averaged weights (SOLVER.EMA_DECAY), True takes these, in evaluation, prediction and
+    # training that starts from them; False: those trained last. --resume goes on with both.
+    cfg.MODEL.EMA_WEIGHTS = True
     # True: batch norms that learn, of backbone, audio backbone and fusion, take their statistics over the
     # clips of all processes.
     cfg.MODEL.SYNC_BN = False
@@ -274,6 +277,9 @@ def _add_solver_config(cfg: CfgNode) -> None:
     cfg.DATALOADER.MAX_SKIPPED = 100
     # Training skips iterations whose loss or gradient is not finite, and ends at so many in a row.
     cfg.SOLVER.MAX_NONFINITE = 5
+    # D of the weights' exponential moving average, a = D a + (1 - D) w after each step, such as 0.999.
+    # Evaluation takes it, and checkpoints hold it beside the weights; 0: there is none.
+    cfg.SOLVER.EMA_DECAY = 0.0
     # Passes into which a process's share of IMS_PER_BATCH is split: less memory, more time, the same
     # gradients where no batch norm learns.
     cfg.SOLVER.ACCUMULATE = 1
@@ -283,6 +289,8 @@ def _add_solver_config(cfg: CfgNode) -> None:
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # The backbone's learning rate is multiplied by it once more for each layer from its top down; 1: off.
+    cfg.SOLVER.LAYER_DECAY = 1.0
     # Weight decay of nn.Embedding weights and of relative position biases.
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
     # "float16" or "bfloat16": the lower precision of SOLVER.AMP.ENABLED.

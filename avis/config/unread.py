@@ -22,6 +22,7 @@ _HINTS = {
     "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN": _NO_PROPOSALS,
     "DATASETS.PROPOSAL_FILES_TEST": _NO_PROPOSALS,
     "DATASETS.PROPOSAL_FILES_TRAIN": _NO_PROPOSALS,
+    "GLOBAL": "let a module of IMPORTS add a key of its own",
     "INPUT.MASK_FORMAT": "annotations hold RLE or polygons, and each is read as what it is",
     "MODEL.ANCHOR_GENERATOR": _NO_PROPOSALS,
     "MODEL.KEYPOINT_ON": _NO_KEYPOINTS,

@@ -7,8 +7,10 @@ from avis.engine.checkpoint_evaluation import (
     find_checkpoints,
 )
 from avis.engine.launch import launch
-from avis.engine.members import is_restart
+from avis.engine.members import find_member, is_restart
+from avis.engine.reproduction import check_inputs, report_differences
 from avis.engine.run_folder import check_output_dir, clear_output_dir, run_folder
+from avis.engine.run_record import record_start
 from avis.engine.signals import STOPPED, listening
 from avis.engine.startup import setup
 from avis.engine.trainer import AVISTrainer
@@ -17,14 +19,18 @@ __all__ = [
     "STOPPED",
     "AVISCheckpointer",
     "AVISTrainer",
+    "check_inputs",
     "check_output_dir",
     "clear_output_dir",
     "evaluate_checkpoint",
     "evaluate_checkpoints",
     "find_checkpoints",
+    "find_member",
     "is_restart",
     "launch",
     "listening",
+    "record_start",
+    "report_differences",
     "run_folder",
     "setup",
 ]

@@ -14,8 +14,13 @@ _KEPT = {
 }
 
 
-def changed_settings(saved: str, current: str) -> list[str]:
+def changed_settings(saved: str, current: str, seed: int | None = None) -> list[str]:
     """Compare two configs, in YAML, in the keys that both have.
+
+    Args:
+        saved: that of a checkpoint.
+        current: that of the run that goes on from it.
+        seed: what SEED -1 became in the checkpoint's run.
 
     Returns:
         "KEY: before → now" of each value that differs.
@@ -24,6 +29,8 @@ def changed_settings(saved: str, current: str) -> list[str]:
         ValueError: one that a run keeps differs.
     """
     before, now = (dict(_leaves(yaml.safe_load(text) or {})) for text in (saved, current))
+    if before.get("SEED") == -1 and now.get("SEED") != -1:
+        before["SEED"] = seed
     changed = [
         key
         for key in before.keys() & now.keys() - set(_UNREAD)

@@ -10,10 +10,11 @@ import torch
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from fvcore.common.checkpoint import Checkpointer
-from torch import Tensor, nn
+from torch import nn
 
 from avis import __version__
 from avis.audio import weights as audio_weights
+from avis.engine.averaging import WeightAverage
 from avis.engine.changed_settings import changed_settings
 from avis.engine.distribution import ModelInPieces, unwrapped
 from avis.engine.rng import get_rng_state
@@ -21,7 +22,9 @@ from avis.engine.sharded_checkpoint import pieces_to_fill, write_sharded
 from avis.files import replacing
 from avis.structures import Categories
 from avis.weights import (
+    AVERAGED,
     LAST_CHECKPOINT,
+    StateDict,
     apply_weights,
     classes_of,
     load_weights,
@@ -47,16 +50,26 @@ class AVISCheckpointer(Checkpointer):
         model: the model, plain or wrapped for distributed training.
         save_dir: the folder of the checkpoints; holds ``last_checkpoint``, the name of the newest.
         config: of the model, as YAML.
+        average: of the model's weights over training, saved beside them.
+        takes_average: `load` takes the averaged weights of files that have some.
         checkpointables: objects with ``state_dict`` and ``load_state_dict``, saved beside the model.
     """
 
     def __init__(
-        self, model: nn.Module, save_dir: str = "", config: str = "", **checkpointables: Any
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        config: str = "",
+        average: WeightAverage | None = None,
+        takes_average: bool = True,
+        **checkpointables: Any,
     ) -> None:
         super().__init__(unwrapped(model), save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self._is_in_pieces = isinstance(model, ModelInPieces)
         self.path_manager = PathManager
         self.config = config
+        self.average = average
+        self.takes_average = takes_average
 
     def save(
         self,
@@ -106,10 +119,12 @@ class AVISCheckpointer(Checkpointer):
     def _content(self) -> dict[str, Any]:
         """What a checkpoint holds but for the generators."""
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
-        described = {"config": self.config, "version": __version__}
+        described: dict[str, Any] = {"config": self.config, "version": __version__}
         if classes := classes_of(self.model):
             described["categories"] = classes.to_json()
-        return {"model": self._weights(), **described, **states}
+        if self.average:
+            described[AVERAGED] = self._without_useless(self.average.state_dict())
+        return {"model": self._without_useless(self.model.state_dict()), **described, **states}
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
@@ -156,13 +171,14 @@ class AVISCheckpointer(Checkpointer):
             checkpointables = list(self.checkpointables)
         if checkpointables:
             return self._resume(path, checkpointables)
-        audio_weights.note_loaded(self.model, load_weights(self.model, path))
+        audio_weights.note_loaded(self.model, load_weights(self.model, path, self.takes_average))
         return {}
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         place = pieces_to_fill(self.model) if self._is_in_pieces else None
         checkpoint = read_checkpoint(path, place)
-        for change in changed_settings(checkpoint.get("config", ""), self.config):
+        seed = checkpoint.get("trainer", {}).get("seed")
+        for change in changed_settings(checkpoint.get("config", ""), self.config, seed):
             logger.warning("Changed since the checkpoint, from now on: %s", change)
         self._keep_classes(path, categories_of(checkpoint))
         report = apply_weights(self.model, checkpoint)
@@ -174,6 +190,7 @@ class AVISCheckpointer(Checkpointer):
                 "To start anew from its weights, set MODEL.WEIGHTS to it and leave --resume out"
             )
         del checkpoint["model"]
+        self._resume_average(path, checkpoint.pop(AVERAGED, None))
         for key in checkpointables:
             if key not in checkpoint:
                 raise ValueError(f"cannot resume from {path}: it holds no {key!r}, only weights")
@@ -193,9 +210,17 @@ class AVISCheckpointer(Checkpointer):
             )
         set_classes(self.model, saved or own)
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _resume_average(self, path: str, saved: StateDict | None) -> None:
+        if self.average and saved is None:
+            logger.warning(
+                "%s has no averaged weights: the average begins with the weights as they are", path
+            )
+        if self.average:
+            self.average.load_state_dict(saved or {})
+
+    def _without_useless(self, state: StateDict) -> StateDict:
         unsaved = audio_weights.unsaved_prefixes(self.model)
-        return {name: v for name, v in self.model.state_dict().items() if not name.startswith(unsaved)}
+        return {name: value for name, value in state.items() if not name.startswith(unsaved)}
 
 
 def _explained(error: Exception, path: Path) -> Exception:

@@ -13,6 +13,7 @@ from detectron2.solver import build_lr_scheduler
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from avis.modeling.backbones import layer_depths
 from avis.weights.pieces import whole
 
 __all__ = ["build_gradient_clipper", "build_lr_scheduler", "build_optimizer", "group_parameters"]
@@ -46,6 +47,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         model,
         lr=solver.BASE_LR,
         backbone_multiplier=solver.BACKBONE_MULTIPLIER,
+        layer_decay=solver.LAYER_DECAY,
         weight_decay=solver.WEIGHT_DECAY,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
         weight_decay_embed=solver.WEIGHT_DECAY_EMBED,
@@ -68,23 +70,24 @@ def group_parameters(
     weight_decay: float,
     weight_decay_norm: float,
     weight_decay_embed: float,
+    layer_decay: float = 1.0,
 ) -> list[dict]:
     """Sort the trainable parameters into groups of equal learning rate and weight decay.
 
     Each parameter appears once, also where modules share it. Parameters below ``backbone.`` learn at
-    ``lr * backbone_multiplier``.
+    ``lr * backbone_multiplier``, times `layer_decay` for each layer from there to the top.
 
     Raises:
-        ValueError: the model has no trainable parameter.
+        ValueError: the model has no trainable parameter, or a backbone whose layers are not known.
     """
+    factors = _backbone_factors(model, backbone_multiplier, layer_decay)
     groups: dict[tuple[float, float], list[Parameter]] = {}
     seen: set[Parameter] = set()
-    for module_name, module in model.named_modules():
+    for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or parameter in seen:
                 continue
             seen.add(parameter)
-            in_backbone = f"{module_name}.".startswith("backbone.")
             decay = weight_decay
             if isinstance(module, NORM_LAYERS):
                 decay = weight_decay_norm
@@ -92,7 +95,7 @@ def group_parameters(
                 decay = weight_decay_embed
             elif name in POSITION_TABLES:
                 decay = 0.0
-            key = (lr * backbone_multiplier if in_backbone else lr, decay)
+            key = (lr * factors.get(parameter, 1.0), decay)
             groups.setdefault(key, []).append(parameter)
     if not groups:
         raise ValueError("the model has no trainable parameter")
@@ -100,6 +103,18 @@ def group_parameters(
         {"params": parameters, "lr": group_lr, "weight_decay": decay}
         for (group_lr, decay), parameters in groups.items()
     ]
+
+
+def _backbone_factors(model: nn.Module, multiplier: float, layer_decay: float) -> dict[Parameter, float]:
+    """By what the learning rate of the backbone's parameters is multiplied."""
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"SOLVER.LAYER_DECAY is {layer_decay}; it is more than 0 and at most 1")
+    backbone = getattr(model, "backbone", nn.Module())
+    depths = layer_depths(backbone) if layer_decay < 1 else {}
+    return {
+        parameter: multiplier * layer_decay ** depths.get(name, 0)
+        for name, parameter in backbone.named_parameters()
+    }
 
 
 def build_gradient_clipper(cfg: CfgNode) -> GradientClipper:

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 
 from avis.files import delete, unfinished_path
+from avis.weights import AVERAGED
 from avis.weights.parts import REST, TENSORS, checksum, write_parts
 from avis.weights.pieces import is_piece
 
@@ -22,6 +23,8 @@ Keys = tuple[str | int, ...]
 
 # What each process has its own of, and the main one those of all.
 _OF_MAIN = "rng_states"
+# Sets of weights.
+_WEIGHTS = ("model", AVERAGED)
 
 
 def write_sharded(folder: Path, checkpoint: Mapping[str, Any], buffers: Collection[str]) -> None:
@@ -42,7 +45,7 @@ def write_sharded(folder: Path, checkpoint: Mapping[str, Any], buffers: Collecti
         tensors = {
             "/".join(map(str, keys)): (keys, value)
             for keys, value in _tensors(checkpoint)
-            if keys[0] != _OF_MAIN and not (keys[0] == "model" and keys[1] in buffers)
+            if keys[0] != _OF_MAIN and not (keys[0] in _WEIGHTS and keys[1] in buffers)
         }
         checksums = _write_tensors(unfinished, {name: value for name, (_, value) in tensors.items()})
         keys_of = {name: keys for name, (keys, _) in tensors.items()}
@@ -60,7 +63,7 @@ def pieces_to_fill(model: nn.Module) -> Callable[[Keys, torch.Size, Mapping[str,
     own = model.state_dict(keep_vars=True)
 
     def place(keys: Keys, shape: torch.Size, rest: Mapping[str, Any]) -> Tensor | None:
-        if keys[0] == "model":
+        if keys[0] in _WEIGHTS:
             name = keys[1]
         elif keys[1:3] == ("optimizer", "state"):
             name = rest[keys[0]]["parameters"][keys[3]]

@@ -14,9 +14,12 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from avis.config import get_avis_cfg, use_available_device
+from avis.config import ConfigError, get_avis_cfg, use_available_device
 from avis.engine.log_format import keep_colours_from_files
+from avis.engine.seed import settle_seed
 from avis.files import remove_leftovers, replacing
+
+logger = logging.getLogger(__name__)
 
 # Loggers of libraries, with the level from which on they have something to say to our users.
 QUIET_LOGGERS = {
@@ -32,11 +35,11 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
     OUTPUT_DIR/log.txt gets everything (environment, config, debug messages), the console what is of interest
     while it runs; OUTPUT_DIR/config.yaml gets the config. Those of an evaluation alone lie in
-    OUTPUT_DIR/inference, beside what it gives. The generators are seeded from SEED and the rank. What killed
-    runs have left half written in OUTPUT_DIR is removed.
+    OUTPUT_DIR/inference, beside what it gives. The generators are seeded from SEED and the rank; where SEED
+    is -1, it is drawn and logged. What killed runs have left half written in OUTPUT_DIR is removed.
 
     Args:
-        args: with `config_file`, `opts` and `eval_only`.
+        args: with `config_file`, `opts` and `eval_only`; and `resume`, if it goes on with a run.
 
     Returns:
         The frozen config.
@@ -47,16 +50,28 @@ def setup(args: argparse.Namespace) -> CfgNode:
     # The log gets a copy of the file from default_setup, which does not know "~".
     args.config_file = os.path.expanduser(args.config_file)
     cfg = get_avis_cfg(args.config_file, args.opts)
+    _check_reference(cfg)
     _quieten_libraries()
+    is_drawn = settle_seed(cfg, resume=getattr(args, "resume", False) and not args.eval_only)
     folder = Path(cfg.OUTPUT_DIR, "inference") if args.eval_only else Path(cfg.OUTPUT_DIR)
     with _console_level(str(folder), logging.WARNING):
         _set_up_in(folder, cfg, args)
+    if is_drawn:
+        logger.info("SEED %d was drawn; set it to train the same again", cfg.SEED)
     if comm.is_main_process():
         for folder in (Path(cfg.OUTPUT_DIR), *Path(cfg.OUTPUT_DIR).glob("inference/*/")):
             remove_leftovers(folder)
     use_available_device(cfg)
     cfg.freeze()
     return cfg
+
+
+def _check_reference(cfg: CfgNode) -> None:
+    size, batch = cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.IMS_PER_BATCH
+    if size > 0 and batch % size:
+        raise ConfigError(
+            f"SOLVER.REFERENCE_WORLD_SIZE is {size}, over which SOLVER.IMS_PER_BATCH {batch} cannot be split"
+        )
 
 
 def _set_up_in(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from avis.data import (
     is_class_agnostic,
 )
 from avis.data.catalog import json_file_of
+from avis.engine.averaging import build_average
 from avis.engine.checkpoint import AVISCheckpointer
 from avis.engine.checkpoint_hook import CheckpointHook, try_to_save
 from avis.engine.console import MetricPrinter
@@ -100,7 +102,12 @@ class AVISTrainer(TrainerBase):
             max_iterations=cfg.SOLVER.MAX_NONFINITE,
         )
         self.checkpointer = AVISCheckpointer(
-            self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
+            self.model,
+            cfg.OUTPUT_DIR,
+            cfg.dump(),
+            build_average(cfg, model),
+            cfg.MODEL.EMA_WEIGHTS,
+            trainer=weakref.proxy(self),
         )
         self._batches: Iterator[list[dict]]
         self._rng_states: list[dict] = []
@@ -120,6 +127,8 @@ class AVISTrainer(TrainerBase):
         if "iteration" in checkpoint:
             self.start_iter = checkpoint["iteration"] + 1
             self._rng_states = checkpoint["rng_states"]
+        elif self.checkpointer.average:
+            self.checkpointer.average.restart()
         warn_about_useless_weights(self.checkpointer.model)
 
     def train(self) -> dict:
@@ -181,6 +190,8 @@ class AVISTrainer(TrainerBase):
             self.incidents.note_iteration(self.iter, batch, self.checkpointer.model, error)
             return {}
         self.incidents.note_success()
+        if self.checkpointer.average and "grad_norm" in metrics:  # else float16 has skipped the update
+            self.checkpointer.average.update()
         return metrics
 
     def after_train(self) -> None:
@@ -311,7 +322,9 @@ class AVISTrainer(TrainerBase):
         return spare_workers(self.build_train_loader(cfg, start_iteration=self.start_iter, **other))
 
     def _evaluate(self) -> dict:
-        with preserved_rng():  # training goes on as if nothing had been evaluated
+        average = self.checkpointer.average if self.cfg.MODEL.EMA_WEIGHTS else None
+        evaluated = average.applied() if average else nullcontext()
+        with preserved_rng(), evaluated:  # training goes on as if nothing had been evaluated
             self._results = self.test(self.cfg, self.model)
         return self._results
 

@@ -47,7 +47,7 @@ def load_trained_model(cfg: CfgNode, last_checkpoint: bool = False) -> nn.Module
             f"MODEL.WEIGHTS is empty{found}; give a weight file, or --resume for the last checkpoint"
         )
     model = build_model(cfg)
-    report = load_weights(model, weights)
+    report = load_weights(model, weights, cfg.MODEL.EMA_WEIGHTS)
     note_loaded(model, report)
     keep_configured_weights(cfg, model)
     _check_whole(cfg, model, report)

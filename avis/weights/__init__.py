@@ -1,6 +1,7 @@
 """Weight files: reading them safely, naming what they hold as the model does, loading and writing it."""
 
 from avis.weights.about import about
+from avis.weights.averaged import AVERAGED, read_weights
 from avis.weights.checkpoints import (
     LAST_CHECKPOINT,
     checkpoint_files,
@@ -22,6 +23,7 @@ from avis.weights.reading import StateDict, read_checkpoint
 from avis.weights.writing import SUFFIXES, write_weights
 
 __all__ = [
+    "AVERAGED",
     "LAST_CHECKPOINT",
     "SUFFIXES",
     "LoadReport",
@@ -37,6 +39,7 @@ __all__ = [
     "newest_checkpoint",
     "numbered_checkpoints",
     "read_checkpoint",
+    "read_weights",
     "refuse_other_models",
     "set_classes",
     "write_weights",

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from avis.structures import Categories
 from avis.weights.about import categories_of
+from avis.weights.averaged import read_weights
 from avis.weights.family import family_of, refuse_other_models
 from avis.weights.names import name_as
 from avis.weights.pieces import piece_of
-from avis.weights.reading import StateDict, read_checkpoint
+from avis.weights.reading import StateDict
 from avis.weights.wrappers import plain_names
 
 logger = logging.getLogger(__name__)
@@ -153,14 +154,21 @@ class LoadReport:
         return f"{len(names)} ({_short(sum(self.sizes[name] for name in names))})" if names else ""
 
 
-def load_weights(model: nn.Module, path: str) -> LoadReport:
+def load_weights(model: nn.Module, path: str, averaged: bool = True) -> LoadReport:
     """Put the weights of a file into `model` as far as names and shapes agree, and log what did not.
+
+    Args:
+        model: gets them.
+        path: of the file.
+        averaged: as `read_weights` takes it.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, is of another model, or nothing in it belongs to the model.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint, chosen = read_weights(path, averaged)
+    if chosen:
+        logger.info("%s: %s (MODEL.EMA_WEIGHTS %s)", path, chosen, averaged)
     refuse_other_models(model.state_dict(), checkpoint["model"], path)
     report = apply_weights(model, checkpoint)
     if not report.loaded:

@@ -22,6 +22,11 @@ def piece_of(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
 
 
+def own_part(value: Tensor) -> Tensor:
+    """What this process has of a tensor, in the same memory."""
+    return value.to_local() if is_piece(value) else value
+
+
 def whole(value: Tensor) -> Tensor:
     """The whole tensor of pieces; all processes must call this."""
     return value.full_tensor() if is_piece(value) else value

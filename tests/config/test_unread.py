@@ -32,7 +32,6 @@ READ_BY_DETECTRON2 = (
     *("SOLVER.WARMUP_METHOD",),
 )
 FREE = (
-    *("GLOBAL",),  # Detectron2 keeps it for its users
     *("MODEL.MASK_ON",),  # Mask2Former's configs set it, and our model always finds masks
 )
 

@@ -11,6 +11,7 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from itertools import count, product
 from pathlib import Path
 
@@ -226,6 +227,7 @@ def _find_no_space(*_: object) -> None:
 # Of training in pieces. Each changes what may go wrong with them.
 IN_PIECES = {
     "as it is": [],
+    "averaged": ["SOLVER.EMA_DECAY", 0.5],
     "norm of each": ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "norm", "SOLVER.OPTIMIZER", "SGD"],
     "values": ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value", "SOLVER.OPTIMIZER", "SGD"],
     "passes": ["SOLVER.ACCUMULATE", 2, "MODEL.CHECKPOINTING", ["backbone", "encoder", "decoder"]],
@@ -254,13 +256,15 @@ def three_steps(folder: Path, options: list, in_pieces: bool) -> dict:
     folder.mkdir(exist_ok=True)
     trainer = trainer_of_clips([*keys, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 0.5])
     share = four_clips()[comm.get_rank() :: comm.get_world_size()]
-    metrics = [trainer.step(share) for _ in range(2)]
-    with distribution.to_evaluate(trainer.model) as alone, torch.no_grad():
+    metrics = [trainer._learn(share) for _ in range(2)]
+    average = trainer.checkpointer.average
+    averaged = average.applied() if average else nullcontext()
+    with averaged, distribution.to_evaluate(trainer.model) as alone, torch.no_grad():
         evaluated = {name: value.clone() for name, value in alone.state_dict().items()}
         if comm.is_main_process():
             assert len(alone.eval()([clip(3), clip(2)])) == 2
             alone.train()
-    metrics.append(trainer.step(share))
+    metrics.append(trainer._learn(share))
     trainer.checkpointer.save("model_final", iteration=2)
     kinds = Counter(type(module).__name__ for module in trainer.model.modules())
     blocks = sum(number for kind, number in kinds.items() if kind.startswith("FSDP"))
@@ -275,19 +279,20 @@ def trainer_of_clips(options: list) -> AVISTrainer:
 def go_on_in_pieces(output_dir: str) -> None:
     """Train the small model straight, and with a stop, after which it may be of the other kind."""
     for fsdp in (False, True):
-        train_small(Path(output_dir, f"straight {fsdp}"), FSDP=fsdp)
+        train_small(Path(output_dir, f"straight {fsdp}"), FSDP=fsdp, EMA_DECAY=0.5)
     for before, after, in_parts in product((False, True), repeat=3):
         folder = Path(output_dir, f"{before} {after} {in_parts}")
-        train_small(folder, iterations=3, FSDP=before, CHECKPOINT_SHARDED=in_parts)
+        train_small(folder, iterations=3, FSDP=before, CHECKPOINT_SHARDED=in_parts, EMA_DECAY=0.5)
         if comm.is_main_process():
             (folder / "model_final.pth").unlink()
         comm.synchronize()
-        assert train_small(folder, resume=True, FSDP=after, CHECKPOINT_SHARDED=in_parts).start_iter == 2
+        options = {"FSDP": after, "CHECKPOINT_SHARDED": in_parts, "EMA_DECAY": 0.5}
+        assert train_small(folder, resume=True, **options).start_iter == 2
 
 
 def go_on_alone(output_dir: str) -> None:
     """Go on with what two processes have written in pieces and parts."""
-    assert train_small(Path(output_dir, "alone"), resume=True, FSDP=True).start_iter == 2
+    assert train_small(Path(output_dir, "alone"), resume=True, FSDP=True, EMA_DECAY=0.5).start_iter == 2
 
 
 def train_flawed_in_pieces(output_dir: str) -> None:
@@ -352,6 +357,18 @@ def refuse() -> list:
 def open_no_writers(output_dir: str) -> None:
     open_on_main(refuse)
     Path(output_dir, "went on").touch()
+
+
+def average_steps(output_dir: str) -> None:
+    """Take three steps on this process's share of four clips; write the average of the weights."""
+    opts = ["SOLVER.EMA_DECAY", 0.5, "SOLVER.BASE_LR", 0.01, "OUTPUT_DIR", output_dir]
+    torch.manual_seed(0)
+    trainer = AVISTrainer(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *PLAIN_STEP, *VISION, *opts]))
+    for _ in range(3):
+        trainer._learn(four_clips()[comm.get_rank() :: comm.get_world_size()])
+    average = trainer.checkpointer.average.state_dict()
+    learned = {name: average[name] for name, _ in trainer.checkpointer.model.named_parameters()}
+    torch.save(learned, Path(output_dir, f"average{comm.get_rank()}.pt"))
 
 
 @exit_on_bad_input()

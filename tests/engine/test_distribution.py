@@ -11,7 +11,7 @@ from torch import nn
 
 from avis.engine import launch
 from avis.engine.distribution import distribute
-from avis.weights import read_checkpoint
+from avis.weights import AVERAGED, read_checkpoint
 from tests.engine import processes
 
 
@@ -36,7 +36,9 @@ def test_pieces_learn_what_copies_learn(folder: Path, case: str):
     pieces, copies = (
         read_checkpoint(str(folder / f"{case} {kind}" / "model_final.pth")) for kind in (True, False)
     )
-    torch.testing.assert_close(pieces["model"], copies["model"], atol=1e-5, rtol=1e-5)
+    for weights in {"model", AVERAGED} & copies.keys():
+        torch.testing.assert_close(pieces[weights], copies[weights], atol=1e-5, rtol=1e-5)
+    assert (AVERAGED in pieces) == (case == "averaged")
     assert pieces["trainer"].keys() == copies["trainer"].keys()
     assert pieces["trainer"]["parameters"] == copies["trainer"]["parameters"]
 
@@ -63,9 +65,10 @@ def final(folder: Path) -> dict:
 
 
 def assert_close(found: dict, expected: dict, tolerance: float) -> None:
-    for key in ("model", "trainer"):
+    assert found.keys() == expected.keys()
+    for key in {"model", AVERAGED, "trainer"} & found.keys():
         state = [
-            content[key] if key == "model" else content[key]["optimizer"] for content in (found, expected)
+            content[key]["optimizer"] if key == "trainer" else content[key] for content in (found, expected)
         ]
         torch.testing.assert_close(*state, atol=tolerance, rtol=tolerance)
 

@@ -100,6 +100,16 @@ def test_without_a_config_names_stay_and_the_state_of_training_goes(tmp_path: Pa
         assert file.metadata() == {"format": "pt", "source": "model_final.pth"}
 
 
+def test_of_two_sets_of_weights_the_averaged_ones_are_taken(tmp_path: Path, convert: Convert):
+    source, output = tmp_path / "model_final.pth", tmp_path / "out.pth"
+    torch.save({"model": {"a.b": torch.zeros(2)}, "ema_model": {"a.b": torch.ones(2)}}, source)
+    for flags, expected in (([], 1.0), (["--trained-last"], 0.0)):
+        printed = convert(source, output, *flags)
+        assert f"{source}: the {'averaged' if expected else 'weights trained last'}" in printed
+        assert read_checkpoint(str(output)).keys() == {"model"}
+        torch.testing.assert_close(read_checkpoint(str(output))["model"]["a.b"], torch.full((2,), expected))
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [

@@ -58,6 +58,7 @@ class TimmBackbone(StagedBackbone):
         """
         super().__init__(out_features)
         check_model_name(name)
+        self.timm_name = name
         feature_info = _feature_info(name)
         options = {"out_indices": _indices(name, feature_info, self._out_features)}
         if drop_path_rate:  # not every model knows it
