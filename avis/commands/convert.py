@@ -14,6 +14,8 @@ FORMATS = (
     "cvat", "label-studio", "coco", "cocovid", "youtube-vis", "ovis", "avsbench-s4", "avsbench-ms3", "avss",
     "avtrack",
 )  # fmt: skip
+# Those that never have sound: models that hear may be trained on them nevertheless.
+VISUAL_FORMATS = ("coco", "cocovid", "youtube-vis", "ovis")
 
 EPILOG = """\
 examples:
@@ -131,7 +133,9 @@ def _convert(args: argparse.Namespace) -> int:
             "%s: %s, %d videos, %d categories", path, name, len(source.videos), len(source.categories)
         )
     media = SourceMedia(options)
-    info = {"description": f"converted from {', '.join(sorted({name for name, _ in read}))}", "fps": args.fps}
+    names = sorted({name for name, _ in read})
+    info = {"description": f"converted from {', '.join(names)}", "fps": args.fps}
+    info |= {"visual": True} if set(names) <= set(VISUAL_FORMATS) else {}
     with target.opened():
         if not target.only_json_is_left:
             convert([source for _, source in read], media, target, findings, info, args.skip_missing)

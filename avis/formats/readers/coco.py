@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from avis.formats.aviseg import FRAMES
 from avis.formats.readers.common import (
     BOXES,
     Findings,
@@ -71,9 +72,15 @@ def read_coco(path: Path, content: Any, options: ReadOptions, findings: Findings
         raise ValueError(f"{where}: 'images' is empty")
     groups = _groups(content, list(pictures.values()), path, options.group, findings)
     videos = [_video(name, group, names, options, findings) for name, group in groups.items()]
-    folder = path.parent
-    roots = (path.with_suffix("") / "JPEGImages", path.with_suffix(""), folder, folder / "images")
-    return SourceSet(kept, videos, (*roots, folder.parent / "images" / "default", folder.parent / "images"))
+    return SourceSet(kept, videos, _image_roots(path))
+
+
+def _image_roots(path: Path) -> tuple[Path, ...]:
+    """The folders where pictures may lie: in COCO train2017 beside annotations, in CVAT's exports images."""
+    folder, split = path.parent, path.stem.removeprefix("instances_").removeprefix("annotations_")
+    named = [folder / path.stem, folder / split, folder.parent / split]
+    images = [folder / "images", folder.parent / "images", folder.parent / "images" / split]
+    return (*(root / FRAMES for root in named), *named, folder, *images)
 
 
 def _pictures(content: Any, where: str) -> dict[Any, _Picture]:
@@ -194,6 +201,7 @@ def _video(
         pictures=[picture.path for picture in pictures],
         numbers=numbers if increasing else None,
         files=(name,),
+        id=first.row["video_id"] if "video_id" in first.row else first.row["id"],
     )
 
 

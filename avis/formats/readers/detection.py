@@ -50,7 +50,8 @@ def _by_video(content: Any) -> bool:
     return bool(rows) and isinstance(rows[0], dict) and "file_names" in rows[0]
 
 
-def _by_picture(content: Any) -> bool:
+def is_by_picture(content: Any) -> bool:
+    """Whether parsed JSON is COCO or CocoVID, with annotations by picture."""
     return isinstance(content, Mapping) and "images" in content and "categories" in content
 
 
@@ -63,8 +64,8 @@ FORMATS: dict[str, Format] = {
     "avtrack": Format(read_avtrack_source, "json", lambda _: False),  # by its name alone
     "youtube-vis": Format(read_youtube_vis, "json", _by_video),
     "ovis": Format(read_youtube_vis, "json", lambda _: False),  # as YouTube-VIS
-    "cocovid": Format(read_coco, "json", lambda c: _by_picture(c) and bool(_rows(c, "videos"))),
-    "coco": Format(read_coco, "json", _by_picture),
+    "cocovid": Format(read_coco, "json", lambda c: is_by_picture(c) and bool(_rows(c, "videos"))),
+    "coco": Format(read_coco, "json", is_by_picture),
     "label-studio": Format(read_label_studio, "json", _of_tasks),
     "cvat": Format(read_cvat, "xml", lambda _: True),
     "avsbench-s4": Format(read_s4, "csv", lambda name: name == S4_TABLE),

@@ -45,11 +45,14 @@ def read_youtube_vis(path: Path, content: Any, options: ReadOptions, findings: F
         where, {"videos": content["videos"], "categories": categories, "annotations": annotations}
     )
     videos = [_video(checked, video, names, options, findings) for video in checked.videos]
-    folder = path.parent
-    split = path.stem.removeprefix("annotations_").removeprefix("instances_")
-    named = [folder / name for name in (path.stem, split)]
-    roots = (*(root / FRAMES for root in named), *named, folder / FRAMES, folder)
-    return SourceSet(kept, videos, roots)
+    return SourceSet(kept, videos, image_roots(path))
+
+
+def image_roots(path: Path) -> tuple[Path, ...]:
+    """The folders where the frames of annotations may lie: <split>/JPEGImages, or as in OVIS <split>."""
+    folder, split = path.parent, path.stem.removeprefix("annotations_").removeprefix("instances_")
+    named = [folder / path.stem, folder / split, folder.parent / split]
+    return (*(root / FRAMES for root in named), *named, folder / FRAMES, folder)
 
 
 def _lengths(content: Any, where: str) -> dict[Any, int]:
