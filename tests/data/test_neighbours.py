@@ -69,7 +69,7 @@ def test_a_path_is_trained_and_evaluated_on(tmp_path: Path, small: CfgNode, kind
         for record in get_dataset_records([path])
         for entry in record["annotations"]
     ]  # fmt: skip
-    assert evaluate_predictions(path, perfect)["AP"] == 100
+    assert evaluate_predictions(path, perfect)["AP"] == pytest.approx(100)
 
 
 def test_clips_of_a_picture_pan_over_it(tmp_path: Path, small: CfgNode):

@@ -25,9 +25,14 @@ CAT_TRACK = """<track id="1" label="cat" source="manual">
 </track>"""
 
 
-def cvat(tracks: Sequence[str] = (DOG_TRACK, CAT_TRACK), source: str = "concert.mp4") -> str:
-    """CVAT for video 1.1, of a task with a video of 64×48."""
-    labels = "".join(f"<label><name>{name}</name><attributes/></label>" for name in ("dog", "cat"))
+def cvat(
+    tracks: Sequence[str] = (DOG_TRACK, CAT_TRACK),
+    source: str = "concert.mp4",
+    labels: Sequence[str] = ("dog", "cat"),
+) -> str:
+    """CVAT for video 1.1, of a task with a video of 64×48; the tracks are of the labels, in their order."""
+    listed = "".join(f"<label><name>{name}</name><attributes/></label>" for name in labels)
+    shown = "".join(tracks).replace('"dog"', f'"{labels[0]}"').replace('"cat"', f'"{labels[1]}"')
     return f"""<?xml version="1.0" encoding="utf-8"?>
 <annotations>
   <version>1.1</version>
@@ -35,13 +40,13 @@ def cvat(tracks: Sequence[str] = (DOG_TRACK, CAT_TRACK), source: str = "concert.
     <task>
       <id>5</id><name>my task</name><size>40</size><mode>interpolation</mode>
       <start_frame>0</start_frame><stop_frame>39</stop_frame>
-      <labels>{labels}</labels>
+      <labels>{listed}</labels>
       <original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size>
       <source>{source}</source>
     </task>
     <dumped>2025-01-01 00:00:00.000000+00:00</dumped>
   </meta>
-  {"".join(tracks)}
+  {shown}
 </annotations>"""
 
 
