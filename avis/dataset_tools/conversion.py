@@ -233,10 +233,10 @@ def _entries(
     for found in objects:
         beyond = sum(position >= end for position in found.positions)
         findings.add(
-            "masks beyond the last frame, left out", f"{job.video.where}, a {found.category}", beyond
+            "masks beyond the last frame, left out", f"{job.video.where}, of {found.category!r}", beyond
         )
     masks = [[None if at < 0 else found.mask_at(at) for at in positions] for found in objects]
-    names = [f"{job.video.where}: a {found.category}" for found in objects]
+    names = [f"{job.video.where}, an object of {found.category!r}" for found in objects]
     shape = Video(video["id"], video["height"], video["width"], video["file_names"])
     polygons = ([mask for mask in of_object if isinstance(mask, list)] for of_object in masks)
     outlines += [(shape, {"segmentations": listed}) for listed in polygons if listed]

@@ -70,7 +70,11 @@ class UnfinishedSplit:
             except BlockingIOError as error:
                 raise FileExistsError(f"{self._work}: another run is at work there; wait for it") from error
             self._claim()
-            yield
+            try:
+                yield
+            finally:
+                if not (self._work / "videos").exists() and not self.json_file.exists():
+                    shutil.rmtree(self._work, ignore_errors=True)  # nothing that a run could go on from
 
     def _claim(self) -> None:
         recipe_file = self._work / "recipe.json"

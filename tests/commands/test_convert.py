@@ -16,6 +16,7 @@ from avis.commands.convert import main
 from avis.data import load_aviseg_json
 from avis.formats.ground_truth import load_ground_truth
 from avis.media.video import decode_video, read_waveform
+from tests.avtrack_folder import write_avtrack
 from tests.formats.foreign_files import (
     HEIGHT,
     WIDTH,
@@ -29,6 +30,7 @@ from tests.formats.foreign_files import (
     youtube_vis,
 )
 from tests.media.recordings import record, shown_seconds, tone
+from tests.small_dataset import write_wav
 
 ROOT = Path(__file__).parents[2]
 
@@ -299,3 +301,32 @@ def test_a_changed_video_is_cut_anew(tmp_path: Path, videos: Path, monkeypatch):
     assert convert(file, "--videos", videos, "--output", out) == 0
     (record_,) = load_aviseg_json(out / "train.json")
     assert shown_seconds([np.asarray(Image.open(name)) for name in record_["file_names"]]) == [3, 4]
+
+
+def test_multiple_sources_of_avsbench_are_one_object(tmp_path: Path):
+    root = tmp_path / "Multi-sources"
+    write(root / "ms3_meta_data.csv", "video_id,split\nduet,test\nother,train\n")
+    write_pictures(root / "ms3_data/visual_frames/duet", [f"duet.mp4_{second}.png" for second in range(1, 6)])
+    for second in range(1, 6):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[:4, :second] = mask[20:24, 30:34] = 255
+        file = root / f"ms3_data/gt_masks/test/duet/duet_{second}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(file)
+    write_wav(root / "ms3_data/audio_wav/test/duet.wav", 0.3 * np.sin(np.arange(5 * 16000)))
+    assert convert(root, "--output", tmp_path / "out", "--split", "test") == 0
+    content = json.loads((tmp_path / "out/test.json").read_text())
+    assert [entry["areas"] for entry in content["annotations"]] == [[20, 24, 28, 32, 36]]
+    assert (tmp_path / "out/test/WAVAudios/duet.wav").is_file()
+
+
+def test_avtrack_keeps_its_people(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    meta = write_avtrack(tmp_path / "avtrack", pictures=True)
+    truth, arguments = load_ground_truth(meta), (meta.parent, "--output", tmp_path / "out", "--split", "test")
+    code = convert(*arguments)
+    assert code == 0, caplog.text
+    found = load_ground_truth(tmp_path / "out/test.json")
+    for video_id in truth.videos:
+        expected = [list(track.masks) for track in truth.tracks[video_id] if any(track.masks)]
+        assert [list(track.masks) for track in found.tracks[video_id]] == expected
+    assert found.categories == {1: "speaker"} and "frames without a mask file" in caplog.text

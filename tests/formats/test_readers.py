@@ -271,8 +271,10 @@ BAD = {
     "Windows path": (change(coco(), "images", 0, "file_name", "C:\\x.png"), "leaves the folder"),
     "path of a video": (change(cocovid(), "videos", 0, "name", "../../v"), r"videos\[0\]: name is"),
     "path of a frame": (change(youtube_vis(), "videos", 0, "file_names", ["../1.png"] * 2), "leaves"),
-    "no picture": (change(coco(), "annotations", 1, "image_id", 99), r"annotations\[1\]: there is no"),
-    "no category": (change(coco(), "annotations", 1, "category_id", 99), "99 is not among the categories"),
+    "no picture": (change(coco(), "annotations", 1, "image_id", 99), r"annotations\[1\]: image_id is 99"),
+    "no category": (change(coco(), "annotations", 1, "category_id", 99), "category_id is 99, and"),
+    "a list for an id": (change(coco(), "annotations", 1, "image_id", [1]), r"image_id is \[1\]"),
+    "no video": (change(youtube_vis(), "annotations", 0, "video_id", 8), "video_id is 8, and there is"),
     "two ids": (change(coco(), "images", 1, "id", 1), r"images\[1\]: the id 1 is there twice"),
     "RLE of another size": (
         change(coco(), "annotations", 0, "segmentation", {"size": [4, 4], "counts": [16]}),
@@ -300,7 +302,7 @@ BAD = {
     "CVAT's RLE": (cvat().replace("1, 2, 3", "1, 2"), "track '1', frame 3: the rle of a mask covers 3"),
     "CVAT's points": (cvat().replace("10,0;", "ten,0;"), "the points of a polygon are"),
     "CVAT's frame": (cvat().replace('frame="10"', 'frame="x"'), "the frame of a <polygon> is 'x'"),
-    "CVAT's source": (cvat().replace("concert.mp4", ".."), "the source of task"),
+    "CVAT's source": (cvat().replace("concert.mp4", "../concert.mp4"), "the source of task"),
 }  # fmt: skip
 
 

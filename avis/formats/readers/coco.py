@@ -22,6 +22,7 @@ from avis.formats.readers.common import (
     SourceSet,
     SourceVideo,
     by_id,
+    check_key,
     image_size,
     name_of_file,
     read_categories,
@@ -63,11 +64,8 @@ def read_coco(path: Path, content: Any, options: ReadOptions, findings: Findings
         )
     ):
         place = f"{where}: annotations[{position}]"
-        if row["image_id"] not in pictures:
-            raise ValueError(f"{place}: there is no picture of the image_id {row['image_id']!r:.40}")
-        if row["category_id"] not in names:
-            raise ValueError(f"{place}: category_id {row['category_id']!r:.40} is not among the categories")
-        pictures[row["image_id"]].annotations.append((place, row))
+        check_key(row, "category_id", names, place)
+        pictures[check_key(row, "image_id", pictures, place)].annotations.append((place, row))
     if not pictures:
         raise ValueError(f"{where}: 'images' is empty")
     groups = _groups(content, list(pictures.values()), path, options.group, findings)
@@ -125,9 +123,7 @@ def _by_video(
     rows = by_id(table(content, "videos", where, ("id",)), "videos", where)
     found: dict[Any, list[_Picture]] = {video_id: [] for video_id in rows}
     for picture in pictures:
-        if picture.row.get("video_id") not in found:
-            raise ValueError(f"{picture.where}: there is no video {picture.row.get('video_id')!r:.40}")
-        found[picture.row["video_id"]].append(picture)
+        found[check_key(picture.row, "video_id", found, picture.where)].append(picture)
     named = {}
     for position, (video_id, row) in enumerate(rows.items()):
         place = f"{where}: videos[{position}]"
@@ -261,7 +257,8 @@ def _attributes(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _track_of(row: Mapping[str, Any]) -> Any:
     attributes = _attributes(row)
-    return next((attributes[key] for key in _TRACK_KEYS if attributes.get(key) is not None), None)
+    track = next((attributes[key] for key in _TRACK_KEYS if attributes.get(key) is not None), None)
+    return track if isinstance(track, int | float | str | None) else str(track)
 
 
 def _text(size: Size | None) -> str:

@@ -195,6 +195,18 @@ def by_id(rows: Sequence[dict], key: str, where: str) -> dict[Any, dict]:
     return found
 
 
+def check_key(row: Mapping[str, Any], key: str, known: Iterable[Any], where: str) -> Any:
+    """The value of a key that refers to an id.
+
+    Raises:
+        ValueError: there is no such id; the message says what was looked for.
+    """
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | str) or value not in known:
+        raise ValueError(f"{where}: {key} is {value!r:.40}, and there is nothing of that id")
+    return value
+
+
 def read_categories(
     content: Mapping[str, Any], where: str, findings: Findings
 ) -> tuple[dict[int, str], dict[int, str]]:

@@ -12,7 +12,7 @@ import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -124,13 +124,13 @@ def _tasks(meta: ElementTree.Element, path: Path) -> Iterator[tuple[str, _Task]]
         size = next((size for place in places if (size := _size(place.find("original_size"), path))), None)
         source = next((text for place in places if (text := place.findtext("source"))), None)
         own = element.findtext("name") or path.stem
-        files = tuple(
-            safe_path(PureWindowsPath(name).name or name, f"{path}: the source of task {own!r}")
-            for name in (source, own)
-            if name
-        )
         # CVAT lets a task have any name: what separates folders is no folder there.
-        name = name_of_file(files[0]) if source else own.replace("/", "_").replace("\\", "_")
+        name = own.replace("/", "_").replace("\\", "_")
+        files = (name, name_of_file(name))
+        if source:
+            file = PurePosixPath(safe_path(source, f"{path}: the source of task {own!r}"))
+            name = file.stem
+            files = (name, file.with_suffix("").as_posix(), *files)
         where = f"{path}: task {own!r}"
         yield element.findtext("id") or str(number), _Task(safe_path(name, where), where, size, files)
 
@@ -262,7 +262,7 @@ def _video(task: _Task, findings: Findings) -> SourceVideo:
             at = partial(_mask_at, shapes, [shape.frame for shape in shapes], size)
             yield SourceObject(label, at, [shape.frame for shape in shapes if shape.outline is not None])
 
-    return SourceVideo(task.name, task.where, objects, task.size, files=(*map(name_of_file, task.files),))
+    return SourceVideo(task.name, task.where, objects, task.size, files=task.files)
 
 
 def _mask_at(shapes: list[_Shape], frames: list[int], size: Size, position: float) -> Any:

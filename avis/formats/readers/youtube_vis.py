@@ -18,6 +18,7 @@ from avis.formats.readers.common import (
     SourceSet,
     SourceVideo,
     by_id,
+    check_key,
     read_categories,
     table,
 )
@@ -57,7 +58,10 @@ def image_roots(path: Path) -> tuple[Path, ...]:
 
 def _lengths(content: Any, where: str) -> dict[Any, int]:
     rows = by_id(table(content, "videos", where, ("id", "file_names")), "videos", where)
-    return {key: len(row["file_names"]) for key, row in rows.items() if isinstance(row["file_names"], list)}
+    for key, row in rows.items():
+        if not isinstance(row["file_names"], list):
+            raise ValueError(f"{where}: video {key!r}: file_names is no list")
+    return {key: len(row["file_names"]) for key, row in rows.items()}
 
 
 def _tidy(
@@ -65,11 +69,11 @@ def _tidy(
 ) -> dict[str, Any]:
     """An annotation without what is beyond the video's last frame, and with the category that is kept."""
     place = f"{where}: annotation {row.get('id')!r:.40}"
-    length = lengths.get(row.get("video_id"))
-    tidy = {**row, "category_id": ids.get(row.get("category_id"), row.get("category_id"))}
+    length = lengths[check_key(row, "video_id", lengths, place)]
+    tidy = {**row, "category_id": ids[check_key(row, "category_id", ids, place)]}
     for key in _PER_FRAME:
         values = row.get(key)
-        if length is not None and isinstance(values, list) and len(values) > length:
+        if isinstance(values, list) and len(values) > length:
             if key == "segmentations":
                 beyond = sum(bool(value) for value in values[length:])
                 findings.add("masks beyond the last frame, left out", place, beyond)
