@@ -52,6 +52,18 @@ def ending_cleanly() -> Iterator[None]:
         sys.exit(130)
 
 
+@contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    """Log only errors of a part of the program."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def report_findings(findings: "Findings") -> None:
     """Tell what was odd, a line for each kind."""
     for line in findings.lines():
@@ -72,8 +84,8 @@ def finish(target: "UnfinishedSplit", fps: float) -> int:
     from avis.dataset_tools.sound_checks import SoundSettings
     from avis.dataset_tools.validation import validate_dataset
 
-    logging.getLogger("avis.formats").setLevel(logging.ERROR)  # each finding is told once, as a problem
-    problems = validate_dataset(target.json_file, SoundSettings(fps))
+    with _only_errors("avis"):  # each finding is told once, as a problem
+        problems = validate_dataset(target.json_file, SoundSettings(fps))
     for kind in dict.fromkeys(problem.kind for problem in problems):
         found = [problem for problem in problems if problem.kind == kind]
         for problem in found[:_SHOWN]:

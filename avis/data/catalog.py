@@ -13,7 +13,7 @@ from avis.data.avtrack import make_avtrack_records
 from avis.data.records import make_records
 from avis.formats.aviseg import split_folder
 from avis.formats.avtrack import META, is_avtrack, read_avtrack
-from avis.formats.direct import AnyAnnotations, read_any_annotations
+from avis.formats.direct import AnyAnnotations, read_any_annotations, read_any_categories
 from avis.formats.tracks import class_indices
 from avis.structures import Categories
 
@@ -131,7 +131,10 @@ def get_metadata(name: str) -> Metadata:
     """
     json_file, metadata = json_file_of(name), MetadataCatalog.get(name)
     if not hasattr(metadata, "thing_classes"):
-        _describe_categories(name, _read(json_file).annotations.categories)
+        is_speech = is_avtrack(json_file)
+        _describe_categories(
+            name, read_avtrack(json_file).categories if is_speech else read_any_categories(json_file)
+        )
     return metadata
 
 

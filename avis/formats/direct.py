@@ -17,7 +17,7 @@ from typing import Any
 from avis.files import JsonSource
 from avis.formats.aviseg import Annotations, check_read, frame_file, parse_annotations, split_folder
 from avis.formats.readers.coco import read_coco
-from avis.formats.readers.common import Findings, ReadOptions, SourceVideo
+from avis.formats.readers.common import Findings, ReadOptions, SourceVideo, read_categories
 from avis.formats.readers.detection import is_by_picture
 from avis.formats.readers.youtube_vis import image_roots
 from avis.formats.tracks import Video, VideoId
@@ -79,6 +79,19 @@ def read_any_annotations(source: JsonSource) -> AnyAnnotations:
         pictures = {video.id: list(video.file_names) for video in annotations.videos}
         return AnyAnnotations(annotations, pictures, roots, is_mute=True)
     return AnyAnnotations(annotations, is_mute=_is_mute(content))
+
+
+def read_any_categories(source: JsonSource) -> dict[int, str]:
+    """The name of each category by its id, without a look at the masks of COCO, which takes minutes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is malformed; the message names it all.
+    """
+    name, content = parse_annotations(source)
+    if is_by_picture(content):
+        return dict(sorted(read_categories(content, name, Findings())[0].items()))
+    return check_read(source, name, content).categories
 
 
 def _is_mute(content: dict[str, Any]) -> bool:

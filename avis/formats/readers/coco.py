@@ -211,7 +211,7 @@ def _object(
     masks: dict[int, Any] = {}
     for index, rows in frames.items():
         sounds = [(place, row) for place, row in rows if options.sounding.of(_attributes(row), place)]
-        shapes = [_mask(row, place, size, findings) for place, row in sounds]
+        shapes = [_mask(row, place, findings) for place, row in sounds]
         masks[index] = union(shapes, size, sounds[0][0]) if sounds else None
     _, row = next(iter(frames.values()))[0]
     return SourceObject(names[row["category_id"]], masks.get, list(frames), bool(row.get("iscrowd")))
@@ -228,10 +228,9 @@ def _check(row: dict, place: str, size: Size | None) -> None:
             raise ValueError(f"{place}: segmentation: {error}") from error
 
 
-def _mask(row: dict, place: str, size: Size, findings: Findings) -> Any:
+def _mask(row: dict, place: str, findings: Findings) -> Any:
     mask, box = row.get("segmentation"), row.get("bbox")
     if mask:
-        _check(row, place, size)
         count_thin(mask, place, findings)
         return mask
     numbers = isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)
