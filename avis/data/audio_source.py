@@ -108,7 +108,10 @@ def _why_features(options: CfgNode) -> str:
 
 def _refuse_soundless(data_sets: DataSets, features_dir: str) -> None:
     for name, records in data_sets.items():
-        if not any(record["audio_file"] or record["audio_features_file"] for record in records):
+        is_mute = all(record.get("is_mute") for record in records)  # it has no sound by its nature
+        if not is_mute and not any(
+            record["audio_file"] or record["audio_features_file"] for record in records
+        ):
             raise ValueError(
                 f"data set {name!r}: none of its {len(records)} videos has sound in {SOUNDS} or features in "
                 f"{features_dir}, but the model hears. Put the sound there, or set MODEL.AUDIO.NAME '' for a "

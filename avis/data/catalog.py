@@ -11,8 +11,9 @@ from detectron2.utils.logger import log_first_n
 
 from avis.data.avtrack import make_avtrack_records
 from avis.data.records import make_records
-from avis.formats.aviseg import Annotations, read_annotations, split_folder
+from avis.formats.aviseg import split_folder
 from avis.formats.avtrack import META, is_avtrack, read_avtrack
+from avis.formats.direct import AnyAnnotations, read_any_annotations, read_any_categories
 from avis.formats.tracks import class_indices
 from avis.structures import Categories
 
@@ -20,10 +21,32 @@ SPLITS = ("train", "val", "test")
 # Sizes of SynthAVIS-Bench, which are presets of tools/make_synthetic.py, too.
 BENCH_SIZES = ("tiny", "small", "full")
 
+# Data sets without sound. Names of Detectron2's and Mask2Former's own are theirs.
+VISUAL_SETS = {
+    **{
+        f"youtube_vis_{year}_{split}": f"ytvis_{year}/{file}.json"
+        for year in (2019, 2021)
+        for split, file in (("train", "train"), ("val", "valid"), ("test", "test"))
+    },
+    **{
+        f"ovis_{split}": f"ovis/annotations_{file}.json"
+        for split, file in (("train", "train"), ("val", "valid"), ("test", "test"))
+    },
+    **{f"coco_clips_{split}": f"coco/annotations/instances_{split}2017.json" for split in ("train", "val")},
+}
+# As tools/convert_dataset.py makes them.
+AVSBENCH_SETS = {
+    f"{name}_{split}": f"{name}/{split}.json"
+    for name in ("avsbench_s4", "avsbench_ms3", "avss")
+    for split in SPLITS
+}
+
 
 def register_builtin() -> None:
-    """Register AVISeg, AVTrack and SynthAVIS below $DETECTRON2_DATASETS, by default ./datasets."""
+    """Register the known data sets below $DETECTRON2_DATASETS, by default ./datasets."""
     register_aviseg("avtrack_test", datasets_root() / "avtrack" / META)
+    for name, json_file in (VISUAL_SETS | AVSBENCH_SETS).items():
+        register_aviseg(name, datasets_root() / json_file)
     for split in SPLITS:
         register_aviseg(f"avis_{split}", _aviseg_file(split))
         register_aviseg(f"synthavis_{split}", datasets_root() / "synthavis" / f"{split}.json")
@@ -65,7 +88,11 @@ def ensure_registered(name: str) -> None:
     if name in DatasetCatalog.list():
         return
     if not name.endswith(".json"):
-        known = [known for known in DatasetCatalog.list() if "avis" in known or "avtrack" in known]
+        known = [
+            known
+            for known in DatasetCatalog.list()
+            if "avis" in known or "avtrack" in known or known in VISUAL_SETS | AVSBENCH_SETS
+        ]
         raise ValueError(
             f"unknown data set {name!r}: give the path of a .json file, or one of {sorted(known)}"
         )
@@ -104,7 +131,10 @@ def get_metadata(name: str) -> Metadata:
     """
     json_file, metadata = json_file_of(name), MetadataCatalog.get(name)
     if not hasattr(metadata, "thing_classes"):
-        _describe_categories(name, _read(json_file).categories)
+        is_speech = is_avtrack(json_file)
+        _describe_categories(
+            name, read_avtrack(json_file).categories if is_speech else read_any_categories(json_file)
+        )
     return metadata
 
 
@@ -130,15 +160,22 @@ def get_categories(name: str) -> Categories:
 
 
 def _load_registered(name: str, json_file: str | Path) -> list[dict]:
-    annotations = _read(json_file)
-    _describe_categories(name, annotations.categories)
+    found = _read(json_file)
+    _describe_categories(name, found.annotations.categories)
     if is_avtrack(json_file):
-        return make_avtrack_records(annotations, Path(json_file).parent)
-    return make_records(annotations, split_folder(json_file))
+        return make_avtrack_records(found.annotations, Path(json_file).parent)
+    records = make_records(found.annotations, split_folder(json_file))
+    for record, video in zip(records, found.annotations.videos, strict=True):
+        if (frames := found.frames_of(video)) is not None:
+            record["file_names"] = [str(frame.absolute()) for frame in frames]
+        record["is_mute"] = found.is_mute
+    return records
 
 
-def _read(json_file: str | Path) -> Annotations:
-    return read_avtrack(json_file) if is_avtrack(json_file) else read_annotations(json_file)
+def _read(json_file: str | Path) -> AnyAnnotations:
+    if is_avtrack(json_file):
+        return AnyAnnotations(read_avtrack(json_file))
+    return read_any_annotations(json_file)
 
 
 def _describe_categories(name: str, categories: dict[int, str]) -> None:

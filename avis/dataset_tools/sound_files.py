@@ -22,8 +22,7 @@ from avis.formats.aviseg import (
     split_folder,
 )
 from avis.formats.tracks import Video
-
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".mpg", ".mpeg", ".ts", ".3gp")
+from avis.media.folders import VIDEO_SUFFIXES, MediaFolder
 
 
 def find_sounds(
@@ -46,7 +45,7 @@ def find_sounds(
         ValueError: annotations are malformed; a split has no sound at all; a video has several video files;
             videos of the same name differ in length; a video starts later than its sound.
     """
-    video_folder = None if videos is None else _VideoFolder(Path(videos))
+    video_folder = None if videos is None else MediaFolder(videos)
     where = videos if videos is not None else f"{SOUNDS}; --videos DIR takes video files"
     find = partial(_find_sound, video_folder=video_folder, features_dir=features_dir)
     return _find_all(json_files, lambda video, split: [find(video, split)], where)
@@ -119,35 +118,13 @@ def _find_sources(video: Video, split: Path, num_sources: int, features_dir: str
     ]
 
 
-def _find_sound(
-    video: Video, split: Path, video_folder: "_VideoFolder | None", features_dir: str
-) -> VideoSound:
+def _find_sound(video: Video, split: Path, video_folder: MediaFolder | None, features_dir: str) -> VideoSound:
     _refuse_start(video)
     if video_folder is not None:
-        audio_file = str(video_folder.find(video.name))
+        # Where there is no file, what an error on reading it shall call it.
+        absent = video_folder.folder / f"{video.name}{VIDEO_SUFFIXES[0]}"
+        audio_file = str(video_folder.find(video.name) or absent)
     else:
         wav = sound_file(split, video.name)
         audio_file = str(wav) if is_file(wav) else None
     return VideoSound(video.name, video.length, audio_file, features_file(split, video.name, features_dir))
-
-
-class _VideoFolder:
-    """The video files of a folder and those below it, by their path in it without suffix."""
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder of videos {folder}")
-        self.folder = folder
-        self.files: dict[str, list[Path]] = {}
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
-                name = path.relative_to(folder).with_suffix("").as_posix()
-                self.files.setdefault(name, []).append(path)
-
-    def find(self, name: str) -> Path:
-        """The one file of a video; where there is none, what an error on reading it shall call it."""
-        candidates = self.files.get(name, [self.folder / f"{name}{VIDEO_SUFFIXES[0]}"])
-        if len(candidates) > 1:
-            found = ", ".join(map(str, candidates))
-            raise ValueError(f"video {name!r} has several files, leave one: {found}")
-        return candidates[0]

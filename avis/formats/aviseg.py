@@ -55,7 +55,11 @@ def read_annotations(source: JsonSource) -> Annotations:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON, violates the format, or holds no video; the message names it all.
     """
-    name, content = parse_annotations(source)
+    return check_read(source, *parse_annotations(source))
+
+
+def check_read(source: JsonSource, name: str, content: Any) -> Annotations:
+    """Check what `parse_annotations` has given for a source; see `read_annotations`."""
     has_file = isinstance(source, str | PathLike) and not foreign_format(content)
     return check_annotations(name, content, _how_to_list_all(name) if has_file else "")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 _WANTED = (
     "wanted is the AVISeg format: 'videos' with 'file_names', and 'annotations' of one object each with "
-    "'video_id' and 'segmentations', one mask a frame. Convert the file first; datasets/README.md, section "
-    '"Your own data", shows an example'
+    "'video_id' and 'segmentations', one mask a frame. tools/convert_dataset.py converts what it knows; "
+    'datasets/README.md, section "Your own data", shows an example'
 )
 # Bytes that tell what a file is.
 _HEAD = 4096

@@ -7,8 +7,8 @@ from typing import Any
 
 from avis.files import JsonSource
 from avis.formats.annotated_masks import nullify, read_annotated_masks
-from avis.formats.aviseg import read_annotations
 from avis.formats.avtrack import is_avtrack, load_avtrack
+from avis.formats.direct import read_any_annotations
 from avis.formats.masks import MeasuredMasks
 from avis.formats.tracks import GroundTruth, GroundTruthTrack, in_order, mean_area
 
@@ -17,9 +17,9 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
     """Load the annotations of a data set.
 
     Args:
-        source: the path of a JSON file in the AVISeg format, or its parsed content. Masks may be compressed
-            RLE, uncompressed RLE or polygons; those without a pixel count as null. Or the path of AVTrack's
-            avtrack_meta.json, whose masks are pictures and are read when they are asked for.
+        source: the path of a JSON file in the AVISeg format or in COCO's, or the parsed content of the first.
+            Masks may be compressed RLE, uncompressed RLE or polygons; those without a pixel count as null. Or
+            the path of AVTrack's avtrack_meta.json, whose masks are pictures and are read when asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -27,7 +27,7 @@ def load_ground_truth(source: JsonSource) -> GroundTruth:
     """
     if is_avtrack(source):
         return load_avtrack(source)
-    annotations = read_annotations(source)
+    annotations = read_any_annotations(source).annotations
     masks = read_annotated_masks(annotations)
     videos = in_order(annotations.videos)
     return GroundTruth(

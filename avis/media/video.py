@@ -18,7 +18,15 @@ from avis.media.errors import MediaError, warn_once
 from avis.media.sound import find_track, has_audio_stream, read_waveform
 from avis.media.writing import read_comment, write_video
 
-__all__ = ["decode_video", "find_track", "has_audio_stream", "read_comment", "read_waveform", "write_video"]
+__all__ = [
+    "decode_numbered",
+    "decode_video",
+    "find_track",
+    "has_audio_stream",
+    "read_comment",
+    "read_waveform",
+    "write_video",
+]
 
 
 def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:
@@ -38,23 +46,32 @@ def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:
     Raises:
         MediaError: the file is missing, cannot be decoded, or holds no video.
     """
+    return (picture for _, picture in decode_numbered(path, fps))
+
+
+def decode_numbered(path: str | Path, fps: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
+    """What `decode_video` gives, each picture with the number, from 0, of the video's frame that it is.
+
+    Raises:
+        MediaError: the file is missing, cannot be decoded, or holds no video.
+    """
     if fps <= 0:
         raise ValueError(f"fps must be positive, got {fps}")
     step = 1 / Fraction(fps).limit_denominator(100_000)
     with open_media(path) as container:
         stream = _video_stream(container, path)
         screen = _Screen(path, stream.sample_aspect_ratio)
-        wanted, shown = Fraction(0), None
+        wanted, shown, number = Fraction(0), None, -1
         for frame, start in _timed_frames(container, stream, path):
             while shown is not None and wanted < start:
-                yield screen.show(shown, wanted)
+                yield number, screen.show(shown, wanted)
                 wanted += step
-            shown = frame
+            shown, number = frame, number + 1
         if shown is None:
             raise MediaError(f"{path}: the video stream holds no frame")
         end = start + _duration(shown, stream)
         while wanted < end:
-            yield screen.show(shown, wanted)
+            yield number, screen.show(shown, wanted)
             wanted += step
 
 

@@ -106,7 +106,7 @@ def parse(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Nam
     if words[0] == "tools/train_net.py":
         return training_parser("", "").parse_args()
     tool = runpy.run_path(str(ROOT / words[0]))
-    return tool.get("parse_args", tool.get("parse_arguments"))()
+    return next(tool[name] for name in ("parse", "parse_args", "parse_arguments") if name in tool)()
 
 
 @pytest.mark.parametrize("command", TOOL_COMMANDS, ids=name_of)
@@ -123,7 +123,9 @@ def test_options_and_config_keys_exist(command: Command, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_that_the_text_names_exist(page: Path):
     """In the source of a tool, of the options that tools share, or of a script."""
-    sources = [*TOOLS, *ROOT.glob("tools/*.sh"), ROOT / "avis/command_line.py"]
+    sources = [
+        *TOOLS, *ROOT.glob("tools/*.sh"), *ROOT.glob("avis/commands/*.py"), ROOT / "avis/command_line.py",
+    ]  # fmt: skip
     known = set(re.findall(r"--[a-z][a-z-]+", " ".join(path.read_text() for path in sources)))
     assert set(INLINE_OPTION.findall(page.read_text())) <= known
 

@@ -1,0 +1,1 @@
+"""Readers of annotations in many formats, which all give the same: videos, and objects in them."""
