@@ -46,14 +46,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Give a new folder to fill, which takes the name `path` when the block ends without an error.
+
+    There must be none of that name by then. The folder above must exist; what killed processes have left in
+    it is removed.
+    """
+    path = Path(path)
+    _sweep(path.absolute().parent, os.getpid())
+    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}~{uuid.uuid4().hex[:8]}")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # unless it has its name
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` has left unfinished in a folder, by processes of this host that run no more."""
+    """Remove what has been left unfinished in a folder by processes of this host that run no more."""
     for leftover in folder.glob(".unfinished~*"):
         process = leftover.name.removeprefix(_UNFINISHED).partition("~")[0]
         # Another user's may stay, and another process may have removed it meanwhile.
         with suppress(FileNotFoundError, PermissionError):
             if process.isdigit() and not _is_written(leftover, int(process)):
-                leftover.unlink()
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def fit_name(name: str, suffix: str = "") -> str:

@@ -23,6 +23,7 @@ FLOORS = (
     {"evaluation", "dataset_tools"},
     {"engine", "inference"},
     {"experiments", "export", "benchmark"},
+    {"commands"},
 )
 WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")
 MAX_LINES = 400

@@ -126,9 +126,7 @@ class _Screen:
 
 
 @contextmanager
-def _open_frames(
-    path: str | Path, start: float
-) -> Iterator[tuple[Iterator[Shown[av.VideoFrame]], _Screen]]:
+def _open_frames(path: str | Path, start: float) -> Iterator[tuple[Iterator[Shown[av.VideoFrame]], _Screen]]:
     """The frames of a video file, and what makes pictures of them."""
     with open_media(path) as container:
         stream = _video_stream(container, path)

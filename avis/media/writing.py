@@ -60,7 +60,7 @@ def write_shown(
     Args:
         path: the file to write: .mp4, .mov or .mkv.
         shown: RGB uint8 (H, W, 3), all of one size, one after the other from 0 s on.
-        audio_from: a file whose sound accompanies the pictures; None, or a file without sound: a silent video.
+        audio_from: a file whose sound accompanies the pictures; None, or one without sound: a silent video.
         audio_track: of several, counted from 0; None for the first that is not silent.
         audio_start: second of that sound at which the first picture is.
         comment: a text within the file.
@@ -192,9 +192,7 @@ def _to_video_frame(image: np.ndarray) -> av.VideoFrame:
     height, width = image.shape[:2]
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return frame.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
+    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
 
 
 def _sound_packets(
