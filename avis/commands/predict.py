@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--score-threshold", type=float, default=0.5, help="default: %(default)s")
     parser.add_argument(
         "--fps", type=_rate, metavar="N",
-        help="frames per second to look at, and of folders of frames; default: the config's INPUT.FPS",
+        help="frames per second to look at, and of folders of frames, default: the config's INPUT.FPS",
     )  # fmt: skip
     parser.add_argument(
         "--overlay-fps", type=_rate, metavar="N", help="of the overlay, default: the video's own rate"
@@ -97,7 +97,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     args = parser.parse_args(arguments)
-    args.format = tuple(sorted({name for given in args.format for word in given for name in word.split(",")}))
+    given = [name for words in args.format for word in words for name in word.split(",")]
+    args.format = tuple(sorted(set(given)))
     if unknown := set(args.format) - {"json", "coco", "csv"}:
         parser.error(f"--format {unknown.pop()}: it is one or more of json, coco and csv")
     if args.end is not None and args.end <= args.start:

@@ -23,10 +23,9 @@ from avis.media.origin import Origin, check_replaceable, read_origin
 from avis.structures import VideoPrediction
 from avis.visualization.drawing import track_color
 
-FORMATS = ("json", "coco", "csv")
 TABLE_COLUMNS = (
-    "video", "track", "category_id", "category", "score", "frame", "start", "end", "x", "y", "width", "height",
-    "area",
+    "video", "track", "category_id", "category", "score", "frame", "start", "end", "x", "y", "width",
+    "height", "area",
 )  # fmt: skip
 # A PNG with a palette holds so many colours, of which one is the background's.
 _MAX_TRACKS = 255
@@ -53,8 +52,8 @@ class PredictionFiles:
         return self.video.with_name(fit_name(self.video.stem, "_masks"))
 
     def of(self, kind: str) -> Path:
-        """The file of one of FORMATS."""
-        suffix = {"json": ".json", "coco": RESULTS_SUFFIX, "csv": ".csv"}[kind]
+        """The results, "coco", or the table, "csv"."""
+        suffix = {"coco": RESULTS_SUFFIX, "csv": ".csv"}[kind]
         return self.video.with_name(fit_name(self.video.stem, suffix))
 
     def check_replaceable(self, program: str, input: str, overwrite: bool) -> None:

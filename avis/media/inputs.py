@@ -1,7 +1,8 @@
 """Which videos somebody means who names files, folders and patterns.
 
-A folder that holds videos stands for each of them, a folder of pictures for the one video whose frames they
-are, and a split of a data set for its videos. Covers, thumbnails and what file managers leave behind are none.
+A folder that holds videos stands for each of them, and a folder of pictures for the one video whose frames
+they are. A split of a data set stands for its videos. Covers, thumbnails and what file managers leave behind
+are none.
 """
 
 import glob
@@ -18,9 +19,11 @@ from avis.media.pictures import picture_suffixes
 logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in ["3g2", "3gp", "asf", "avi", "f4v", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv"]
-)
+    (
+        ".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+        ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+    )
+)  # fmt: skip
 # Formats of pictures that move, too.
 _MOVING = frozenset((".apng", ".gif"))
 _LEFT_BEHIND = ("thumbs.db", "desktop.ini", "ehthumbs.db")

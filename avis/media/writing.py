@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from fractions import Fraction
 from itertools import chain
+from math import lcm
 from pathlib import Path
 
 import av
@@ -22,8 +23,8 @@ from avis.media.sound import find_track, origin, sound_blocks
 
 # Containers that hold H.264 with AAC, and their options: the index first, so that a player starts at once.
 _CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".mov": {"movflags": "+faststart"}, ".mkv": {}}
-# Ticks of a second, at least and at most: times of pictures are rounded to ticks.
-_MIN_TICKS, _MAX_TICKS = 10_000, 1_000_000
+# Ticks of a second: times of pictures are rounded to them. The usual ones fit all usual rates.
+_USUAL_TICKS, _MAX_TICKS = 90_000, 10_000_000
 # Sample rate of sound that is encoded again, in Hz.
 _AAC_RATE = 44100
 # What FFmpeg calls the colours of BT.709 (AVCOL_SPC_BT709).
@@ -165,11 +166,9 @@ class _PictureStream:
 
 
 def _ticks(time: Fraction) -> int:
-    """Ticks of a second, of which the time, and most likely its multiples, are whole numbers."""
-    ticks = time.denominator
-    while ticks < _MIN_TICKS:
-        ticks *= 2
-    return min(ticks, _MAX_TICKS)
+    """Ticks of a second, of which the time and its multiples, and most other times, are whole numbers."""
+    ticks = lcm(time.denominator, _USUAL_TICKS)
+    return ticks if ticks <= _MAX_TICKS else _USUAL_TICKS
 
 
 def _add_video_stream(

@@ -80,8 +80,9 @@ def test_a_folder_is_whole_or_absent(tmp_path):
 def test_the_table_has_a_row_for_each_track_and_frame(content):
     rows = list(csv.DictReader(io.StringIO(to_table(content))))
     assert rows[0] == {
-        "video": "café, live", "track": "1", "category_id": "7", "category": "dog", "score": "0.9", "frame": "0",
-        "start": "10.0", "end": "10.5", "x": "3", "y": "2", "width": "12", "height": "10", "area": "120",
+        "video": "café, live", "track": "1", "category_id": "7", "category": "dog", "score": "0.9",
+        "frame": "0", "start": "10.0", "end": "10.5", "x": "3", "y": "2", "width": "12", "height": "10",
+        "area": "120",
     }  # fmt: skip
     assert [(row["track"], row["frame"], row["start"]) for row in rows[1:]] == [
         ("2", "0", "10.0"), ("2", "1", "10.5"),
