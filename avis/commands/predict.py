@@ -80,8 +80,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--format", action="append", nargs="+", default=[], metavar="json|coco|csv",
-        help="one or more; json: the readable one, always; coco: <name>.coco.json, results as YouTube-VIS has "
-        "them; csv: <name>.csv, a row for each track and frame in which it sounds",
+        help="one or more; json: the readable one, always; coco: <name>.coco.json, results of YouTube-VIS in "
+        "a list; csv: <name>.csv, a row for each track and frame in which it sounds",
     )  # fmt: skip
     parser.add_argument(
         "--save-masks", action="store_true",

@@ -29,11 +29,12 @@ def arguments(request, cfg):
 
     root = request.config.rootpath
 
-    def command(output, *inputs):
+    def command(output, *inputs, opts=()):
         return list(map(str, [
             root / "tools" / "predict.py", "--config-file", root / CONFIG,
             "--weights", cfg.MODEL.WEIGHTS, "--fps", "1", "--input", *inputs, "--output", output,
             *OVERRIDES, "DATASETS.TEST", cfg.DATASETS.TEST, "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "0.1",
+            *opts,
         ]))  # fmt: skip
 
     return command
@@ -56,8 +57,8 @@ def predict(arguments, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO")
 
-    def run(output, *inputs):
-        monkeypatch.setattr(sys, "argv", arguments(output, *inputs))
+    def run(output, *inputs, opts=()):
+        monkeypatch.setattr(sys, "argv", arguments(output, *inputs, opts=opts))
         caplog.clear()
         code = 0
         try:
@@ -149,6 +150,9 @@ def test_names_of_any_kind_can_be_written(predict, film, tmp_path):
     assert len(videos) == 4 and {"10:30 – clip", "-y"} < videos
 
 
+SLOWLY_DRAWN = ("--fps", "2", "--overlay-fps", "300")
+
+
 def wait_for(condition, process):
     deadline = time.monotonic() + 120
     while not condition() and process.poll() is None and time.monotonic() < deadline:
@@ -158,7 +162,7 @@ def wait_for(condition, process):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_half_written_files_go_and_what_is_done_is_kept(start, predict, film, tmp_path, number):
     output = tmp_path / "predictions"
-    process = start(output, film, "--fps", "100", "--save-masks")
+    process = start(output, film, *SLOWLY_DRAWN, "--save-masks")
     try:
         wait_for(lambda: list(output.glob(".unfinished~*.mp4")), process)
         process.send_signal(number)
@@ -171,7 +175,7 @@ def test_half_written_files_go_and_what_is_done_is_kept(start, predict, film, tm
     assert left == {"film.json", "film_masks"}
     assert len(list(output.iterdir())) == 2 + (number == signal.SIGKILL)
     before = (output / "film.json").stat().st_mtime_ns
-    code, said = predict(output, film, "--resume", "--fps", "100", "--save-masks")
+    code, said = predict(output, film, "--resume", *SLOWLY_DRAWN, "--save-masks")
     assert code == 0, said
     assert sorted(path.name for path in output.iterdir()) == ["film.json", "film.mp4", "film_masks"]
     assert (output / "film.json").stat().st_mtime_ns == before  # it was only drawn
@@ -179,7 +183,7 @@ def test_half_written_files_go_and_what_is_done_is_kept(start, predict, film, tm
 
 def test_ctrl_c_ends_all_processes(start, film, tmp_path):
     other = shutil.copy(film, tmp_path / "other.mp4")
-    process = start(tmp_path / "out", film, other, "--fps", "100", "--jobs", "2")
+    process = start(tmp_path / "out", film, other, *SLOWLY_DRAWN, "--jobs", "2")
     try:
         wait_for(lambda: list((tmp_path / "out").glob("*.mp4")), process)
         process.send_signal(signal.SIGINT)
@@ -232,7 +236,7 @@ def level(index: int) -> int:
 
 
 def film_of(path, times, sound_seconds):
-    """A video whose frame k, of level(k), comes at times[k], with a tone in the second half of each second."""
+    """A video whose frame k, of level(k), comes at times[k]; a tone sounds in each second's second half."""
     base = Fraction(1, 72000)
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=30, options={"crf": "1", "bf": "0"})
@@ -263,7 +267,7 @@ def shown(path):
     return [(picture.begin, float(np.median(picture.content[:400]))) for picture in shown_pictures(path)]
 
 
-NOTHING = ("MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "1")  # so that pictures stay as they are
+NOTHING = ("MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "1.0")  # so that pictures stay as they are
 
 
 @pytest.mark.parametrize("name", TIMES)
@@ -271,7 +275,7 @@ NOTHING = ("MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "1")  # so that pictures st
 def test_the_overlay_plays_as_the_video_does(predict, tmp_path, name, sound_seconds):
     times = TIMES[name]
     path = film_of(tmp_path / "film.mp4", times, sound_seconds)
-    code, said = predict(tmp_path / "out", path, *NOTHING)
+    code, said = predict(tmp_path / "out", path, opts=NOTHING)
     assert code == 0, said
     seen = shown(tmp_path / "out" / "film.mp4")
     assert set(times) <= {time for time, _ in seen}  # and a pause has predicted frames, too
@@ -288,7 +292,7 @@ def test_the_overlay_plays_as_the_video_does(predict, tmp_path, name, sound_seco
 def test_a_part_of_a_video_at_a_rate_of_ones_own(predict, tmp_path):
     path = film_of(tmp_path / "film.mp4", [Fraction(k, 10) for k in range(40)], 4)
     options = ("--start", "0:1.2", "--end", "3.3", "--fps", "2", "--overlay-fps", "5")
-    code, said = predict(tmp_path / "out", path, *options, *NOTHING)
+    code, said = predict(tmp_path / "out", path, *options, opts=NOTHING)
     assert code == 0, said
     content = json.loads((tmp_path / "out" / "film.json").read_text())
     assert content["frame_times"] == pytest.approx([1.2, 1.7, 2.2, 2.7, 3.2])
@@ -335,7 +339,7 @@ def test_formats_are_given_in_any_way():
 def test_progress_is_said_off_a_terminal(predict, film, tmp_path, monkeypatch):
     monkeypatch.setattr("avis.modeling.progress._SECONDS_BETWEEN_LINES", 0.0)
     window = ("MODEL.MASK_FORMER.TEST.ONLINE.WINDOW", "4", "MODEL.MASK_FORMER.TEST.ONLINE.OVERLAP", "2")
-    code, said = predict(tmp_path / "out", film, "--fps", "5", *window)
+    code, said = predict(tmp_path / "out", film, "--fps", "5", opts=window)
     assert code == 0, said
     for doing in ("film: decoding", "video 'film'", "film: writing"):
         shares = [int(share) for share in re.findall(rf"{doing}: (\d+) % done, \d+:\d+ left", said)]
