@@ -1,6 +1,6 @@
 """A prediction as JSON, with names and seconds, for people and other programs to read; and back."""
 
-from avis.media.shown import frame_step
+from avis.media.shown import exact, frame_step
 from avis.structures import Track, VideoPrediction, sounding_runs
 
 
@@ -22,7 +22,7 @@ def prediction_to_json(
         where the object is silent or out of view).
     """
     entries = prediction.to_results({index: category["id"] for index, category in enumerate(categories)})
-    times = [float(start + index * frame_step(fps)) for index in range(prediction.length + 1)]
+    times = [float(exact(start) + index * frame_step(fps)) for index in range(prediction.length + 1)]
     tracks = [
         {
             "number": number,

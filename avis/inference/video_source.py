@@ -1,10 +1,10 @@
 """Videos to predict on: a video file, or a folder of frames with a WAV."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from math import gcd
@@ -126,7 +126,7 @@ def _open_folder(path: Path, fps: float, start: float, end: float | None) -> Vid
         _find_wav(path, files),
         partial(_sampled, frames, fps, start, end),
         partial(_shown_of_folder, frames, start, end),
-        float(min(frames[-1].end, Fraction(end or frames[-1].end))) - start,
+        min(float(frames[-1].end), end or math.inf) - start,
     )
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
 Content = TypeVar("Content")
-# A rate is a fraction with at most this denominator: 29.97 is 2997/100.
+# A rate or time is a fraction with at most this denominator: 29.97 is 2997/100.
 _MAX_DENOMINATOR = 100_000
 
 
@@ -28,7 +28,12 @@ def frame_step(fps: float | Fraction) -> Fraction:
     """
     if fps <= 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    return 1 / Fraction(fps).limit_denominator(_MAX_DENOMINATOR)
+    return 1 / exact(fps)
+
+
+def exact(seconds: float | Fraction) -> Fraction:
+    """The time that somebody means who writes 1.2: no float is that, and the nearest one is a little less."""
+    return Fraction(seconds).limit_denominator(_MAX_DENOMINATOR)
 
 
 def at_rate(contents: Iterable[Content], fps: float | Fraction) -> Iterator[Shown[Content]]:
@@ -41,9 +46,10 @@ def sample(
     shown: Iterable[Shown[Content]], fps: float | Fraction, start: float = 0.0, end: float | None = None
 ) -> Iterator[tuple[Content, Fraction]]:
     """What is seen at the times start, start + 1/fps, … before `end`, with these times."""
-    step, wanted = frame_step(fps), Fraction(start)
+    step, wanted = frame_step(fps), exact(start)
+    end = None if end is None else exact(end)
     for content, _, stop in shown:
-        stop = stop if end is None else min(stop, Fraction(end))
+        stop = stop if end is None else min(stop, end)
         while wanted < stop:
             yield content, wanted
             wanted += step
@@ -55,11 +61,11 @@ def clip(
     shown: Iterable[Shown[Content]], start: float = 0.0, end: float | None = None
 ) -> Iterator[Shown[Content]]:
     """What is seen between two times, on a clock that is 0 at `start`."""
-    first = Fraction(start)
+    first, end = exact(start), None if end is None else exact(end)
     for content, begin, stop in shown:
         if end is not None and begin >= end:
             return
-        stop = stop if end is None else min(stop, Fraction(end))
+        stop = stop if end is None else min(stop, end)
         if stop > first:
             yield Shown(content, max(begin, first) - first, stop - first)
 

@@ -18,7 +18,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from avis.files import replacing
 from avis.media.demuxing import may_restart, open_media, steady_packets
 from avis.media.errors import MediaError
-from avis.media.shown import Shown, at_rate
+from avis.media.shown import Shown, at_rate, exact
 from avis.media.sound import find_track, origin, sound_blocks
 
 # Containers that hold H.264 with AAC, and their options: the index first, so that a player starts at once.
@@ -83,7 +83,7 @@ def write_shown(
             nullcontext() if track is None else av.open(os.path.abspath(audio_from)) as source,
         ):
             stream = source and source.streams.audio[track]
-            _encode(unfinished, shown, stream, Fraction(audio_start), comment)
+            _encode(unfinished, shown, stream, exact(audio_start), comment)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error

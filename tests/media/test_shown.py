@@ -7,7 +7,7 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avis.media.shown import Shown, at_rate, clip, repeat_long, sample
+from avis.media.shown import Shown, at_rate, clip, exact, repeat_long, sample
 
 DURATIONS = st.lists(
     st.fractions(min_value=Fraction(1, 100), max_value=3, max_denominator=100), min_size=1, max_size=12
@@ -59,6 +59,13 @@ def test_parts_and_repetitions_show_the_same(durations, start, end, longest):
     assert all(finish - begin <= longest for _, begin, finish in repeated)
     new = {begin for _, begin, _ in repeated} - {begin for _, begin, _ in part}
     assert all(begin % longest == 0 for begin in new)
+
+
+def test_times_are_what_was_written_and_not_the_nearest_float():
+    shown = list(at_rate(range(40), 10))
+    assert float(exact(1.2)) == 1.2 and Fraction(1.2) < exact(1.2)
+    assert [content for content, _ in sample(shown, 5, 1.2, 2.2)] == [12, 14, 16, 18, 20]
+    assert [content for content, _, _ in clip(shown, 1.2, 1.4)] == [12, 13]
 
 
 def test_a_rate_gives_every_frame_its_time():
