@@ -124,8 +124,13 @@ def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    start.add_argument("--overwrite", action="store_true", help="delete an earlier training in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
+    parser.add_argument(
+        "--max-hours", type=_hours, default=0.0, metavar="H", help="stop after H hours, as on SIGTERM"
+    )
     parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
     parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
     parser.add_argument(
@@ -136,3 +141,10 @@ def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 hours")
+    return hours

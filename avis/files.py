@@ -64,13 +64,20 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)  # unless it has its name
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what has been left unfinished in a folder by processes of this host that run no more."""
+def remove_leftovers(folder: Path, of_all_hosts: bool = False) -> None:
+    """Remove what has been left unfinished in a folder by processes of this host that run no more.
+
+    Args:
+        folder: may be missing.
+        of_all_hosts: also what other hosts have left, where none of them writes there any more.
+    """
     for leftover in folder.glob(".unfinished~*"):
+        is_foreign = not leftover.name.startswith(_UNFINISHED)
         process = leftover.name.removeprefix(_UNFINISHED).partition("~")[0]
         # Another user's may stay, and another process may have removed it meanwhile.
         with suppress(FileNotFoundError, PermissionError):
-            if process.isdigit() and not _is_written(leftover, int(process)):
+            is_dead = process.isdigit() and not _is_written(leftover, int(process))
+            if is_dead or (is_foreign and of_all_hosts):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
@@ -87,6 +94,17 @@ def fit_name(name: str, suffix: str = "") -> str:
 def is_file(path: Path) -> bool:
     """Whether there is such a file; no file has a name that is longer than file systems take."""
     return len(os.fsencode(path.name)) <= _NAME_BYTES and path.is_file()
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number on this host."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def read_json(path: str | Path) -> Any:
@@ -183,14 +201,4 @@ def _is_written(unfinished: Path, process: int) -> bool:
     """Whether a process still writes a file; in containers, an earlier one often had this one's number."""
     if process == os.getpid():
         return unfinished.stat().st_mtime >= _STARTED - 1  # file systems keep coarser time
-    return _is_running(process)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+    return is_running(process)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: also for the processes that tests start
 
@@ -17,6 +18,9 @@ from avis.synthetic import PRESETS, make_synthavis
 from tests.small_dataset import write_split
 
 torch.set_num_threads(1)
+# Ignored under nohup and in the background of scripts, and then by the processes that tests start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton: kernels then run on the CPU
 

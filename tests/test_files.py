@@ -148,3 +148,16 @@ def test_a_full_disk_is_said_with_the_folder_and_what_to_do():
     with pytest.raises(OSError, match=rf"{file.folder}: .*No space left.*TMPDIR"):
         file.write(memoryview(b"more"), 0)
     file.close()
+
+
+def test_leftovers_of_other_hosts_go_where_none_of_them_writes(tmp_path: Path):
+    foreign, dead = (
+        tmp_path / ".unfinished~other~1~abc.pth",
+        tmp_path / f".unfinished~{socket.gethostname()}~999999999~a",
+    )
+    for path in (foreign, dead):
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [foreign]
+    remove_leftovers(tmp_path, of_all_hosts=True)
+    assert list(tmp_path.iterdir()) == []

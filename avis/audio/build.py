@@ -2,7 +2,6 @@
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
-from torch import nn
 
 from avis.audio.backbone import AUDIO_BACKBONE_REGISTRY, AudioBackbone
 from avis.audio.log_mel import NUM_BANDS, NUM_WINDOWS
@@ -35,8 +34,6 @@ def build_audio_backbone(cfg: CfgNode) -> AudioBackbone:
         raise ValueError("MODEL.AUDIO.PCA_WEIGHTS is read together with MODEL.AUDIO.WEIGHTS, which is empty")
     if options.WEIGHTS:
         load_audio_weights(backbone, options.WEIGHTS, options.PCA_WEIGHTS)
-    if options.SYNC_BN:
-        backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
     if options.FREEZE:
         backbone.freeze()
     return backbone

@@ -10,12 +10,20 @@ def add_avis_config(cfg: CfgNode) -> None:
     """Add the AVIS keys to a Detectron2 config, in place."""
     # Modules of yours to import first, such as ["my_package.my_fusion"]: they register parts and add keys.
     cfg.IMPORTS = []
-    # True: a new training deletes the checkpoints and metrics of an earlier one in OUTPUT_DIR.
+    # True, or --overwrite: a new training deletes checkpoints and metrics of an earlier one in OUTPUT_DIR.
     cfg.OVERWRITE_OUTPUT = False
     cfg.MODEL.META_ARCHITECTURE = "AVISMaskFormer"
     # Parts whose activations are computed again in the backward pass, any of "backbone", "encoder" (of the
     # pixel decoder) and "decoder": less memory, more time, the same gradients.
     cfg.MODEL.CHECKPOINTING = []
+    # Patterns of names of parameters that shall not learn, such as ["backbone.*", "*.query_feat.weight"].
+    # Batch norms among them go on taking statistics.
+    cfg.MODEL.FREEZE = []
+    # True: batch norms that learn, of backbone, audio backbone and fusion, take their statistics over the
+    # clips of all processes.
+    cfg.MODEL.SYNC_BN = False
+    # Minutes that a process of a run waits for the others, at the start and in each step.
+    cfg.TIMEOUT_MINUTES = 30.0
     _add_backbone_config(cfg)
     _add_audio_config(cfg)
     _add_mask_former_config(cfg)
@@ -73,8 +81,6 @@ def _add_audio_config(cfg: CfgNode) -> None:
     cfg.MODEL.AUDIO.POSTPROCESS = False
     # Its PCA: torchvggish's vggish_pca_params-….pth or AudioSet's .npz; "": WEIGHTS has it, as ACVIS's has.
     cfg.MODEL.AUDIO.PCA_WEIGHTS = ""
-    # True: batch norms of the audio backbone and of the fusion take their statistics over all GPUs.
-    cfg.MODEL.AUDIO.SYNC_BN = False
 
     cfg.MODEL.FUSION = CfgNode()
     # A name in AV_FUSION_REGISTRY ("TPAVI"); "" leaves the visual features as they are.
@@ -242,6 +248,17 @@ def _add_input_config(cfg: CfgNode) -> None:
 
 
 def _add_solver_config(cfg: CfgNode) -> None:
+    # How much of an epoch each of TRAIN is, in any unit; (): as its videos are.
+    cfg.DATASETS.TRAIN_RATIOS = ()
+    # "skip": where a frame, mask or sound cannot be read, training takes another clip; "raise": it ends.
+    cfg.DATALOADER.ON_ERROR = "raise"
+    # Clips that training may skip, in all processes, before it ends nevertheless.
+    cfg.DATALOADER.MAX_SKIPPED = 100
+    # Training skips iterations whose loss or gradient is not finite, and ends at so many in a row.
+    cfg.SOLVER.MAX_NONFINITE = 5
+    # Passes into which a process's share of IMS_PER_BATCH is split: less memory, more time, the same
+    # gradients where no batch norm learns.
+    cfg.SOLVER.ACCUMULATE = 1
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
@@ -249,6 +266,13 @@ def _add_solver_config(cfg: CfgNode) -> None:
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
     # "float16" or "bfloat16": the lower precision of SOLVER.AMP.ENABLED.
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    # A checkpoint also whenever so many minutes have passed since the last one; 0: by iterations alone.
+    cfg.SOLVER.CHECKPOINT_MINUTES = 0.0
+    # Checkpoints within the run that are kept, the last ones; 0: all. 2 or more leave one if one is damaged.
+    cfg.SOLVER.CHECKPOINT_KEEP = 0
+    # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
+    # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
+    cfg.TEST.BEST_METRIC = ""
     # True: in training, products of float32 may take TF32 (NVIDIA GPUs since Ampere): faster, 10 bits. False
     # leaves torch's settings: exact matrix products, and convolutions in TF32.
     cfg.SOLVER.TF32 = False

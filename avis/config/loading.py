@@ -27,6 +27,7 @@ CONFIG_MISTAKES = (AssertionError, AttributeError, KeyError, RecursionError, Typ
 # Keys that are looked at for one that was meant.
 _CANDIDATES = 10
 # What a key once was, as text, and what it is now.
+RENAMED_KEYS = {"MODEL.AUDIO.SYNC_BN": "MODEL.SYNC_BN"}
 RENAMED_VALUES = {"MODEL.MASK_FORMER.AUDIO_QUERY": {"True": "mean", "False": ""}}
 
 
@@ -122,7 +123,7 @@ def _merge(settings: Iterable[Setting], cfg: CfgNode) -> Iterator[str]:
     for setting in settings:
         value = RENAMED_VALUES.get(setting.key, {}).get(str(setting.value), setting.value)
         try:
-            cfg.merge_from_other_cfg(CfgNode(nested(setting.key, value)))
+            cfg.merge_from_other_cfg(CfgNode(nested(RENAMED_KEYS.get(setting.key, setting.key), value)))
         except CONFIG_MISTAKES as error:
             yield f"{setting.source}: {_explain(error, setting, cfg)}"
 

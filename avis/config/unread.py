@@ -11,7 +11,6 @@ ARCHITECTURE = "AVISMaskFormer"
 
 _NO_PROPOSALS = "the model has queries, no proposals, anchors or boxes; see MODEL.MASK_FORMER"
 _NO_AUGMENTATION = "videos are tested at one size; set INPUT.MIN_SIZE_TEST"
-_ONE_SAMPLER = "one sampler draws all clips, seeded by SEED; repeat videos in the data set itself"
 _NO_BIAS = "biases train as weights do; set SOLVER.BASE_LR and SOLVER.WEIGHT_DECAY"
 _NO_KEYPOINTS = "the model finds masks, no keypoints"
 
@@ -20,9 +19,6 @@ _HINTS = {
     "VERSION": "write the config with the keys of version 2",
     "VIS_PERIOD": "draw predictions with tools/visualize_predictions.py",
     "DATALOADER.ASPECT_RATIO_GROUPING": "the clips of a batch are padded to one size",
-    "DATALOADER.REPEAT_SQRT": _ONE_SAMPLER,
-    "DATALOADER.REPEAT_THRESHOLD": _ONE_SAMPLER,
-    "DATALOADER.SAMPLER_TRAIN": _ONE_SAMPLER,
     "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST": _NO_PROPOSALS,
     "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN": _NO_PROPOSALS,
     "DATASETS.PROPOSAL_FILES_TEST": _NO_PROPOSALS,

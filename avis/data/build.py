@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,10 +20,15 @@ from avis.data.catalog import ensure_registered, get_categories, is_present
 from avis.data.clip_audio import with_sound
 from avis.data.clip_mapper import ClipMapper, sounding_frames
 from avis.data.records import with_features
+from avis.data.repeats import repeat_factors
 from avis.data.sampler import ClipSampler
+from avis.files import is_file
 from avis.structures import Categories
 
 logger = logging.getLogger(__name__)
+
+# Clips that are tried for one place of a batch.
+_MAX_TRIES = 10
 
 
 def build_train_loader(
@@ -34,8 +40,8 @@ def build_train_loader(
     processes and workers, nor on where training was resumed. A negative SEED draws one.
 
     Args:
-        cfg: DATASETS.TRAIN, SOLVER.IMS_PER_BATCH (clips over all processes), SEED, INPUT.*, and of DATALOADER
-            NUM_WORKERS and FILTER_EMPTY_ANNOTATIONS.
+        cfg: DATASETS.*, SOLVER.IMS_PER_BATCH (clips over all processes) and ACCUMULATE, SEED, INPUT.*,
+            and of DATALOADER NUM_WORKERS, ON_ERROR, FILTER_EMPTY_ANNOTATIONS and what repeats videos.
         start_iteration: iterations already trained.
         classes: the model's; None: the categories of the first data set.
 
@@ -43,27 +49,27 @@ def build_train_loader(
         A loader of lists of clips (see `ClipMapper`), this process's share of a batch.
 
     Raises:
-        ValueError: the batch cannot be split over the processes, the number of classes is not the model's, or
-            the data set is empty or malformed.
-        FileNotFoundError: a data set's annotations do not exist.
+        ValueError: the batch cannot be split over processes and passes, the number of classes is not the
+            model's, or the data set is empty or malformed.
+        FileNotFoundError: a data set's annotations do not exist, or a frame of a test set.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-    if batch_size < 1 or batch_size % world_size:
-        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {world_size} processes")
+    _check_batch_size(batch_size, world_size, cfg.SOLVER.ACCUMULATE)
     records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, classes)
     records = with_features(records, cfg.INPUT.AUDIO.FEATURES_DIR)
     num_objects = sum(len(record["annotations"]) for record in records)
     logger.info("training on %d videos with %d objects", len(records), num_objects)
     check_num_classes(cfg, cfg.DATASETS.TRAIN[0])
-    # the test sets, too: what they lack shall show now, not after the training
-    audio = _choose_audio(cfg, {_training_names(cfg)[0]: records}, cfg.DATASETS.TEST)
+    # What the test sets lack shall show now, not after the training.
+    training, tests = {_training_names(cfg)[0]: records}, _present_tests(cfg)
+    audio = _choose_audio(cfg, training | tests | training, ())  # training's first, and by its own records
     mapper = ClipMapper(cfg, is_train=True, audio_source=audio)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     start, num_workers = start_iteration * batch_size, _num_workers(cfg)
     return DataLoader(
-        SeededClips(records, mapper, seed),
+        SeededClips(records, mapper, seed, _skips(cfg)),
         batch_size=batch_size // world_size,
-        sampler=ClipSampler(len(records), seed, start, comm.get_rank(), world_size),
+        sampler=ClipSampler(repeat_factors(cfg, records), seed, start, comm.get_rank(), world_size),
         num_workers=num_workers,
         collate_fn=list,
         worker_init_fn=_send_tensors_by_name,
@@ -95,6 +101,47 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, skip: Collection[int | st
     if not wanted:
         return DataLoader([])  # Detectron2's cannot be empty
     return build_detection_test_loader(wanted, mapper=mapper, num_workers=_num_workers(cfg))
+
+
+def _check_batch_size(batch_size: int, num_processes: int, num_passes: int) -> None:
+    if num_passes < 1:
+        raise ValueError(f"SOLVER.ACCUMULATE is {num_passes}, a step has at least one pass")
+    if batch_size < 1 or batch_size % num_processes:
+        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch_size} cannot be split over {num_processes} processes")
+    if batch_size // num_processes % num_passes:
+        raise ValueError(
+            f"SOLVER.ACCUMULATE {num_passes} passes cannot share the {batch_size // num_processes} clips "
+            f"that each process has of SOLVER.IMS_PER_BATCH {batch_size}"
+        )
+
+
+def _skips(cfg: CfgNode) -> bool:
+    if cfg.DATALOADER.ON_ERROR not in ("raise", "skip"):
+        raise ValueError(f"DATALOADER.ON_ERROR is {cfg.DATALOADER.ON_ERROR!r}; it can be 'raise' or 'skip'")
+    return cfg.DATALOADER.ON_ERROR == "skip"
+
+
+def _present_tests(cfg: CfgNode) -> dict[str, list[dict]]:
+    """The records of those test sets that are there, and all their frames with them.
+
+    Raises:
+        FileNotFoundError: a frame is missing.
+    """
+    tests = {name: _records_to_hear(cfg, name) for name in cfg.DATASETS.TEST if is_present(name)}
+    for name, records in tests.items():
+        missing = [
+            (record["video_id"], index, file)
+            for record in records
+            for index, file in enumerate(record["file_names"])
+            if not is_file(Path(file))
+        ]
+        if missing:
+            raise FileNotFoundError(
+                "{} of DATASETS.TEST lacks {} frames, the first is video {!r} frame {}: {}".format(
+                    name, len(missing), *missing[0]
+                )
+            )
+    return tests
 
 
 def _send_tensors_by_name(worker: int) -> None:
@@ -143,8 +190,8 @@ def get_dataset_records(
 
 
 def _records_of_classes(name: str, classes: Categories) -> list[dict]:
-    """The records of a data set with the indices of `classes`, which are matched by name."""
-    records, own = DatasetCatalog.get(name), get_categories(name)
+    """The records of a data set, which know it, with the indices of `classes`, matched by name."""
+    records, own = [{**record, "data_set": name} for record in DatasetCatalog.get(name)], get_categories(name)
     if own.names == classes.names:
         return records
     if missing := own.missing_in(classes):
@@ -204,20 +251,49 @@ def _records_to_hear(cfg: CfgNode, name: str) -> list[dict]:
 
 
 class SeededClips(Dataset):
-    """Clips whose random choices depend on a seed and on their position in the training order alone."""
+    """Clips whose random choices depend on a seed and on their position in the training order alone.
 
-    def __init__(self, records: list[dict], mapper: Callable[[dict], dict], seed: int) -> None:
-        """Keep the records, packed so that worker processes share them."""
+    So do those that a model makes for them, from the clip's "seed".
+    """
+
+    def __init__(
+        self, records: list[dict], mapper: Callable[[dict], dict], seed: int, skips: bool = False
+    ) -> None:
+        """Keep the records, packed so that worker processes share them.
+
+        Args:
+            records: of videos.
+            mapper: makes a clip of a record.
+            seed: of all random choices.
+            skips: a clip that cannot be read gives place to one of another video, which the position decides.
+        """
         self.records = DatasetFromList(records, copy=False)
-        self.mapper, self.seed = mapper, seed
+        self.mapper, self.seed, self.skips = mapper, seed, skips
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, sample: tuple[int, int]) -> dict:
         position, index = sample
-        with _numpy_seed((self.seed, position)):
+        clip = self._load_or_replace(position, index) if self.skips else self._load(index, position)
+        return {**clip, "seed": int(np.random.SeedSequence((self.seed, position)).generate_state(1)[0])}
+
+    def _load(self, index: int, *place: int) -> dict:
+        with _numpy_seed((self.seed, *place)):
             return self.mapper(self.records[index])
+
+    def _load_or_replace(self, position: int, index: int) -> dict:
+        """The clip, or the first of others that can be read, with "skipped": (video, reason) of each."""
+        place, skipped = (position,), []
+        while len(skipped) < _MAX_TRIES:
+            try:
+                return {**self._load(index, *place), "skipped": skipped}
+            except (ValueError, OSError) as error:
+                skipped.append((self.records[index]["video_id"], str(error)))
+            place = (position, len(skipped))
+            index = int(np.random.default_rng((self.seed, *place)).integers(len(self.records)))
+        reasons = "; ".join(reason for _, reason in skipped)
+        raise ValueError(f"{_MAX_TRIES} clips, one in place of the other, cannot be read: {reasons}")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Saving and resuming the whole state of a training run."""
 
+import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from avis import __version__
 from avis.audio import weights as audio_weights
+from avis.engine.changed_settings import changed_settings
 from avis.engine.rng import get_rng_state
 from avis.files import replacing
 from avis.structures import Categories
@@ -28,6 +30,9 @@ from avis.weights import (
 from avis.weights.about import categories_of
 
 logger = logging.getLogger(__name__)
+
+# Of the disk, of a quota, and of the largest file that is allowed.
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AVISCheckpointer(Checkpointer):
@@ -49,12 +54,22 @@ class AVISCheckpointer(Checkpointer):
         self.path_manager = PathManager
         self.config = config
 
-    def save(self, name: str, **extra: Any) -> None:
-        """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
+    def save(
+        self, name: str, rng_states: list[dict] | None = None, *, is_last: bool = True, **extra: Any
+    ) -> None:
+        """Write ``<save_dir>/<name>.pth``.
 
-        Every process must call this: the generator states of all are collected, and the main process writes.
+        Args:
+            name: of the file, without its suffix.
+            rng_states: the generator states of the processes; None: they are collected, for which every
+                process must call this. The main process writes.
+            is_last: whether ``last_checkpoint`` names the file.
+            extra: what the file shall hold, too.
+
+        Raises:
+            OSError: the file cannot be written. The one before it and ``last_checkpoint`` are as they were.
         """
-        rng_states = comm.gather(get_rng_state())
+        rng_states = comm.gather(get_rng_state()) if rng_states is None else rng_states
         if not (self.save_dir and self.save_to_disk):
             return
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
@@ -64,9 +79,13 @@ class AVISCheckpointer(Checkpointer):
         checkpoint = {"model": self._weights(), **described, **states, "rng_states": rng_states, **extra}
         path = Path(self.save_dir, f"{name}.pth")
         logger.info("Saving checkpoint to %s", path)
-        with replacing(path) as unfinished, unfinished.open("wb") as file:
-            torch.save(checkpoint, file)
-        self.tag_last_checkpoint(path.name)
+        try:
+            with replacing(path) as unfinished, unfinished.open("wb") as file:
+                torch.save(checkpoint, file)
+            if is_last:
+                self.tag_last_checkpoint(path.name)
+        except (OSError, RuntimeError) as error:
+            raise _explained(error, path) from error
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
@@ -118,6 +137,8 @@ class AVISCheckpointer(Checkpointer):
 
     def _resume(self, path: str, checkpointables: Sequence[str]) -> dict:
         checkpoint = read_checkpoint(path)
+        for change in changed_settings(checkpoint.get("config", ""), self.config):
+            logger.warning("Changed since the checkpoint, from now on: %s", change)
         self._keep_classes(path, categories_of(checkpoint))
         report = apply_weights(self.model, checkpoint)
         unsaved = audio_weights.unsaved_prefixes(self.model)
@@ -150,3 +171,19 @@ class AVISCheckpointer(Checkpointer):
     def _weights(self) -> dict[str, Tensor]:
         unsaved = audio_weights.unsaved_prefixes(self.model)
         return {name: v for name, v in self.model.state_dict().items() if not name.startswith(unsaved)}
+
+
+def _explained(error: Exception, path: Path) -> Exception:
+    """Say that the disk is full, where that is the reason, which PyTorch's writer hides behind its own."""
+    if any(getattr(cause, "errno", None) in _DISK_IS_FULL for cause in _causes(error)):
+        return OSError(
+            f"no space left to write {path}: the checkpoints before it are whole. Make room, or set "
+            "SOLVER.CHECKPOINT_KEEP to keep fewer, and go on by --resume"
+        )
+    return error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,25 +1,25 @@
 """Starting the processes of a run: one per GPU, or N gloo processes on a machine without one.
 
-Takes Detectron2's arguments, and joins the group that torchrun has made where there is one.
+Takes Detectron2's arguments, and joins the processes that torchrun, srun or Open MPI has started, if one has.
 """
 
 import gc
-import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
-from torch import multiprocessing
+
+from avis.engine.meeting import meet
+from avis.engine.members import Member, find_member
+from avis.engine.ranks import run_ranks
+from avis.engine.signals import end_at_once, heed_interrupts
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
-# What processes have to remove half-written files before they are killed.
-END_SECONDS = 10
 
 
 def launch(
@@ -34,8 +34,9 @@ def launch(
 ) -> None:
     """Run ``main_func(*args)`` in every process of a run, on this machine.
 
-    Under torchrun (RANK and WORLD_SIZE are set) this process is one of them and the numbers given here do not
-    count. One process alone runs without a process group.
+    Where torchrun, srun or Open MPI has started this process as one of several, it is one of them (see
+    `avis.engine.members`). One process alone runs without a process group. SIGINT is heeded from here on,
+    even if a shell lets this process ignore it.
 
     Args:
         main_func: a function of a module, so that new processes find it.
@@ -48,112 +49,78 @@ def launch(
         timeout: how long a process waits for the others.
 
     Raises:
-        ValueError: more processes than GPUs, or several machines without a `dist_url`.
-        SystemExit: a process has ended with an exit code of its own.
+        ValueError: more processes than GPUs, several machines without a `dist_url`, or numbers that
+            contradict each other or what has started this process.
+        SystemExit: a process has failed; with its exit code, or 128 + the signal that has killed it.
     """
+    heed_interrupts()
     use_cuda = device.startswith("cuda") and torch.cuda.is_available()
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        _run_under_torchrun(main_func, args, use_cuda, timeout)
-        return
+    _check_numbers(num_gpus_per_machine, num_machines, machine_rank)
     num_local = max(num_gpus_per_machine, 1)
+    if member := find_member(os.environ, dist_url):
+        if num_local * num_machines > 1:
+            raise ValueError(
+                f"this is process {member.rank} of {member.world_size} already: leave --num-gpus and "
+                "--num-machines to the program that has started it"
+            )
+        _run_in_group(member, main_func, args, use_cuda, timeout)
+        return
     if num_local * num_machines == 1:
         main_func(*args)
         return
     if use_cuda and num_local > torch.cuda.device_count():
         raise ValueError(f"--num-gpus {num_local}: this machine has {torch.cuda.device_count()} GPUs")
-    if dist_url == "auto":
-        dist_url = _local_url(num_machines)
-    started = multiprocessing.start_processes(
-        _run_spawned,
-        args=(
-            main_func,
-            args,
-            num_local,
-            num_machines,
-            machine_rank,
-            dist_url,
-            use_cuda,
-            timeout,
-            multiprocessing.get_start_method(),
-        ),
-        nprocs=num_local,
-        join=False,
-    )
-    try:
-        _wait_for(started)
-    except multiprocessing.ProcessExitedException as error:
-        if error.signal_name:
-            raise
-        sys.exit(error.exit_code)  # the process has said why
+    url = _local_url(num_machines) if dist_url == "auto" else dist_url
+    members = [
+        Member(machine_rank * num_local + rank, num_machines * num_local, rank, num_local, url)
+        for rank in range(num_local)
+    ]
+    run_ranks(_run_spawned, num_local, (members, main_func, args, use_cuda, timeout))
 
 
-def _wait_for(started: multiprocessing.ProcessContext) -> None:
-    """Wait until all processes have ended; they are ended where this one is."""
-    try:
-        while not started.join():
-            pass
-    except (KeyboardInterrupt, SystemExit):
-        for process in started.processes:
-            process.terminate()
-        for process in started.processes:
-            process.join(END_SECONDS)
-            process.kill()
-        raise
+def _check_numbers(num_gpus: int, num_machines: int, machine_rank: int) -> None:
+    if num_gpus < 0 or num_machines < 1 or not 0 <= machine_rank < num_machines:
+        raise ValueError(
+            f"--num-gpus {num_gpus} --num-machines {num_machines} --machine-rank {machine_rank}: "
+            "machines are counted from 0 to --num-machines - 1"
+        )
 
 
 def _run_spawned(
     local_rank: int,
+    members: Sequence[Member],
     main_func: Callable[..., Any],
     args: Sequence,
-    num_local: int,
-    num_machines: int,
-    machine_rank: int,
-    dist_url: str,
     use_cuda: bool,
     timeout: timedelta,
-    start_method: str,
 ) -> None:
-    # A spawned process would spawn the workers of its loaders, too: they start as those of one process do.
-    multiprocessing.set_start_method(start_method, force=True)
     if not use_cuda:
-        torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
-    meeting = {
-        "init_method": dist_url,
-        "rank": machine_rank * num_local + local_rank,
-        "world_size": num_machines * num_local,
-    }
-    _run_in_group(main_func, args, local_rank, num_local, use_cuda, timeout, **meeting)
-
-
-def _run_under_torchrun(
-    main_func: Callable[..., Any], args: Sequence, use_cuda: bool, timeout: timedelta
-) -> None:
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    _run_in_group(main_func, args, local_rank, num_local, use_cuda, timeout, init_method="env://")
+        torch.set_num_threads(max(1, torch.get_num_threads() // len(members)))
+    _run_in_group(members[local_rank], main_func, args, use_cuda, timeout)
 
 
 def _run_in_group(
-    main_func: Callable[..., Any],
-    args: Sequence,
-    local_rank: int,
-    num_local: int,
-    use_cuda: bool,
-    timeout: timedelta,
-    **meeting: Any,
+    member: Member, main_func: Callable[..., Any], args: Sequence, use_cuda: bool, timeout: timedelta
 ) -> None:
     backend = "gloo"
     if use_cuda:
         backend = "nccl"
-        torch.cuda.set_device(local_rank)
-    dist.init_process_group(backend, timeout=timeout, **meeting)
-    comm.create_local_process_group(num_local)
+        # Of machines that show each process its own GPU alone, that is number 0.
+        torch.cuda.set_device(member.local_rank if torch.cuda.device_count() > 1 else 0)
+    dist.init_process_group(
+        backend,
+        store=meet(member, timeout),
+        rank=member.rank,
+        world_size=member.world_size,
+        timeout=timeout,
+    )
+    comm.create_local_process_group(member.local_size)
     comm.synchronize()
     try:
         main_func(*args)
     except SystemExit as ended:
         if isinstance(ended.code, int):
-            _end_now(ended.code)
+            end_at_once(ended.code)
         raise
     # Only after success: with a process that failed, this could wait for ever.
     _leave_group()
@@ -169,14 +136,6 @@ def _leave_group() -> None:
     comm.create_local_process_group.cache_clear()
     comm._get_global_gloo_group.cache_clear()
     gc.collect()
-
-
-def _end_now(exit_code: int) -> NoReturn:
-    """End this process without the interpreter's clean-up, which can abort in a broken group's threads."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
 
 
 def _local_url(num_machines: int) -> str:

@@ -15,13 +15,8 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from avis.config import get_avis_cfg, use_available_device
-from avis.files import remove_leftovers
-from avis.weights import LAST_CHECKPOINT, checkpoint_files
+from avis.files import remove_leftovers, replacing
 
-logger = logging.getLogger(__name__)
-
-# Of the main process, one JSON object a line.
-TRAINING_METRICS = "training_metrics.json"
 # Loggers of libraries, with the level from which on they have something to say to our users.
 QUIET_LOGGERS = {
     "torch.utils.cpp_extension": logging.ERROR,
@@ -31,45 +26,13 @@ QUIET_LOGGERS = {
 }
 
 
-def check_output_dir(cfg: CfgNode) -> None:
-    """Make sure that a new training does not mix with an earlier one in OUTPUT_DIR.
-
-    Raises:
-        FileExistsError: OUTPUT_DIR holds one and OVERWRITE_OUTPUT is False, or the new one starts from it.
-    """
-    found = _earlier_training(cfg)
-    if found and not cfg.OVERWRITE_OUTPUT:
-        raise FileExistsError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training already ({found[0].name}): go on with it by "
-            "--resume, choose another OUTPUT_DIR, or delete it by OVERWRITE_OUTPUT True"
-        )
-    audio = cfg.MODEL.AUDIO
-    needed = {Path(path).resolve() for path in (cfg.MODEL.WEIGHTS, audio.WEIGHTS, audio.PCA_WEIGHTS) if path}
-    for path in found:
-        if path.resolve() in needed:
-            raise FileExistsError(f"OVERWRITE_OUTPUT True would delete {path}, from which training starts")
-
-
-def clear_output_dir(cfg: CfgNode) -> None:
-    """Delete what `check_output_dir` has found: nobody shall take it for the new training's."""
-    if comm.is_main_process():
-        for path in _earlier_training(cfg):
-            logger.info("Deleting %s of an earlier training", path)
-            path.unlink()
-
-
-def _earlier_training(cfg: CfgNode) -> list[Path]:
-    folder = Path(cfg.OUTPUT_DIR)
-    paths = (*checkpoint_files(folder), folder / LAST_CHECKPOINT, folder / TRAINING_METRICS)
-    return [path for path in paths if path.is_file()]
-
-
 def setup(args: argparse.Namespace) -> CfgNode:
     """Prepare a run from Detectron2's command-line arguments.
 
     OUTPUT_DIR/log.txt gets everything (environment, config, debug messages), the console what is of interest
-    while it runs; OUTPUT_DIR/config.yaml gets the config. The generators are seeded from SEED and the rank.
-    What killed runs have left half written in OUTPUT_DIR is removed.
+    while it runs; OUTPUT_DIR/config.yaml gets the config. Those of an evaluation alone lie in
+    OUTPUT_DIR/inference, beside what it gives. The generators are seeded from SEED and the rank. What killed
+    runs have left half written in OUTPUT_DIR is removed.
 
     Args:
         args: with `config_file`, `opts` and `eval_only`.
@@ -84,14 +47,24 @@ def setup(args: argparse.Namespace) -> CfgNode:
     args.config_file = os.path.expanduser(args.config_file)
     cfg = get_avis_cfg(args.config_file, args.opts)
     _quieten_libraries()
-    with _console_level(cfg.OUTPUT_DIR, logging.WARNING):
-        default_setup(cfg, args)
+    folder = Path(cfg.OUTPUT_DIR, "inference") if args.eval_only else Path(cfg.OUTPUT_DIR)
+    with _console_level(str(folder), logging.WARNING):
+        _set_up_in(folder, cfg, args)
     if comm.is_main_process():
         for folder in (Path(cfg.OUTPUT_DIR), *Path(cfg.OUTPUT_DIR).glob("inference/*/")):
             remove_leftovers(folder)
     use_available_device(cfg)
     cfg.freeze()
     return cfg
+
+
+def _set_up_in(folder: Path, cfg: CfgNode, args: argparse.Namespace) -> None:
+    there = cfg.clone()
+    there.OUTPUT_DIR = str(folder)
+    default_setup(there, args)
+    if comm.is_main_process():
+        with replacing(folder / "config.yaml") as unfinished:
+            unfinished.write_text(cfg.dump())
 
 
 def _quieten_libraries() -> None:

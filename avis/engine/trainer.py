@@ -5,7 +5,6 @@ the weights change, and exact resume (data order and generators too).
 """
 
 import logging
-import sys
 import time
 import weakref
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
@@ -33,11 +32,19 @@ from avis.data import (
 )
 from avis.data.catalog import json_file_of
 from avis.engine.checkpoint import AVISCheckpointer
+from avis.engine.checkpoint_hook import CheckpointHook, try_to_save
+from avis.engine.console import MetricPrinter
+from avis.engine.evaluation_hook import EvalHook
 from avis.engine.fingerprint import fingerprint
+from avis.engine.heartbeat import HeartbeatHook
+from avis.engine.incidents import Incidents
 from avis.engine.inference_folders import inference_dir
 from avis.engine.optimizer import build_gradient_clipper, build_lr_scheduler, build_optimizer
+from avis.engine.optimizer_state import load_optimizer, parameter_names, set_learning_rates
 from avis.engine.rng import preserved_rng, set_rng_state
-from avis.engine.startup import TRAINING_METRICS
+from avis.engine.run_folder import SKIPPED, TRAINING_METRICS
+from avis.engine.signals import Stopped, UntilAsked, reason, resume_command, spare_workers
+from avis.engine.step_start import StepStart
 from avis.engine.tf32 import check_tf32
 from avis.engine.training_step import TrainingStep
 from avis.evaluation import AVISEvaluator
@@ -50,18 +57,6 @@ from avis.weights import classes_of, set_classes
 logger = logging.getLogger(__name__)
 
 WRITE_PERIOD = 20
-
-
-class EvalHook(hooks.EvalHook):
-    """Evaluates periodically, and after the last iteration unless that has failed.
-
-    Detectron2's own evaluates then, too, which waits for ever if another process has not failed.
-    """
-
-    def after_train(self) -> None:
-        """Evaluate if all iterations are done."""
-        if self.trainer.iter == self.trainer.max_iter:
-            super().after_train()
 
 
 class AVISTrainer(TrainerBase):
@@ -92,12 +87,20 @@ class AVISTrainer(TrainerBase):
         self.model = _distribute(model.train())
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.step = _build_step(cfg, self.model, self.optimizer)
+        self.incidents = Incidents(
+            Path(cfg.OUTPUT_DIR, SKIPPED),
+            skip_clips=cfg.DATALOADER.ON_ERROR == "skip",
+            max_clips=cfg.DATALOADER.MAX_SKIPPED,
+            max_iterations=cfg.SOLVER.MAX_NONFINITE,
+        )
         self.checkpointer = AVISCheckpointer(
             self.model, cfg.OUTPUT_DIR, cfg.dump(), trainer=weakref.proxy(self)
         )
         self._batches: Iterator[list[dict]]
         self._rng_states: list[dict] = []
         self._results: dict = {}
+        self._step_start = StepStart(self.checkpointer.model)
+        self._save_hook = CheckpointHook(cfg, self.checkpointer)
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -118,6 +121,10 @@ class AVISTrainer(TrainerBase):
 
         Returns:
             The results of the last evaluation, as `test` returns them; on the main process.
+
+        Raises:
+            Stopped: the run was asked to (see `avis.engine.signals`), and is saved.
+            Exception: an iteration fails. The state before it is saved, unless numbers were not finite.
         """
         # A test set that is missing or has other categories shows now, not after training.
         self._build_evaluators(self.cfg, self.checkpointer.model)
@@ -125,7 +132,16 @@ class AVISTrainer(TrainerBase):
             self._batches = iter(self._open_train_loader())
         else:
             logger.info("All %d iterations are done already", self.max_iter)
-        super().train(self.start_iter, self.max_iter)
+        try:
+            super().train(self.start_iter, self.max_iter)
+        except Stopped:
+            self._stop()
+            raise
+        except FloatingPointError:
+            raise  # the weights may be the reason
+        except Exception:
+            try_to_save(self._save_reached)
+            raise
         return self._results
 
     def before_train(self) -> None:
@@ -139,16 +155,27 @@ class AVISTrainer(TrainerBase):
     def run_step(self) -> None:
         """Train on one batch."""
         start = time.perf_counter()
+        self._step_start.begin()
         batch = next(self._batches)
         data_time = time.perf_counter() - start
-        try:
-            metrics = self.step(batch)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"iteration {self.iter}: {error}") from error
+        self.incidents.note_clips(self.iter, batch)
+        metrics = self._learn(batch)
+        self._step_start.end(self.iter)
         self.storage.put_scalars(data_time=data_time, **metrics)
+        self.storage.put_scalars(smoothing_hint=False, **self.incidents.metrics())
         if self.step.device_type == "cuda":
             max_mem_mb = torch.cuda.max_memory_allocated() / 2**20
             self.storage.put_scalar("max_mem_mb", max_mem_mb, smoothing_hint=False)
+
+    def _learn(self, batch: list[dict]) -> dict[str, float]:
+        """Take a step; what it reports, nothing where it is skipped."""
+        try:
+            metrics = self.step(batch)
+        except FloatingPointError as error:
+            self.incidents.note_iteration(self.iter, batch, self.checkpointer.model, error)
+            return {}
+        self.incidents.note_success()
+        return metrics
 
     def after_train(self) -> None:
         """Run the hooks' last step, among them the final evaluation."""
@@ -161,27 +188,31 @@ class AVISTrainer(TrainerBase):
         state = super().state_dict()
         state["seed"] = self.seed
         state["optimizer"] = self.optimizer.state_dict()
+        state["parameters"] = parameter_names(self.optimizer, self.checkpointer.model)
         state["grad_scaler"] = self.step.grad_scaler.state_dict()
+        state["incidents"] = self.incidents.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take over the state of a checkpoint."""
+        """Take over the state of a checkpoint; learning rates, decays and momenta stay the config's."""
+        base_lrs, model = self.scheduler.base_lrs, self.checkpointer.model
         super().load_state_dict(state_dict)
         self.seed = state_dict["seed"]
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        names = state_dict.get("parameters") or parameter_names(self.optimizer, model)
+        load_optimizer(self.optimizer, model, state_dict["optimizer"], names)
+        set_learning_rates(self.scheduler, base_lrs)
+        if "incidents" in state_dict:  # not in checkpoints of before there were any
+            self.incidents.load_state_dict(state_dict["incidents"])
         if state_dict["grad_scaler"]:  # empty where the run did not scale: this one begins to
             self.step.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, checkpoints and evaluation; the writing of metrics comes after them."""
-        solver = self.cfg.SOLVER
-        trainer_hooks = [
-            hooks.IterationTimer(),
-            hooks.LRScheduler(),
-            hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD or sys.maxsize),
-        ]
-        if self.cfg.DATASETS.TEST:
-            trainer_hooks.append(EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate))
+        trainer_hooks = [hooks.IterationTimer(), hooks.LRScheduler(), self._save_hook, HeartbeatHook()]
+        if test_sets := self.cfg.DATASETS.TEST:
+            test = self.cfg.TEST
+            best = (self.checkpointer, test.BEST_METRIC, test_sets)
+            trainer_hooks.append(EvalHook(test.EVAL_PERIOD, self._evaluate, *best))
         return trainer_hooks
 
     def build_writers(self) -> list[EventWriter]:
@@ -189,7 +220,7 @@ class AVISTrainer(TrainerBase):
         output_dir = Path(self.cfg.OUTPUT_DIR)
         output_dir.mkdir(parents=True, exist_ok=True)
         return [
-            CommonMetricPrinter(self.max_iter),
+            MetricPrinter(self.max_iter),
             JSONWriter(str(output_dir / TRAINING_METRICS)),
             TensorboardXWriter(str(output_dir)),
         ]
@@ -249,7 +280,7 @@ class AVISTrainer(TrainerBase):
         for dataset_name, evaluator in cls._build_evaluators(cfg, model).items():
             skip = _identify(evaluator, cfg, model, dataset_name, resume)
             # `skip` only where it is needed: overriding methods may have Detectron2's two arguments
-            loader = cls.build_test_loader(cfg, dataset_name, *([skip] if skip else []))
+            loader = UntilAsked(cls.build_test_loader(cfg, dataset_name, *([skip] if skip else [])))
             results[dataset_name] = inference_on_dataset(through_windows(cfg, model), loader, evaluator)
         return next(iter(results.values())) if len(results) == 1 else results
 
@@ -269,19 +300,34 @@ class AVISTrainer(TrainerBase):
         # `classes` only where it is needed, in a run resumed: overriding methods may have the two arguments
         own, classes = self._own_classes, classes_of(self.checkpointer.model)
         other = {"classes": classes} if own and classes and classes.names != own.names else {}
-        return self.build_train_loader(cfg, start_iteration=self.start_iter, **other)
+        return spare_workers(self.build_train_loader(cfg, start_iteration=self.start_iter, **other))
 
     def _evaluate(self) -> dict:
         with preserved_rng():  # training goes on as if nothing had been evaluated
             self._results = self.test(self.cfg, self.model)
         return self._results
 
+    def _stop(self) -> None:
+        reached = self._step_start.done
+        if reached not in (None, self._save_hook.saved):
+            self._save_hook.save(reached)
+        done = self.start_iter if reached is None else reached + 1
+        why = reason() or "a signal to another process"
+        logger.warning("Stopped by %s after %d iterations. Go on by:\n%s", why, done, resume_command())
+        comm.synchronize()  # what a launcher does when the first process ends shall not disturb the saving
+
+    def _save_reached(self) -> None:
+        """Save the state after the last whole iteration, on the main process alone: others may not answer."""
+        reached = self._step_start.done
+        if comm.is_main_process() and reached not in (None, self._save_hook.saved):
+            self._save_hook.save(reached, [self._step_start.restore()])
+
     def _restore_rng(self) -> None:
         if len(self._rng_states) == comm.get_world_size():
             set_rng_state(self._rng_states[comm.get_rank()])
         elif self._rng_states:
             logger.warning(
-                "The checkpoint is of a run with %d processes, this has %d: it draws other random numbers",
+                "The checkpoint has the random numbers of %d processes, this run has %d: it draws others",
                 len(self._rng_states),
                 comm.get_world_size(),
             )
@@ -315,7 +361,8 @@ def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
 
 def _build_step(cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingStep:
     precision = lower_precision(cfg) if cfg.SOLVER.AMP.ENABLED else None
-    return TrainingStep(model, optimizer, build_gradient_clipper(cfg), precision, cfg.SOLVER.TF32)
+    options = (build_gradient_clipper(cfg), precision, cfg.SOLVER.TF32, cfg.SOLVER.ACCUMULATE)
+    return TrainingStep(model, optimizer, *options)
 
 
 def _distribute(model: nn.Module) -> nn.Module:

@@ -24,6 +24,7 @@ from avis.modeling.fusion import build_fusion, fuse_levels
 from avis.modeling.losses import Criterion
 from avis.modeling.mask_former_head import MaskFormerHead
 from avis.modeling.precision import lower_precision
+from avis.modeling.whole_batch import with_whole_batch
 from avis.modeling.whole_video import predict_video
 from avis.structures import VideoPrediction
 
@@ -122,8 +123,9 @@ class AVISMaskFormer(nn.Module):
                 all, or in evaluation any sequence whose slices are such; unless the model does not hear,
                 "audio_examples", (T, 96, 64) log-mel examples, or "audio_features", (T, A) or (T, S, A), or
                 "audio_silence", S, of S silent sources; in training "instances", T `Instances` with
-                `gt_masks`, `gt_classes` and `gt_ids` in the same order, and "num_sounding", (T,), for the
-                loss "count"; in evaluation "video_id", and "height" and "width" of the original video.
+                `gt_masks`, `gt_classes` and `gt_ids` in the same order, "num_sounding", (T,), for the loss
+                "count", and "seed", of the points at which losses are computed (without, they are drawn from
+                torch's generator); in evaluation "video_id", and "height" and "width" of the original video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.
@@ -132,27 +134,36 @@ class AVISMaskFormer(nn.Module):
             return self._losses(batched_inputs)
         return [predict_video(self, video) for video in batched_inputs]
 
-    def features(self, frames: Sequence[Tensor], num_clips: int = 1) -> FrameFeatures:
+    def share_batch(self, clips: Sequence[dict], num_passes: int) -> list[dict]:
+        """Prepare a training batch to be seen in passes that together give its gradients."""
+        return with_whole_batch(clips, num_passes)
+
+    def features(
+        self, frames: Sequence[Tensor], num_clips: int = 1, padded_size: tuple[int, int] | None = None
+    ) -> FrameFeatures:
         """Backbone features of the frames of B clips.
 
         Args:
             frames: (3, H, W) each, 0 … 255, clip after clip.
             num_clips: B, all of the same number of frames.
+            padded_size: of the images; None: as `padded_size` has it.
 
         Returns:
             (B, T, C_i, h_i, w_i) by name.
         """
         moved = [frame.to(self.device, non_blocking=True) for frame in frames]
         normalised = [(frame - self.pixel_mean) / self.pixel_std for frame in moved]
-        height, width = self.padded_size(frames)
+        height, width = padded_size or self.padded_size(frames)
         padded = [F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2])) for x in normalised]
         features = self.backbone(torch.stack(padded))
         return FrameFeatures({name: x.unflatten(0, (num_clips, -1)) for name, x in features.items()})
 
     def padded_size(self, frames: Sequence[Tensor]) -> tuple[int, int]:
         """The size to which frames (3, H, W) are padded before the backbone: the largest, rounded up."""
+        return self._rounded(*(max(frame.shape[axis] for frame in frames) for axis in (-2, -1)))
+
+    def _rounded(self, height: int, width: int) -> tuple[int, int]:
         divisor = max(self.size_divisibility, 1)
-        height, width = (max(frame.shape[axis] for frame in frames) for axis in (-2, -1))
         return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
     def hear(self, clips: Sequence[dict]) -> Tensor | None:
@@ -200,10 +211,12 @@ class AVISMaskFormer(nn.Module):
         lengths = {len(clip["image"]) for clip in clips}
         if len(lengths) != 1:
             raise ValueError(f"the clips of a batch must be equally long, not {sorted(lengths)} frames")
+        if "batch" not in clips[0]:
+            clips = self.share_batch(clips, num_passes=1)
         frames = [frame for clip in clips for frame in clip["image"]]
-        padded_size = self.padded_size(frames)
+        padded_size = self._rounded(*clips[0]["batch"].size)
         targets = [clip_targets(clip, padded_size, self.device) for clip in clips]
         audio = self.hear(clips)
-        features = self.fuse(self.features(frames, len(clips)), audio)
+        features = self.fuse(self.features(frames, len(clips), padded_size), audio)
         decoded = self.sem_seg_head(features, audio)
         return self.criterion(decoded, targets)

@@ -16,6 +16,7 @@ from avis.modeling.clip_targets import ClipTargets, to_device
 from avis.modeling.decoder import DecoderOutput
 from avis.modeling.matcher import VideoHungarianMatcher, assign
 from avis.modeling.points import PointDraws, Rand, sample_points, uncertain_points
+from avis.modeling.whole_batch import TrackCounts
 
 # Logits below this cannot overflow the sums over points of costs and losses.
 _LARGEST_LOGIT = 1e30
@@ -28,7 +29,8 @@ class VideoSetCriterion(nn.Module):
     """Set prediction loss over clips, one set of terms per prediction.
 
     Attributes:
-        rand: source of uniform numbers, called as `torch.rand`.
+        rand: source of uniform numbers, called as `torch.rand`, for all clips together; None: each
+            clip's own.
     """
 
     @configurable
@@ -62,7 +64,8 @@ class VideoSetCriterion(nn.Module):
         self.oversample_ratio = oversample_ratio
         self.importance_sample_ratio = importance_sample_ratio
         self.joint_frames = joint_frames
-        self.rand: Rand = torch.rand
+        self.rand: Rand | None = None
+        self.no_object_weight = no_object_weight
         self.register_buffer("class_weights", class_weights(num_classes, no_object_weight), persistent=False)
 
     @classmethod
@@ -82,13 +85,18 @@ class VideoSetCriterion(nn.Module):
         }
 
     def forward(
-        self, predictions: list[DecoderOutput], targets: list[ClipTargets]
+        self,
+        predictions: list[DecoderOutput],
+        targets: list[ClipTargets],
+        counts: TrackCounts | None = None,
     ) -> tuple[dict[str, Tensor], list[list[Match]]]:
         """Match every prediction and weigh its losses.
 
         Args:
             predictions: the final one first; the losses of the i-th further ones have the suffix "_i".
             targets: of each of the B clips.
+            counts: the tracks of each clip of the whole batch, of which these are a part; None: these are
+                all.
 
         Returns:
             "loss_ce", "loss_mask", "loss_dice", and the same with suffix; connected to the predictions also
@@ -102,19 +110,34 @@ class VideoSetCriterion(nn.Module):
         for prediction in predictions:
             costs += self._costs(prediction, targets)
             draws.append(self._draw(prediction, targets))
-        num_tracks, costs = _to_host(_shared_state(targets, predictions), costs)
+        costs = _to_host(_share_failed(predictions), costs)
+        counts = counts or TrackCounts(tuple(len(target.classes) for target in targets))
+        divisors = self._divisors(predictions[0].class_logits.shape[1], counts)
         matches = _matches(costs, len(targets), predictions[0].class_logits.device)
         losses = {}
         for index, (prediction, match, drawn) in enumerate(zip(predictions, matches, draws, strict=True)):
             suffix = f"_{index - 1}" if index else ""
-            terms = self._losses(prediction, targets, match, drawn, num_tracks)
-            losses |= {name + suffix: value * self.weights[name] for name, value in terms.items()}
+            terms = self._losses(prediction, targets, match, drawn)
+            losses |= {
+                name + suffix: value * self.weights[name] / divisors[name] for name, value in terms.items()
+            }
         return losses, matches
+
+    def _divisors(self, num_queries: int, counts: TrackCounts) -> dict[str, float]:
+        """What makes means over the whole batch of a part's sums.
+
+        Those of masks are divided by the tracks, at least 1, that of classes by the weights of all queries.
+        """
+        num_tracks = max(sum(counts.numbers), 1) / counts.num_parts
+        matched = sum(min(num_queries, number) for number in counts.numbers)
+        unmatched = num_queries * len(counts.numbers) - matched
+        weight = (matched + self.no_object_weight * unmatched) / counts.num_parts
+        return {"loss_ce": weight or 1.0, "loss_mask": num_tracks, "loss_dice": num_tracks}
 
     def _costs(self, prediction: DecoderOutput, targets: list[ClipTargets]) -> list[Tensor]:
         """(N, M) of each clip."""
         return [
-            self.matcher.cost(logits, masks, target.classes, target.masks, self.rand)
+            self.matcher.cost(logits, masks, target.classes, target.masks, self.rand or target.rand)
             for logits, masks, target in zip(
                 prediction.class_logits, prediction.mask_logits, targets, strict=True
             )
@@ -123,17 +146,17 @@ class VideoSetCriterion(nn.Module):
     def _draw(self, prediction: DecoderOutput, targets: list[ClipTargets]) -> PointDraws | None:
         """Points for as many masks as will be matched; None for none."""
         num_queries, num_frames = prediction.mask_logits.shape[1:3]
-        num_matched = sum(min(num_queries, len(target.classes)) for target in targets)
-        if num_matched == 0:
-            return None
-        return PointDraws.of(
-            num_matched * num_frames,
-            self.num_points,
-            self.oversample_ratio,
-            self.importance_sample_ratio,
-            self.rand,
-            prediction.mask_logits.device,
-        )
+        num_masks = [num_frames * min(num_queries, len(target.classes)) for target in targets]
+        sources = [(target.rand, number) for target, number in zip(targets, num_masks, strict=True)]
+        if self.rand:
+            sources = [(self.rand, sum(num_masks))]
+        ratios, device = (self.oversample_ratio, self.importance_sample_ratio), prediction.mask_logits.device
+        draws = [
+            PointDraws.of(number, self.num_points, *ratios, rand, device)
+            for rand, number in sources
+            if number
+        ]
+        return PointDraws.join(draws) if draws else None
 
     def _losses(
         self,
@@ -141,22 +164,23 @@ class VideoSetCriterion(nn.Module):
         targets: list[ClipTargets],
         matches: list[Match],
         draws: PointDraws | None,
-        num_tracks: float,
     ) -> dict[str, Tensor]:
+        """The terms, summed."""
         loss_ce = self._class_loss(prediction.class_logits, targets, matches)
         if draws is None:
             # Connected to the graph, so that all processes reduce the same gradients.
             loss_mask = loss_dice = prediction.mask_logits.sum() * 0.0
         else:
             loss_mask, loss_dice = self._mask_losses(prediction.mask_logits, targets, matches, draws)
-        return {"loss_ce": loss_ce, "loss_mask": loss_mask / num_tracks, "loss_dice": loss_dice / num_tracks}
+        return {"loss_ce": loss_ce, "loss_mask": loss_mask, "loss_dice": loss_dice}
 
     def _class_loss(self, class_logits: Tensor, targets: list[ClipTargets], matches: list[Match]) -> Tensor:
         no_object = class_logits.shape[-1] - 1
         labels = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
         for clip, (target, (queries, tracks)) in enumerate(zip(targets, matches, strict=True)):
             labels[clip, queries] = target.classes[tracks]
-        return F.cross_entropy(class_logits.float().flatten(0, 1), labels.flatten(), self.class_weights)
+        logits = class_logits.float().flatten(0, 1)
+        return F.cross_entropy(logits, labels.flatten(), self.class_weights, reduction="sum")
 
     def _mask_losses(
         self, mask_logits: Tensor, targets: list[ClipTargets], matches: list[Match], draws: PointDraws
@@ -194,34 +218,32 @@ def _dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return 1 - (2 * intersection + 1) / (probabilities.sum(-1) + labels.sum(-1) + 1)
 
 
-def _shared_state(targets: list[ClipTargets], predictions: list[DecoderOutput]) -> Tensor:
-    """(2,): the processes' mean number of tracks, and the share of them whose predictions are not finite."""
+def _share_failed(predictions: list[DecoderOutput]) -> Tensor:
+    """(1,): the share of the processes whose predictions are not finite."""
     logits = [x for prediction in predictions for x in (prediction.class_logits, prediction.mask_logits)]
     failed = ~torch.stack([_is_finite(x) for x in logits]).all()
-    count = torch.full_like(failed, sum(len(target.classes) for target in targets), dtype=torch.float32)
-    shared = torch.stack([count, failed.float()])
+    shared = failed.float().view(1)
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(shared)
         shared /= comm.get_world_size()
     return shared
 
 
-def _to_host(shared: Tensor, costs: list[Tensor]) -> tuple[float, list[Tensor]]:
-    """What the host needs of a step, in one transfer: the number of tracks, at least 1, and the costs.
+def _to_host(share_failed: Tensor, costs: list[Tensor]) -> list[Tensor]:
+    """The costs, with what else the host needs of a step in one transfer.
 
     Raises:
         FloatingPointError: in every process, if the predictions of any are not finite. One alone that failed
             would leave the others waiting for its gradients.
     """
-    joined = torch.cat([shared, *(cost.flatten() for cost in costs)]).cpu()
-    (mean, share_failed), *parts = joined.split([2, *(cost.numel() for cost in costs)])
-    if share_failed:
+    joined = torch.cat([share_failed, *(cost.flatten() for cost in costs)]).cpu()
+    failed, *parts = joined.split([1, *(cost.numel() for cost in costs)])
+    if failed:
         raise FloatingPointError(
             "the predictions are not finite: they hold NaN or infinite values "
             "(lower SOLVER.BASE_LR, or use bfloat16 instead of float16)"
         )
-    on_host = [part.view(cost.shape) for part, cost in zip(parts, costs, strict=True)]
-    return max(mean.item(), 1.0), on_host
+    return [part.view(cost.shape) for part, cost in zip(parts, costs, strict=True)]
 
 
 def _matches(costs: list[Tensor], num_clips: int, device: torch.device) -> list[list[Match]]:

@@ -14,10 +14,11 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avis.modeling.clip_targets import ClipTargets
+from avis.modeling.clip_targets import ClipTargets, batch_of
 from avis.modeling.criterion import Match
 from avis.modeling.decoder import Decoded
 from avis.modeling.losses import LOSS_REGISTRY, Loss, Matches, extra_of
+from avis.modeling.whole_batch import ClipFacts
 from avis.registry import Shapes
 
 # Ranks of a count: more than none, more than one.
@@ -58,14 +59,15 @@ class SimilarityLoss(Loss):
         final, *others = matches["frame_prediction"]
         num_layers = len(frames) // len(targets)
         layers = [*others, final][-num_layers:]
-        total, count = frames.new_zeros(()), 0
+        total = frames.new_zeros(())
         groups = self._groups(frames, clips, targets * num_layers, layers, matches["clip_prediction"][0])
         for embeddings, ids in groups:
             logits = embeddings @ embeddings.T
             same = (ids[:, None] == ids).to(logits)
             total = total + F.binary_cross_entropy_with_logits(logits, same, reduction="sum")
-            count += logits.numel()
-        return {"loss_similarity": self.weight * total / (count + 1e-6)}
+        num_queries = frames.shape[2], clips.shape[1]
+        num_pairs = num_layers * batch_of(targets).mean(lambda clip: _num_pairs(clip, *num_queries))
+        return {"loss_similarity": self.weight * total / (num_pairs + 1e-6)}
 
     def _groups(
         self,
@@ -92,6 +94,12 @@ class SimilarityLoss(Loss):
             ]
             embeddings = torch.cat([queries[matched] for queries, _, (matched, _) in pairs])
             yield embeddings, torch.cat([ids[tracks] for _, ids, (_, tracks) in pairs])
+
+
+def _num_pairs(clip: ClipFacts, num_frame_queries: int, num_clip_queries: int) -> int:
+    """Pairs of a clip's K matched queries."""
+    in_frames = sum(min(num_frame_queries, number) for number in clip.in_frames)
+    return (in_frames + min(num_clip_queries, clip.num_tracks)) ** 2
 
 
 @LOSS_REGISTRY.register(name="count")
@@ -132,4 +140,9 @@ class CountLoss(Loss):
         ranks = torch.arange(_NUM_RANKS, device=counts.device)
         asked, passed = counts[:, None] >= ranks, counts[:, None] > ranks
         terms = F.binary_cross_entropy_with_logits(logits, passed.to(logits), reduction="none")
-        return {"loss_count": self.weight * (terms * asked).sum() / asked.sum()}
+        return {"loss_count": self.weight * (terms * asked).sum() / batch_of(targets).mean(_num_asked)}
+
+
+def _num_asked(clip: ClipFacts) -> int:
+    """Ranks that are asked of a clip's frames."""
+    return sum(min(number + 1, _NUM_RANKS) for number in clip.num_sounding)

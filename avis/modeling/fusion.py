@@ -58,13 +58,12 @@ def build_fusion(cfg: CfgNode, place: str, shapes: Shapes) -> nn.ModuleDict:
             f"MODEL.FUSION.IN_FEATURES names {sorted(missing)}, but the {place} gives {sorted(shapes)}"
         )
     audio = ShapeSpec(channels=cfg.MODEL.AUDIO.FEATURE_DIM)
-    fusion = nn.ModuleDict(
+    return nn.ModuleDict(
         {
             name: AV_FUSION_REGISTRY.build(options.NAME, cfg, {"visual": shapes[name], "audio": audio})
             for name in options.IN_FEATURES
         }
     )
-    return nn.SyncBatchNorm.convert_sync_batchnorm(fusion) if cfg.MODEL.AUDIO.SYNC_BN else fusion
 
 
 def fuse_levels(

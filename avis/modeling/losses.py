@@ -13,9 +13,10 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
-from avis.modeling.clip_targets import ClipTargets
+from avis.modeling.clip_targets import ClipTargets, batch_of
 from avis.modeling.criterion import Match, VideoSetCriterion, class_weights
 from avis.modeling.decoder import Decoded, DecoderOutput
+from avis.modeling.whole_batch import TrackCounts
 from avis.registry import PartRegistry, Shapes
 
 LOSS_REGISTRY = PartRegistry("MODEL.LOSSES.NAMES")
@@ -36,7 +37,7 @@ class Loss(nn.Module, ABC):
 
         Args:
             decoded: of B clips.
-            targets: of each of them.
+            targets: of each of them; `batch_of` knows the whole batch, of which they are a part.
             matches: of the terms before this one; a term that matches adds its own, under its name.
         """
 
@@ -109,17 +110,20 @@ class PredictionLoss(Loss):
 
     def forward(self, decoded: Decoded, targets: list[ClipTargets], matches: Matches) -> dict[str, Tensor]:
         """See `Loss.forward`."""
-        losses, matches["prediction"] = self._set_losses(decoded.predictions, targets)
+        counts = batch_of(targets).tracks_of_clips
+        losses, matches["prediction"] = self._set_losses(decoded.predictions, targets, counts)
         return losses
 
     def _set_losses(
-        self, predictions: list[DecoderOutput], targets: list[ClipTargets]
+        self, predictions: list[DecoderOutput], targets: list[ClipTargets], counts: TrackCounts
     ) -> tuple[dict[str, Tensor], list[list[Match]]]:
         """Losses and matches of each layer's predictions, which may be of several times the B clips."""
         *others, final = predictions
         # Final prediction first, then those of the layers from the first on.
         ordered = [final, *others] if self.deep_supervision else [final]
-        return self.criterion(ordered, targets * (len(final.class_logits) // len(targets)))
+        times = len(final.class_logits) // len(targets)
+        counts = TrackCounts(counts.numbers * times, counts.num_parts)
+        return self.criterion(ordered, targets * times, counts)
 
 
 @LOSS_REGISTRY.register(name="frame_prediction")
@@ -130,7 +134,8 @@ class FramePredictionLoss(PredictionLoss):
         """See `Loss.forward`."""
         predictions = extra_of(decoded, "frame_predictions", "frame_prediction")
         frames = [frame for target in targets for frame in target.frames]
-        losses, matches["frame_prediction"] = self._set_losses(predictions, frames)
+        counts = batch_of(targets).tracks_of_frames
+        losses, matches["frame_prediction"] = self._set_losses(predictions, frames, counts)
         return _renamed(losses, "frame")
 
 
@@ -146,7 +151,8 @@ class ClipPredictionLoss(PredictionLoss):
 
     def forward(self, decoded: Decoded, targets: list[ClipTargets], matches: Matches) -> dict[str, Tensor]:
         """See `Loss.forward`."""
-        losses, matches["clip_prediction"] = self._set_losses(decoded.predictions, targets)
+        counts = batch_of(targets).tracks_of_clips
+        losses, matches["clip_prediction"] = self._set_losses(decoded.predictions, targets, counts)
         return _renamed(losses, "clip")
 
 

@@ -5,7 +5,8 @@ Follows Kirillov et al., "PointRend", CVPR 2020, as Mask2Former uses it.
 Dimensions: M masks, P points, h×w masks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,11 @@ from torch.nn import functional as F
 
 # Draws uniform numbers in [0, 1) of the given shape: torch.rand, or recorded numbers in tests.
 Rand = Callable[..., Tensor]
+
+
+def seeded_rand(seed: int, device: torch.device) -> Rand:
+    """A source of uniform numbers on a device that a seed alone decides."""
+    return partial(torch.rand, generator=torch.Generator(device).manual_seed(seed))
 
 
 def sample_points(masks: Tensor, points: Tensor) -> Tensor:
@@ -58,6 +64,11 @@ class PointDraws(NamedTuple):
         if num_uniform == 0:
             return cls(candidates, candidates[:, :0])
         return cls(candidates, rand(num_masks, num_uniform, 2, device=device))
+
+    @classmethod
+    def join(cls, draws: Sequence["PointDraws"]) -> "PointDraws":
+        """The draws for the masks of several sources, one after the other."""
+        return draws[0] if len(draws) == 1 else cls(*map(torch.cat, zip(*draws, strict=True)))
 
 
 def uncertain_points(logits: Tensor, draws: PointDraws, num_points: int) -> Tensor:

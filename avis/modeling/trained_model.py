@@ -7,6 +7,8 @@ from detectron2.modeling import build_model as build_meta_architecture
 from torch import nn
 
 from avis.audio.weights import keep_configured_weights, note_loaded, prefixes_given_elsewhere
+from avis.modeling.freezing import freeze_parameters
+from avis.modeling.shared_norm import share_batch_norms
 from avis.weights import LoadReport, load_weights, newest_checkpoint, set_classes
 
 logger = logging.getLogger(__name__)
@@ -15,6 +17,9 @@ logger = logging.getLogger(__name__)
 def build_model(cfg: CfgNode) -> nn.Module:
     """Build the model MODEL.META_ARCHITECTURE with initial weights, on MODEL.DEVICE."""
     model = build_meta_architecture(cfg)
+    if cfg.MODEL.SYNC_BN:
+        share_batch_norms(model)
+    freeze_parameters(model, cfg.MODEL.FREEZE)
     logger.debug("Model:\n%s", model)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())

@@ -1,7 +1,12 @@
 """Weight files: reading them safely, naming what they hold as the model does, loading and writing it."""
 
 from avis.weights.about import about
-from avis.weights.checkpoints import LAST_CHECKPOINT, checkpoint_files, newest_checkpoint
+from avis.weights.checkpoints import (
+    LAST_CHECKPOINT,
+    checkpoint_files,
+    newest_checkpoint,
+    numbered_checkpoints,
+)
 from avis.weights.family import refuse_other_models
 from avis.weights.loading import (
     LoadReport,
@@ -28,6 +33,7 @@ __all__ = [
     "load_weights",
     "match_weights",
     "newest_checkpoint",
+    "numbered_checkpoints",
     "read_checkpoint",
     "refuse_other_models",
     "set_classes",

@@ -18,6 +18,12 @@ def checkpoint_files(folder: str | Path) -> list[Path]:
     return sorted(Path(folder).glob("model_*.pth"))
 
 
+def numbered_checkpoints(folder: str | Path) -> dict[Path, int]:
+    """The checkpoints within a run, by the number of the last iteration before each."""
+    matches = {path: _NUMBERED.fullmatch(path.name) for path in checkpoint_files(folder)}
+    return {path: int(match[1]) for path, match in matches.items() if match}
+
+
 def newest_checkpoint(folder: str | Path) -> str | None:
     """Find the newest whole checkpoint in a folder, with a warning if it is not what `last_checkpoint` names.
 

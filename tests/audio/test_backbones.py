@@ -107,18 +107,6 @@ def test_a_frozen_backbone_stays_in_evaluation_mode_and_learns_nothing():
     assert not any(parameter.requires_grad for parameter in model["audio"].parameters())
 
 
-def test_batch_norms_are_shared_between_gpus_on_request():
-    plain, synced = (build_audio_backbone(audio_cfg(SYNC_BN=choice)) for choice in (False, True))
-    kinds = [
-        {type(module) for module in backbone.modules() if "BatchNorm" in type(module).__name__}
-        for backbone in (plain, synced)
-    ]
-    assert kinds == [{nn.BatchNorm2d}, {nn.SyncBatchNorm}]
-    plain.load_state_dict(synced.state_dict())
-    examples = torch.randn(3, 96, 64)
-    torch.testing.assert_close(synced(examples), plain(examples))
-
-
 def write_pca(folder, form):
     """A file of a PCA in one of its forms, and its parameters as VGGish has them."""
     rng = np.random.default_rng(0)

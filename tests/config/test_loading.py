@@ -158,3 +158,9 @@ def test_a_section_without_fixed_keys_takes_any(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     path = write_yaml(tmp_path / "c.yaml", {"IMPORTS": ["open_section"], "MODEL": {"MINE": {"A": {"B": 1}}}})
     assert CfgNode({"A": {"B": 1}}) == get_avis_cfg(path).MODEL.MINE
+
+
+def test_a_key_that_was_renamed_is_read(tmp_path: Path):
+    path = write_yaml(tmp_path / "c.yaml", {"MODEL": {"AUDIO": {"SYNC_BN": True}}})
+    assert get_avis_cfg(path).MODEL.SYNC_BN
+    assert not get_avis_cfg(path, ["MODEL.AUDIO.SYNC_BN", "False"]).MODEL.SYNC_BN

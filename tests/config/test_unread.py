@@ -11,6 +11,7 @@ from avis.config.unread import unread_keys
 
 # Keys of Detectron2, or sections, by who reads them. A key of a newer Detectron2 has to join a list.
 READ_BY_AVIS = (
+    *("DATALOADER.REPEAT_SQRT", "DATALOADER.REPEAT_THRESHOLD", "DATALOADER.SAMPLER_TRAIN"),
     *("DATALOADER.FILTER_EMPTY_ANNOTATIONS", "DATALOADER.NUM_WORKERS", "DATASETS.TEST", "DATASETS.TRAIN"),
     *("INPUT.CROP", "INPUT.FORMAT", "INPUT.MAX_SIZE_TEST", "INPUT.MAX_SIZE_TRAIN", "INPUT.MIN_SIZE_TEST"),
     *("INPUT.MIN_SIZE_TRAIN", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "INPUT.RANDOM_FLIP"),
@@ -70,7 +71,7 @@ def test_a_value_that_would_do_nothing_is_refused(key: str):
     [
         ("TEST.PRECISE_BN.ENABLED", "True", "FrozenBN"),
         ("TEST.DETECTIONS_PER_IMAGE", "5", r"MODEL\.MASK_FORMER\.TEST\.TOPK"),
-        ("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler", "one sampler draws all clips"),
+        ("DATALOADER.ASPECT_RATIO_GROUPING", "False", "padded to one size"),
     ],
 )
 def test_the_hint_says_what_to_do(key: str, value: str, hint: str):

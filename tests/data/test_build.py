@@ -30,6 +30,7 @@ def same(clip, other):
         and all(torch.equal(a, b) for a, b in zip(clip["image"], other["image"], strict=True))
         and torch.equal(clip["audio_examples"], other["audio_examples"])
         and torch.equal(masks, other_masks)
+        and clip["seed"] == other["seed"]
     )
 
 
@@ -52,7 +53,7 @@ def test_batches_are_lists_of_clips(cfg):
     assert isinstance(batch, list) and len(batch) == 2
     assert set(batch[0]) == {
         "image", "audio_examples", "instances", "frame_indices", "file_names", "height", "width", "length",
-        "video_id", "num_sounding",
+        "video_id", "num_sounding", "seed",
     }  # fmt: skip
 
 
@@ -115,9 +116,14 @@ def run_rank(rank, port, cfg, results):
     seen = [(clip["video_id"], clip["frame_indices"], clip["image"][0].sum().item())
             for batch in batches(cfg, 4, start=1) for clip in batch]  # fmt: skip
     videos = [video["video_id"] for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for video in batch]
-    cfg.SOLVER.IMS_PER_BATCH = 3
-    with pytest.raises(ValueError, match="IMS_PER_BATCH 3 cannot be split over 2 processes"):
-        build_train_loader(cfg)
+    for clips, passes, message in (
+        (3, 1, "IMS_PER_BATCH 3 cannot be split over 2 processes"),
+        (6, 2, "ACCUMULATE 2 passes cannot share the 3 clips that each process has"),
+        (6, 0, "ACCUMULATE is 0"),
+    ):
+        cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE = clips, passes
+        with pytest.raises(ValueError, match=message):
+            build_train_loader(cfg)
     results.put((rank, seen, videos))
     torch.distributed.destroy_process_group()
 
@@ -139,15 +145,15 @@ def test_two_processes_with_workers_share_what_one_would_see(augmented):
 
 
 def test_every_pass_visits_every_clip_once():
-    order = [index for _, index in itertools.islice(iter(ClipSampler(7, seed=3)), 21)]
+    order = [index for _, index in itertools.islice(iter(ClipSampler([1] * 7, seed=3)), 21)]
     assert [sorted(order[start : start + 7]) for start in (0, 7, 14)] == [list(range(7))] * 3
     assert order[:7] != order[7:14]
 
 
 def test_the_order_can_start_anywhere():
-    whole = list(itertools.islice(iter(ClipSampler(5, seed=3)), 30))
-    assert list(itertools.islice(iter(ClipSampler(5, seed=3, start=13)), 17)) == whole[13:]
-    ranks = [list(itertools.islice(iter(ClipSampler(5, 3, 4, rank, 2)), 5)) for rank in range(2)]
+    whole = list(itertools.islice(iter(ClipSampler([1] * 5, seed=3)), 30))
+    assert list(itertools.islice(iter(ClipSampler([1] * 5, seed=3, start=13)), 17)) == whole[13:]
+    ranks = [list(itertools.islice(iter(ClipSampler([1] * 5, 3, 4, rank, 2)), 5)) for rank in range(2)]
     assert [sample for pair in zip(*ranks, strict=True) for sample in pair] == whole[4:14]
 
 
@@ -318,3 +324,64 @@ def test_long_clips_come_from_workers_with_few_file_descriptors(train_json: Path
     workers = ended.stdout.split()
     assert len(workers) == 2
     assert not [path for worker in workers for path in Path("/dev/shm").glob(f"torch_{worker}_*")]
+
+
+def break_frames(cfg, video):
+    """Empty every frame of a video of the training set."""
+    records = get_dataset_records(cfg.DATASETS.TRAIN)
+    (record,) = [record for record in records if record["video_id"] == video]
+    for name in record["file_names"]:
+        Path(name).write_bytes(b"")
+
+
+@pytest.fixture
+def with_a_bad_video(augmented):
+    break_frames(augmented, 2)
+    augmented.DATASETS.TEST = ()
+    augmented.DATALOADER.ON_ERROR = "skip"
+    return augmented
+
+
+def test_a_clip_that_cannot_be_read_gives_place_to_another(with_a_bad_video):
+    whole = batches(with_a_bad_video, 6)
+    clips = list(itertools.chain(*whole))
+    skipped = [each for clip in clips for each in clip["skipped"]]
+    assert skipped and {video for video, _ in skipped} == {2}
+    assert all(reason.startswith("video 2 frame ") for _, reason in skipped)
+    assert 2 not in {clip["video_id"] for clip in clips}
+    assert all_same(batches(with_a_bad_video, 2, start=4), whole[4:])
+    with_a_bad_video.DATALOADER.NUM_WORKERS = 1
+    assert all_same(batches(with_a_bad_video, 6), whole)
+
+
+def test_only_what_cannot_be_read_is_replaced(augmented):
+    augmented.DATASETS.TEST = ()
+    expected = list(itertools.chain(*batches(augmented, 6)))
+    break_frames(augmented, 2)
+    augmented.DATALOADER.ON_ERROR = "skip"
+    found = list(itertools.chain(*batches(augmented, 6)))
+    for one, other in zip(found, expected, strict=True):
+        assert one["skipped"] or same(one, other)
+
+
+def test_what_cannot_be_read_is_an_error_unless_it_is_to_be_skipped(with_a_bad_video):
+    with_a_bad_video.DATALOADER.ON_ERROR = "raise"
+    with pytest.raises(ValueError, match=r"video 2 frame \d+: .*cannot be read"):
+        batches(with_a_bad_video, 6)
+    with_a_bad_video.DATALOADER.ON_ERROR = "ignore"
+    with pytest.raises(ValueError, match=r"DATALOADER\.ON_ERROR is 'ignore'; it can be 'raise' or 'skip'"):
+        build_train_loader(with_a_bad_video)
+
+
+def test_a_data_set_of_which_nothing_can_be_read_is_an_error(with_a_bad_video):
+    for record in get_dataset_records(with_a_bad_video.DATASETS.TRAIN):
+        break_frames(with_a_bad_video, record["video_id"])
+    with pytest.raises(ValueError, match=r"10 clips, one in place of the other, cannot be read: video "):
+        batches(with_a_bad_video, 1)
+
+
+def test_frames_that_a_test_set_lacks_show_before_training(cfg):
+    record = get_dataset_records(cfg.DATASETS.TEST)[1]
+    Path(record["file_names"][2]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks 1 frames, the first is video 2 frame 2: .*\.png"):
+        build_train_loader(cfg)

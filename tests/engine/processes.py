@@ -7,8 +7,8 @@ import random
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Collection, Iterator
+from itertools import count, product
 from pathlib import Path
 
 import torch
@@ -23,16 +23,19 @@ from avis.config import get_avis_cfg
 from avis.data import build_test_loader, build_train_loader
 from avis.engine import AVISTrainer, launch, setup
 from avis.files import replacing
-from tests.modeling.fixed_points import fixed_points
+from avis.modeling.shared_norm import SharedBatchNorm
 from tests.modeling.test_avis_mask_former import SMALL, clip
+from tests.modeling.test_whole_batch import ALL_LOSSES, VISION, four_clips, wake
 
-# Vision only, as audio has batch norms, which see other batches; every query of every clip weighs the same.
-# Changes of the weights are proportional to the gradients.
-PLAIN_MEANS = [
-    "MODEL.AUDIO.NAME", "", "MODEL.FUSION.NAME", "", "MODEL.MASK_FORMER.AUDIO_QUERY", "",
-    "MODEL.MASK_FORMER.NO_OBJECT_WEIGHT", 1.0,
-    "SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 0.01, "SOLVER.CLIP_GRADIENTS.ENABLED", False,
-]  # fmt: skip
+# The gradients stay as they are.
+PLAIN_STEP = ["SOLVER.OPTIMIZER", "SGD", "SOLVER.CLIP_GRADIENTS.ENABLED", False]
+# Batch norms see the whole batch in one pass alone, and as long as processes share them.
+STEPS = {
+    "batch norms": ["MODEL.SYNC_BN", True],
+    "all losses": ALL_LOSSES,
+    "vision": VISION,
+    "two passes": [*VISION, "SOLVER.ACCUMULATE", 2],
+}
 
 
 def report(output_dir: str) -> None:
@@ -84,27 +87,31 @@ def set_up_and_fail(output_dir: str) -> None:
 class ClipTrainer(AVISTrainer):
     """Trains the small audio-visual model on a clip of noise a process."""
 
-    deaf_from = sys.maxsize  # iteration from which on the last process hears NaN
+    deaf_at: Collection[int] = ()  # iterations in which the last process hears NaN
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> Iterator[list[dict]]:
-        iteration = start_iteration
-        while True:
+        for iteration in count(start_iteration):
             batch = [clip(2)]
-            if comm.get_rank() == 1 and iteration >= cls.deaf_from:
+            if comm.get_rank() == 1 and iteration in cls.deaf_at:
                 batch[0]["audio_examples"].fill_(float("nan"))
             yield batch
-            iteration += 1
+
+
+class OnceFlawedTrainer(ClipTrainer):
+    deaf_at = (1,)
 
 
 class FlawedTrainer(ClipTrainer):
-    deaf_from = 1
+    deaf_at = (1, 2)
 
 
-def train_clips(trainer_class: type[ClipTrainer], output_dir: str, opts: list) -> None:
+def train_clips(trainer_class: type[ClipTrainer], output_dir: str, opts: list) -> ClipTrainer:
     """Train for 3 iterations."""
     keys = ["OUTPUT_DIR", output_dir, "SOLVER.MAX_ITER", 3, "DATASETS.TEST", (), "SEED", 1]
-    trainer_class(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *keys, *opts])).train()
+    trainer = trainer_class(get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *keys, *opts]))
+    trainer.train()
+    return trainer
 
 
 def train_shallow(output_dir: str) -> None:
@@ -118,25 +125,47 @@ def train_shallow(output_dir: str) -> None:
 
 @exit_on_bad_input()
 def train_flawed(output_dir: str) -> None:
-    train_clips(FlawedTrainer, output_dir, [])
+    """Go on after one flawed iteration, and end after two in a row."""
+    folder = Path(output_dir, "once")
+    trained = train_clips(OnceFlawedTrainer, str(folder), [])
+    torch.save(trained.model.module.state_dict(), Path(output_dir, f"weights{comm.get_rank()}.pt"))
+    train_clips(FlawedTrainer, output_dir, ["SOLVER.MAX_NONFINITE", 2])
 
 
 def launch_flawed(output_dir: str) -> None:
-    launch(train_flawed, 2, args=(output_dir,), device="cpu")
+    """As one of the processes that something else has started."""
+    launch(train_flawed, 1, args=(output_dir,), device="cpu")
 
 
-def train_on_two_clips(output_dir: str) -> None:
-    """Take one step on this process's share of a batch of two clips; write what it logs and the weights."""
-    cfg = get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *PLAIN_MEANS, "OUTPUT_DIR", output_dir])
+def train_on_four_clips(output_dir: str) -> None:
+    """Take one step of each case on this process's share of four clips; write what comes of it."""
+    seen = {name: step_on_four_clips(output_dir, options) for name, options in STEPS.items()}
+    seen |= {"threads": torch.get_num_threads(), "norm": normalise_a_share()}
+    torch.save(seen, Path(output_dir, f"steps{comm.get_rank()}.pt"))
+
+
+def normalise_a_share() -> dict[str, torch.Tensor]:
+    """What a shared batch norm makes of this process's part of 6 samples, and what it learns."""
+    torch.manual_seed(3)
+    samples = torch.randn(6, 4, 2, 3, dtype=torch.double)
+    share = slice(0, 2) if comm.get_rank() == 0 else slice(2, None)  # of different sizes
+    own = (samples if comm.get_world_size() == 1 else samples[share]).clone().requires_grad_()
+    norm = SharedBatchNorm(4).double()
+    normalised = norm(own)
+    (normalised[:, 0] * normalised[:, 1].exp()).sum().backward()
+    state = {f"running {name}": buffer for name, buffer in norm.named_buffers()}
+    return {"output": normalised.detach(), "gradient": own.grad, **state}
+
+
+def step_on_four_clips(output_dir: str, options: list) -> dict:
+    cfg = get_avis_cfg("configs/avis_R50.yaml", [*SMALL, *PLAIN_STEP, *options, "OUTPUT_DIR", output_dir])
     torch.manual_seed(0)
     trainer = AVISTrainer(cfg)
     model = getattr(trainer.model, "module", trainer.model)
-    model.criterion.terms["prediction"].criterion.rand = fixed_points
-    torch.manual_seed(1)
-    batch = [clip(2, num_tracks=1), clip(2, num_tracks=3)]
-    metrics = trainer.step(batch[comm.get_rank() :: comm.get_world_size()])
-    seen = {"metrics": metrics, "weights": model.state_dict(), "threads": torch.get_num_threads()}
-    torch.save(seen, Path(output_dir, f"step{comm.get_rank()}.pt"))
+    wake(model)
+    metrics = trainer.step(four_clips()[comm.get_rank() :: comm.get_world_size()])
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {"metrics": metrics, "gradients": gradients, "buffers": dict(model.named_buffers())}
 
 
 @exit_on_bad_input()

@@ -1,3 +1,6 @@
+import random
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,23 @@ def test_run_goes_on_from_its_newest_whole_checkpoint(
     assert checkpointer.checkpointables["counter"].value == newest
     assert "last_checkpoint " in caplog.messages[-1] and "is taken instead" in caplog.messages[-1]
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_flipped_bits_are_noticed(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture):
+    """Each tensor and each name is guarded by a checksum; padding between them may be anything."""
+    checkpointer = save_run(tmp_path, {"model_0000001": 1, "model_0000003": 3})
+    path, generator = tmp_path / "model_0000003.pth", random.Random(seed)
+    with zipfile.ZipFile(path) as archive:
+        record = max(archive.infolist(), key=lambda info: info.file_size * generator.random())
+    content = bytearray(path.read_bytes())
+    # A record follows its header: 30 bytes, its name, and padding, whose sizes the header tells.
+    sizes = struct.unpack_from("<HH", content, record.header_offset + 26)
+    start = record.header_offset + 30 + sum(sizes)
+    content[start + generator.randrange(record.file_size)] ^= 1 << generator.randrange(8)
+    path.write_bytes(content)
+    assert checkpointer.resume_or_load("", resume=True)["iteration"] == 1
+    assert "is taken instead" in caplog.messages[-1]
 
 
 def test_without_a_whole_checkpoint_nothing_starts_over(tmp_path: Path):

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
+
+from avis.engine.run_lock import locked
 
 ROOT = Path(__file__).parents[2]
 OVERRIDES = {
@@ -97,8 +100,14 @@ def test_resumed_run_under_torchrun_ends_with_the_same_bits(
 @pytest.mark.slow
 def test_evaluation_on_one_process_gives_what_two_gave(straight: Path, synthavis_root: Path, tmp_path: Path):
     weights = straight / "model_final.pth"
+    for name in ("config.yaml", "log.txt"):  # a training's, which an evaluation leaves alone
+        (tmp_path / name).write_text("of the training")
     process = train_net(synthavis_root, ["--eval-only"], OUTPUT_DIR=tmp_path, MODEL__WEIGHTS=weights)
     assert_succeeded(process)
+    for name in ("config.yaml", "log.txt"):
+        assert (tmp_path / name).read_text() == "of the training"
+    config = yaml.safe_load((tmp_path / "inference" / "config.yaml").read_text())
+    assert config["OUTPUT_DIR"] == str(tmp_path)
     assert "AP50" in process.stdout
     assert results(tmp_path) == results(straight)
 
@@ -130,7 +139,7 @@ def test_new_training_in_the_folder_of_another_is_refused(
     errors = run_here(monkeypatch, capsys, "--num-gpus", 2, "OUTPUT_DIR", tmp_path)
     assert errors == (
         f"error: OUTPUT_DIR {tmp_path} holds a training already ({name}): go on with it by --resume, "
-        "choose another OUTPUT_DIR, or delete it by OVERWRITE_OUTPUT True\n"
+        "choose another OUTPUT_DIR, or delete it by --overwrite\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -140,10 +149,22 @@ def test_training_does_not_delete_what_it_starts_from(
 ):
     weights = tmp_path / "model_final.pth"
     weights.touch()
-    options = ["OUTPUT_DIR", tmp_path, "OVERWRITE_OUTPUT", True, "MODEL.WEIGHTS", weights]
+    options = ["--overwrite", "OUTPUT_DIR", tmp_path, "MODEL.WEIGHTS", weights]
     errors = run_here(monkeypatch, capsys, *options)
-    assert errors == f"error: OVERWRITE_OUTPUT True would delete {weights}, from which training starts\n"
+    assert errors == f"error: --overwrite would delete {weights}, from which training starts\n"
     assert weights.exists()
+
+
+def test_folder_in_which_a_training_runs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    for flag in ("--resume", "--overwrite"):
+        with locked(tmp_path):
+            before = (tmp_path / "run.lock").read_text()
+            errors = run_here(monkeypatch, capsys, flag, "OUTPUT_DIR", tmp_path, "MODEL.DEVICE", "cpu")
+            assert errors.startswith(f"error: OUTPUT_DIR {tmp_path} is in use by process {os.getpid()} on ")
+            assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]
+            assert (tmp_path / "run.lock").read_text() == before
 
 
 @pytest.mark.slow
@@ -151,8 +172,8 @@ def test_training_that_overwrites_another_leaves_nothing_of_it(synthavis_root: P
     for name in ("model_0000007.pth", "last_checkpoint", "training_metrics.json"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "notes.txt").touch()
-    options = {"OUTPUT_DIR": tmp_path, "OVERWRITE_OUTPUT": True, "SOLVER.CHECKPOINT_PERIOD": 0}
-    assert_succeeded(train_net(synthavis_root, [], **options))
+    options = {"OUTPUT_DIR": tmp_path, "SOLVER.CHECKPOINT_PERIOD": 0}
+    assert_succeeded(train_net(synthavis_root, ["--overwrite"], **options))
     assert {path.name for path in tmp_path.glob("*.pth")} == {"model_final.pth"}
     assert "{}" not in (tmp_path / "training_metrics.json").read_text()
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"

@@ -182,7 +182,15 @@ def test_console_shows_losses_and_eta(tmp_path: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO):
         train(small_cfg(tmp_path))
     (line,) = [message for message in caplog.messages if "iter: 3" in message]
-    for part in ("eta: 0:00:00", "total_loss: ", "loss_square: ", "time: ", "data_time: ", "lr: 0.0001"):
+    for part in (
+        "grad_norm: ",
+        "eta: 0:00:00",
+        "total_loss: ",
+        "loss_square: ",
+        "time: ",
+        "data_time: ",
+        "lr: 0.0001",
+    ):
         assert part in line
 
 
@@ -196,13 +204,13 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_its_checkpoints(tmp_pat
                     self.model.level_embed.fill_(math.inf)
             super().run_step()
 
-    trainer = Poisoned(small_cfg(tmp_path))
+    trainer = Poisoned(small_cfg(tmp_path, MAX_NONFINITE=1))
     with pytest.raises(
         FloatingPointError, match=rf"iteration {iteration}: loss_square is (nan|inf), .*total_loss"
     ):
         trainer.train()
     for name, value in trainer.poisoned_from.items():
-        if not name.startswith("level_embed") and "running" not in name and "tracked" not in name:
+        if not name.startswith("level_embed"):
             assert torch.equal(weights(trainer)[name], value)
     expected = set() if iteration == 0 else {"model_0000001.pth"}
     assert {path.name for path in tmp_path.glob("*.pth")} == expected

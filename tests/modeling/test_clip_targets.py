@@ -106,4 +106,4 @@ def test_the_losses_ask_the_device_once(num_layers: int):
     num_matches = 3 * num_layers
     assert counter.calls["cpu"] == 1
     # of the state that has come with the costs, and one check of each cost
-    assert on_host == {"item": 1, "__bool__": 1 + num_matches}
+    assert on_host == {"__bool__": 1 + num_matches}

@@ -4,15 +4,11 @@ from ast import literal_eval
 
 import pytest
 import torch
-from detectron2.layers import ShapeSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from avis.benchmark.definitions import quadratic_tpavi
-from avis.config import get_avis_cfg
 from avis.modeling import TPAVI
-from avis.modeling.fusion import build_fusion
 from tests.modeling.recorded import REFERENCE
 
 
@@ -37,21 +33,6 @@ def test_starts_as_the_layer_norm_of_the_visual_features():
     fusion, visual = TPAVI(8), torch.randn(1, 8, 2, 3, 4)
     expected = fusion.norm_layer(visual.movedim(1, -1)).movedim(-1, 1)
     torch.testing.assert_close(fusion(visual, torch.randn(1, 2, 128)), expected)
-
-
-def test_batch_norms_are_shared_between_gpus_on_request():
-    plain, synced = (
-        build_fusion(
-            get_avis_cfg(opts=["MODEL.AUDIO.SYNC_BN", str(choice), "MODEL.FUSION.IN_FEATURES", "['res3']"]),
-            "backbone",
-            {"res3": ShapeSpec(channels=8)},
-        )["res3"]
-        for choice in (False, True)
-    )
-    assert isinstance(synced.W_z[1], nn.SyncBatchNorm) and isinstance(plain.W_z[1], nn.BatchNorm3d)
-    plain.load_state_dict(synced.state_dict())
-    visual, audio = torch.randn(1, 8, 2, 3, 4), torch.randn(1, 2, 128)
-    torch.testing.assert_close(synced(visual, audio), plain(visual, audio))
 
 
 def test_clips_that_do_not_belong_together_are_refused():
