@@ -17,8 +17,10 @@ from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
-# Signals that ask a program to end: of job schedulers and `kill`, and of a terminal that is closed.
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+# Signals that ask a program to end: of job schedulers and `kill`, of a terminal that is closed, and Ctrl-C.
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# How Python takes them unless it is told otherwise.
+_PYTHONS_OWN = (signal.SIG_DFL, signal.default_int_handler)
 
 # What torch makes of an error in a loader's worker: the traceback there, whose last frame is where the error
 # was raised, and at its end the message.
@@ -40,7 +42,7 @@ def exit_on_bad_input() -> Iterator[None]:
     out of an expression, or of a library, is a mistake of the program and keeps its traceback.
 
     Once `avis.engine.startup` has opened the log, the traceback goes there. Where the program is ended by
-    SIGTERM or SIGHUP, it first removes what it has half written. Its threads sleep while they wait.
+    Ctrl-C, SIGTERM or SIGHUP, it first removes what it has half written. Its threads sleep while they wait.
     """
     _let_threads_sleep()
     try:
@@ -95,14 +97,15 @@ def _cleaning_up_when_ended() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    mine = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    before = {number: signal.getsignal(number) for number in ENDING}
+    mine = [number for number, handler in before.items() if handler in _PYTHONS_OWN]
     for number in mine:
         signal.signal(number, _end)
     try:
         yield
     finally:
         for number in mine:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, before[number])
 
 
 def _end(number: int, _: object) -> NoReturn:

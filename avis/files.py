@@ -44,6 +44,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Give a new folder to fill, which takes the name `path` when the block ends without an error.
+
+    There must be none of that name by then. The folder above must exist; what killed processes have left in
+    it is removed.
+    """
+    path = Path(path)
+    _sweep(path.absolute().parent, os.getpid())
+    unfinished = unfinished_path(path)
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # unless it has its name
+
+
 def unfinished_path(path: Path) -> Path:
     """A new name beside a file or folder, for it as long as it is not whole; `remove_leftovers` knows it."""
     # Of the same suffix, by which some writers choose the format, and short, however long the name is.
@@ -59,7 +77,7 @@ def delete(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, of_all_hosts: bool = False) -> None:
-    """Remove what `replacing` has left unfinished in a folder, by processes of this host that run no more.
+    """Remove what has been left unfinished in a folder by processes of this host that run no more.
 
     Args:
         folder: may be missing.

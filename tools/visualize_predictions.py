@@ -18,9 +18,10 @@ from avis.formats.results import Predictions
 from avis.formats.tracks import GroundTruth, VideoId
 from avis.media.origin import Origin, check_replaceable
 from avis.media.pictures import read_pictures
-from avis.media.video import write_video
+from avis.media.shown import at_rate
+from avis.media.video import has_audio_stream, read_peaks, write_shown
 from avis.structures import VideoPrediction
-from avis.visualization import ComparedVideo, draw_comparison, draw_video, shown_frames
+from avis.visualization import PEAKS, ComparedVideo, draw_comparison, draw_video, shown_frames
 
 EPILOG = """\
 example:
@@ -161,10 +162,19 @@ def write_overlay(
     record: dict, path: Path, prediction: VideoPrediction, class_names: list[str], fps: float
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = draw_video(read_pictures(record["file_names"]), prediction, class_names, fps)
+    pictures = at_rate(read_pictures(record["file_names"]), fps)
+    drawn = draw_video(pictures, prediction, class_names, fps, read_sound(record, prediction.length / fps))
     sound = {"audio_from": record["audio_file"], "audio_start": record["sound_start"]}
     comment = Origin(PROGRAM, frames_folder(record)).to_comment()
-    write_video(path, drawn, fps, **sound, comment=comment)
+    write_shown(path, drawn, **sound, comment=comment)
+
+
+def read_sound(record: dict, seconds: float) -> np.ndarray | None:
+    """How loud the video is, for the strip below it."""
+    file = record["audio_file"]
+    if file is None or not has_audio_stream(file):
+        return None
+    return read_peaks(file, PEAKS, record["sound_start"], seconds)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -22,6 +22,8 @@ from avis.formats.masks import UNREADABLE, read_masks
 from avis.formats.tracks import GroundTruth, PredictedTrack, Video, VideoId, mean_area
 
 PREDICTION_KEYS = ("video_id", "score", "category_id", "segmentations")
+# What tools/predict.py writes of a video beside its readable JSON: the same tracks as a list.
+RESULTS_SUFFIX = ".coco.json"
 # What an evaluation writes to its folder.
 RESULTS, METRICS = EVALUATION_FILES = ("results.json", "metrics.json")
 
@@ -99,7 +101,7 @@ def load_predictions(source: JsonSource, truth: GroundTruth, min_score: float = 
             content: a list of objects with "video_id", "score", "category_id" and "segmentations" (T masks,
             null where empty). Or the folder that an evaluation has written it to. Or what tools/predict.py
             has written of a video, or the folder of several: it names videos and categories, which are
-            looked up by name.
+            looked up by name. So is a "video_id" that is a name and no id.
         truth: what the predictions are for; their categories do not matter if its do not.
         min_score: leave out tracks that do not score more.
 
@@ -128,7 +130,7 @@ def _read_named_entries(source: JsonSource, truth: GroundTruth) -> Iterator[tupl
         if all((Path(source) / name).is_file() for name in EVALUATION_FILES):
             yield from _read_named_entries(Path(source) / RESULTS, truth)
             return
-        files = sorted(Path(source).rglob("*.json"))
+        files = sorted(file for file in Path(source).rglob("*.json") if not _is_written_twice(file))
         if not files:
             raise FileNotFoundError(f"{source}: the folder has no predictions (*.json)")
         seen: dict[VideoId, Path] = {}
@@ -139,7 +141,22 @@ def _read_named_entries(source: JsonSource, truth: GroundTruth) -> Iterator[tupl
                 yield where, entry
         return
     name, entries = _read_entries(source, truth)
-    yield from ((f"{name}: entry {number}", entry) for number, entry in enumerate(entries))
+    for number, entry in enumerate(entries):
+        if isinstance(entry.video_id, str) and entry.video_id not in truth.videos:
+            named = _videos_called(entry.video_id, truth)
+            entry.video_id = named[0] if len(named) == 1 else entry.video_id
+        yield f"{name}: entry {number}", entry
+
+
+def _is_written_twice(file: Path) -> bool:
+    """Whether a file is a list of tracks beside the readable JSON of the same."""
+    stem = file.name.removesuffix(RESULTS_SUFFIX)
+    return stem != file.name and file.with_name(f"{stem}.json").is_file()
+
+
+def _videos_called(name: str, truth: GroundTruth) -> list[VideoId]:
+    """The ids of the videos of a name, which may be the last part of the whole name."""
+    return [key for key, known in truth.videos.items() if name in (known.name, PurePath(known.name).name)]
 
 
 def _read_entries(source: JsonSource, truth: GroundTruth) -> tuple[str, list[_Entry]]:
@@ -164,9 +181,15 @@ def _results_of_video(content: dict, name: str, truth: GroundTruth) -> list[dict
         found = [(track["category"], track["score"], track["segmentations"]) for track in tracks]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{name}: it is not what tools/predict.py writes: {error!r}") from error
-    named = [key for key, known in truth.videos.items() if video in (known.name, PurePath(known.name).name)]
+    named = _videos_called(video, truth)
     if len(named) != 1:
         raise ValueError(f"{name}: {len(named)} videos of the ground truth are called {video!r}")
+    length, wanted = content["video"].get("num_frames"), truth.videos[named[0]].length
+    if length not in (None, wanted):
+        raise ValueError(
+            f"{name}: {length} frames of {video!r} were predicted, and {wanted} are annotated: predict the "
+            "whole folder of its frames"
+        )
     ids = {category: category_id for category_id, category in truth.categories.items()}
     if truth.class_agnostic:
         ids = {category: _only_category(truth) for category, _, _ in found}

@@ -1,31 +1,38 @@
-"""A prediction as JSON, with names and seconds, for people and other programs to read."""
+"""A prediction as JSON, with names and seconds, for people and other programs to read; and back."""
 
-from avis.structures import VideoPrediction, sounding_runs
+from avis.media.shown import exact, frame_step
+from avis.structures import Track, VideoPrediction, sounding_runs
 
 
-def prediction_to_json(prediction: VideoPrediction, fps: float, categories: list[dict]) -> dict:
+def prediction_to_json(
+    prediction: VideoPrediction, fps: float, categories: list[dict], start: float = 0.0
+) -> dict:
     """A JSON-ready description of a prediction.
 
     Args:
-        prediction: of a video.
+        prediction: of a video, or a part of one.
         fps: frames per second that were predicted.
         categories: {"id", "name"} of each class index.
+        start: second of the video at which the part begins. Times count from the beginning of the video.
 
     Returns:
-        "video" (name, size, fps, number of frames), "categories", and "tracks": each with "score",
-        "category_id", "category", "sounding" ([start, end] intervals in seconds) and "segmentations" (one
-        compressed RLE a frame, null where the object is silent or out of view).
+        "video" (name, size, fps, number of frames), "frame_times" (seconds: which frames were predicted),
+        "categories", and "tracks": each with "number" (from 1), "score", "category_id", "category",
+        "sounding" ([start, end] intervals in seconds) and "segmentations" (one compressed RLE a frame, null
+        where the object is silent or out of view).
     """
     entries = prediction.to_results({index: category["id"] for index, category in enumerate(categories)})
+    times = [float(exact(start) + index * frame_step(fps)) for index in range(prediction.length + 1)]
     tracks = [
         {
+            "number": number,
             "score": entry["score"],
             "category_id": entry["category_id"],
             "category": categories[track.category_id]["name"],
-            "sounding": [[start / fps, end / fps] for start, end in _runs(entry)],
+            "sounding": [[times[begin], times[end]] for begin, end in _runs(entry)],
             "segmentations": entry["segmentations"],
         }
-        for track, entry in zip(prediction.tracks, entries, strict=True)
+        for number, (track, entry) in enumerate(zip(prediction.tracks, entries, strict=True), start=1)
     ]
     video = {
         "name": prediction.video_id,
@@ -34,7 +41,17 @@ def prediction_to_json(prediction: VideoPrediction, fps: float, categories: list
         "fps": fps,
         "num_frames": prediction.length,
     }
-    return {"video": video, "categories": categories, "tracks": tracks}
+    return {"video": video, "frame_times": times[:-1], "categories": categories, "tracks": tracks}
+
+
+def prediction_from_json(content: dict) -> VideoPrediction:
+    """The prediction that `prediction_to_json` has described."""
+    video, names = content["video"], [category["name"] for category in content["categories"]]
+    tracks = [
+        Track(track["score"], names.index(track["category"]), track["segmentations"])
+        for track in content["tracks"]
+    ]
+    return VideoPrediction(video["name"], video["height"], video["width"], video["num_frames"], tracks)
 
 
 def _runs(entry: dict) -> list[tuple[int, int]]:

@@ -104,7 +104,9 @@ class VideoPredictor:
             "frame_indices": frame_indices,
         }
         if self.hears:
-            sound = VideoSound(video.name, len(images), video.audio_file, audio_track=video.audio_track)
+            sound = VideoSound(
+                video.name, len(images), video.audio_file, audio_track=video.audio_track, start=video.start
+            )
             inputs["audio_examples"] = load_examples(sound, frame_indices, video.fps)
         return self._predict_videos([inputs])[0].above(self.score_threshold)
 

@@ -24,7 +24,8 @@ def run_key(model: str, path: str | Path, video: VideoSource, categories: list[d
         Hexadecimal digits.
     """
     files = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in _files(path, video)]
-    depends_on = json.dumps([model, video.fps, video.audio_track, categories, files])
+    part = video.fps, video.audio_track, video.start, video.end
+    depends_on = json.dumps([model, *part, categories, files])
     return hashlib.blake2b(depends_on.encode(), digest_size=16).hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Videos to predict on: a video file, or a folder of frames with a WAV."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,8 +15,10 @@ import numpy as np
 from avis.files import is_file
 from avis.formats.aviseg import FRAMES, sound_file
 from avis.media.errors import MediaError
-from avis.media.pictures import picture_suffixes, read_pictures
-from avis.media.video import decode_video, find_track
+from avis.media.inputs import frames_in, is_stray, visible_files
+from avis.media.pictures import read_pictures
+from avis.media.shown import Shown, at_rate, clip, frame_step, repeat_long, sample
+from avis.media.video import decode_video, find_track, shown_pictures, video_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -25,60 +28,120 @@ _MANY_GAPS = 1000
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video whose frames are decoded when they are asked for, each time anew.
+    """A video, or a part of one, whose frames are decoded when they are asked for, each time anew.
 
     Attributes:
         name: the file's name without suffix, or the folder's.
         fps: frames per second of `frames`.
         audio_file: the file that holds the sound; None for a silent video.
         frames: gives the frames in order, RGB uint8 (H, W, 3).
+        shown: gives all pictures of the video with their times, or, for a number, so many a second. A picture
+            that is shown for longer than a frame of `frames` comes again with each of them.
+        seconds: how long the part lasts, about; None where the file does not say.
         audio_track: of the audio file's tracks, counted from 0; None for the first that is not silent.
+        start: second of the video at which the part begins.
+        end: second at which it ends; None: with the video.
     """
 
     name: str
     fps: float
     audio_file: str | None
     frames: Callable[[], Iterator[np.ndarray]]
+    shown: Callable[[float | None], Iterator[Shown[np.ndarray]]]
+    seconds: float | None
     audio_track: int | None = None
+    start: float = 0.0
+    end: float | None = None
 
 
-def open_video(path: str | Path, fps: float, audio_track: int | None = None) -> VideoSource:
-    """Open a video file, or a folder of frames.
+def open_video(
+    path: str | Path,
+    fps: float,
+    audio_track: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+) -> VideoSource:
+    """Open a video file, or a folder of frames, or a part of it.
 
     A folder holds pictures in the order of their names (numbers count as numbers) and may hold one WAV.
     Numbers are time: where some are missing, the picture before stays. The WAV of AVISeg's layout,
-    ``../../WAVAudios/<folder>.wav``, is found as well. Hidden files are no part of a folder. A video without
-    sound counts as silent, with a warning.
+    ``../../WAVAudios/<folder>.wav``, is found as well. Hidden files and covers are no part of a folder. A
+    video without sound counts as silent, with a warning.
 
     Args:
         path: of the file or folder.
         fps: frames per second to decode, or of the folder's pictures.
         audio_track: of several audio tracks, counted from 0; None for the first that is not silent.
+        start: where the part begins, in seconds.
+        end: where it ends; None: with the video.
 
     Raises:
-        MediaError: there is no such file, it cannot be read, has no such track, or a folder holds no
-            pictures, two of one number, or several WAVs.
+        MediaError: there is no such file, it cannot be read, is a single picture, has no such track, or a
+            folder holds no pictures, two of one number, or several WAVs, or ends before `start`.
     """
     path = Path(path).resolve()
-    source = _open_folder(path, fps) if path.is_dir() else _open_file(path, fps)
+    open_any = _open_folder if path.is_dir() else _open_file
+    source = open_any(path, fps, start, end)
     has_sound = source.audio_file is not None and find_track(source.audio_file, audio_track) is not None
     if not has_sound:
         logger.warning("%s has no sound: it counts as silent", path)
-    return replace(source, audio_file=source.audio_file if has_sound else None, audio_track=audio_track)
+    audio_file = source.audio_file if has_sound else None
+    return replace(source, audio_file=audio_file, audio_track=audio_track, start=start, end=end)
 
 
-def _open_file(path: Path, fps: float) -> VideoSource:
-    return VideoSource(path.stem, fps, str(path), partial(decode_video, path, fps))
+def _open_file(path: Path, fps: float, start: float, end: float | None) -> VideoSource:
+    if is_stray(path):
+        raise MediaError(f"{path} is no video: give a video, or the folder that holds the frames of one")
+    whole = video_seconds(path)
+    seconds = end if whole is None else min(whole, end or whole)
+    return VideoSource(
+        path.stem,
+        fps,
+        str(path),
+        partial(decode_video, path, fps, start, end),
+        partial(_shown_of_file, path, fps, start, end),
+        None if seconds is None else seconds - start,
+    )
 
 
-def _open_folder(path: Path, fps: float) -> VideoSource:
-    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-    pictures = [file for file in files if file.suffix.lower() in picture_suffixes()]
+def _shown_of_file(
+    path: Path, fps: float, start: float, end: float | None, shown_fps: float | None = None
+) -> Iterator[Shown[np.ndarray]]:
+    if shown_fps is None:
+        return repeat_long(shown_pictures(path, start, end), frame_step(fps))
+    return at_rate(decode_video(path, shown_fps, start, end), shown_fps)
+
+
+def _open_folder(path: Path, fps: float, start: float, end: float | None) -> VideoSource:
+    files = visible_files(path)
+    pictures = frames_in(files)
     if not pictures:
         raise MediaError(f"{path}: the folder holds no pictures (.jpg, .png, or another format of Pillow's)")
-    pictures.sort(key=lambda file: _natural_key(file.name))
-    frames = partial(read_pictures, _without_gaps(pictures, path))
-    return VideoSource(path.name, fps, _find_wav(path, files), frames)
+    frames = list(at_rate(_without_gaps(pictures, path), fps))
+    if frames[-1].end <= start:
+        raise MediaError(f"{path}: the frames end at {float(frames[-1].end):.2f} s, before {start:g} s")
+    return VideoSource(
+        path.name,
+        fps,
+        _find_wav(path, files),
+        partial(_sampled, frames, fps, start, end),
+        partial(_shown_of_folder, frames, start, end),
+        min(float(frames[-1].end), end or math.inf) - start,
+    )
+
+
+def _sampled(frames: list[Shown[Path]], fps: float, start: float, end: float | None) -> Iterator[np.ndarray]:
+    return read_pictures([file for file, _ in sample(frames, fps, start, end)])
+
+
+def _shown_of_folder(
+    frames: list[Shown[Path]], start: float, end: float | None, shown_fps: float | None = None
+) -> Iterator[Shown[np.ndarray]]:
+    if shown_fps is not None:
+        return at_rate(_sampled(frames, shown_fps, start, end), shown_fps)
+    part = list(clip(frames, start, end))
+    pictures = read_pictures([file for file, _, _ in part])
+    return (Shown(image, *times) for image, (_, *times) in zip(pictures, part, strict=True))
 
 
 def _without_gaps(pictures: list[Path], folder: Path) -> list[Path]:
@@ -113,11 +176,6 @@ def _numbers(pictures: list[Path], folder: Path) -> list[int]:
             names = f"{pictures[index].name} and {pictures[index + 1].name}"
             raise MediaError(f"{folder}: {names} have the same number, leave one")
     return numbers
-
-
-def _natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorts 9.jpg before 10.jpg."""
-    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
 
 
 def _find_wav(folder: Path, files: list[Path]) -> str | None:

@@ -16,6 +16,7 @@ from torch import nn
 from avis.inference.linking import LinkedTrack, Linker, Linking
 from avis.modeling.candidates import Candidates
 from avis.modeling.postprocess import select_tracks
+from avis.modeling.progress import Progress, listen
 from avis.modeling.whole_video import VideoModel, find_candidates
 from avis.structures import RLE, Track, VideoPrediction
 
@@ -153,8 +154,12 @@ class WindowedModel(nn.Module):
 
     def _predict(self, video: dict) -> VideoPrediction:
         tracker, history = WindowTracker(self.model, self.linking), TrackHistory()
-        for frames in self.windows.of(len(video["image"])):
-            history.add(tracker.add(select_frames(video, frames), frames.start))
+        windows = list(self.windows.of(len(video["image"])))
+        with Progress(f"video {video['video_id']!r}", len(windows)) as progress:
+            for number, frames in enumerate(windows):
+                # One count for all windows, not one for each.
+                with listen(lambda done, _, number=number: progress.reach(number + done)):
+                    history.add(tracker.add(select_frames(video, frames), frames.start))
         tracks = history.best(self.model.topk, self.model.min_score)
         return VideoPrediction(video["video_id"], video["height"], video["width"], history.num_frames, tracks)
 

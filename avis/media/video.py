@@ -6,6 +6,7 @@ Dimensions: H×W frames.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from PIL import Image, ImageOps
 
 from avis.media.demuxing import decoded_frames, frame_duration, open_media, video_streams
 from avis.media.errors import MediaError, warn_once
-from avis.media.sound import find_track, has_audio_stream, read_waveform
-from avis.media.writing import read_comment, write_video
+from avis.media.shown import Shown, clip, frame_step, sample
+from avis.media.sound import find_track, has_audio_stream, read_peaks, read_waveform
+from avis.media.writing import read_comment, write_shown, write_video
 
 __all__ = [
     "decode_numbered",
@@ -24,13 +26,22 @@ __all__ = [
     "find_track",
     "has_audio_stream",
     "read_comment",
+    "read_peaks",
     "read_waveform",
+    "shown_pictures",
+    "video_seconds",
+    "write_shown",
     "write_video",
 ]
 
+# A frame with its number in the file, from 0.
+_Numbered = tuple[int, av.VideoFrame]
 
-def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:
-    """Decode the frames that a video shows at the times 0, 1/fps, 2/fps, …
+
+def decode_video(
+    path: str | Path, fps: float = 1.0, start: float = 0.0, end: float | None = None
+) -> Iterator[np.ndarray]:
+    """Decode the frames that a video shows at the times start, start + 1/fps, …
 
     Frames are picked by presentation time, so variable frame rates keep their pace; where the clock restarts
     or jumps, time goes on. Frames are turned, and their pixels made square, as the file says that they are to
@@ -39,40 +50,61 @@ def decode_video(path: str | Path, fps: float = 1.0) -> Iterator[np.ndarray]:
     Args:
         path: a video file.
         fps: frames per second wanted; more than the video has repeats its frames.
+        start: the time of the first frame, in seconds.
+        end: no frame is of this time or later; None: the end of the video.
 
     Yields:
         RGB uint8 (H, W, 3).
 
     Raises:
-        MediaError: the file is missing, cannot be decoded, or holds no video.
+        MediaError: the file is missing, cannot be decoded, holds no video, or ends before `start`.
     """
-    return (picture for _, picture in decode_numbered(path, fps))
+    return (picture for _, picture in decode_numbered(path, fps, start, end))
 
 
-def decode_numbered(path: str | Path, fps: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
+def decode_numbered(
+    path: str | Path, fps: float = 1.0, start: float = 0.0, end: float | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """What `decode_video` gives, each picture with the number, from 0, of the video's frame that it is.
 
     Raises:
-        MediaError: the file is missing, cannot be decoded, or holds no video.
+        MediaError: see `decode_video`.
     """
-    if fps <= 0:
-        raise ValueError(f"fps must be positive, got {fps}")
-    step = 1 / Fraction(fps).limit_denominator(100_000)
+    frame_step(fps)  # before the file is opened
+    with _open_frames(path, start) as (frames, screen):
+        for (number, frame), time in sample(frames, fps, start, end):
+            yield number, screen.show(frame, time)
+
+
+def shown_pictures(
+    path: str | Path, start: float = 0.0, end: float | None = None
+) -> Iterator[Shown[np.ndarray]]:
+    """Decode every frame of a video, or of a part of it, with the time for which it is shown.
+
+    Args:
+        path: a video file.
+        start: where the part begins, in seconds; times count from there.
+        end: where it ends; None: with the video.
+
+    Yields:
+        RGB uint8 (H, W, 3), as `decode_video` gives them.
+
+    Raises:
+        MediaError: see `decode_video`.
+    """
+    with _open_frames(path, start) as (frames, screen):
+        for (_, frame), begin, stop in clip(frames, start, end):
+            yield Shown(screen.show(frame, begin), begin, stop)
+
+
+def video_seconds(path: str | Path) -> float | None:
+    """How long a video lasts by its header; None where that does not say.
+
+    Raises:
+        MediaError: the file is missing or cannot be read.
+    """
     with open_media(path) as container:
-        stream = _video_stream(container, path)
-        screen = _Screen(path, stream.sample_aspect_ratio)
-        wanted, shown, number = Fraction(0), None, -1
-        for frame, start in _timed_frames(container, stream, path):
-            while shown is not None and wanted < start:
-                yield number, screen.show(shown, wanted)
-                wanted += step
-            shown, number = frame, number + 1
-        if shown is None:
-            raise MediaError(f"{path}: the video stream holds no frame")
-        end = start + _duration(shown, stream)
-        while wanted < end:
-            yield number, screen.show(shown, wanted)
-            wanted += step
+        return container.duration / av.time_base if container.duration else None
 
 
 class _Screen:
@@ -106,6 +138,32 @@ class _Screen:
             f"{self._path}: the frames change their size from {before} to {after} at {float(time):.1f} s; "
             f"all are fitted into {before}"
         )
+
+
+@contextmanager
+def _open_frames(path: str | Path, start: float) -> Iterator[tuple[Iterator[Shown[_Numbered]], _Screen]]:
+    """The frames of a video file, and what makes pictures of them."""
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        yield _shown_frames(container, stream, path, start), _Screen(path, stream.sample_aspect_ratio)
+
+
+def _shown_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, path: str | Path, start: float
+) -> Iterator[Shown[_Numbered]]:
+    """The frames that are shown; an error if there are none after `start`."""
+    shown, begin, time = None, Fraction(0), Fraction(0)
+    for number, (frame, time) in enumerate(_timed_frames(container, stream, path)):
+        if shown is not None and time > begin:
+            yield Shown(shown, begin, time)
+        shown, begin = (number, frame), max(begin, time)
+    if shown is None:
+        raise MediaError(f"{path}: the video stream holds no frame")
+    end = time + _duration(shown[1], stream)
+    if end <= start:
+        raise MediaError(f"{path}: the video ends at {float(end):.2f} s, before its part from {start:g} s on")
+    if end > begin:
+        yield Shown(shown, begin, end)
 
 
 def _video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:

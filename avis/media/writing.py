@@ -1,4 +1,4 @@
-"""Videos written as H.264 with AAC or MP3 sound, by PyAV (FFmpeg).
+"""Videos written as H.264 with AAC sound, as browsers play them, by PyAV (FFmpeg).
 
 Dimensions: H×W frames, C channels, n samples.
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from fractions import Fraction
 from itertools import chain
+from math import lcm
 from pathlib import Path
 
 import av
@@ -17,12 +18,13 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from avis.files import replacing
 from avis.media.demuxing import may_restart, open_media, steady_packets
 from avis.media.errors import MediaError
+from avis.media.shown import Shown, at_rate, exact
 from avis.media.sound import find_track, origin, sound_blocks
 
-# Sound codecs that go into an mp4 as they are; others are encoded again.
-_COPIED_CODECS = ("aac", "mp3")
-# Containers that hold H.264 with AAC.
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
+# Containers that hold H.264 with AAC, and their options: the index first, so that a player starts at once.
+_CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".mov": {"movflags": "+faststart"}, ".mkv": {}}
+# Ticks of a second: times of pictures are rounded to them. The usual ones fit all usual rates.
+_USUAL_TICKS, _MAX_TICKS = 90_000, 10_000_000
 # Sample rate of sound that is encoded again, in Hz.
 _AAC_RATE = 44100
 # What FFmpeg calls the colours of BT.709 (AVCOL_SPC_BT709).
@@ -38,31 +40,42 @@ def write_video(
     audio_start: float = 0.0,
     comment: str = "",
 ) -> None:
-    """Write frames as an H.264 video, with the sound of another file.
+    """Write frames as an H.264 video, `fps` a second, with the sound of another file; see `write_shown`."""
+    write_shown(path, at_rate(frames, fps), audio_from, audio_track, audio_start, comment)
 
-    AAC and MP3 sound is copied unchanged, other sound encoded as AAC; it ends with the video. Odd sizes are
-    made even by repeating the last row or column. Colours are BT.709, and the file says so. The file appears
-    only when it is complete.
+
+def write_shown(
+    path: str | Path,
+    shown: Iterable[Shown[np.ndarray]],
+    audio_from: str | Path | None = None,
+    audio_track: int | None = None,
+    audio_start: float = 0.0,
+    comment: str = "",
+) -> None:
+    """Write pictures as an H.264 video, each for its own time, with the sound of another file.
+
+    AAC sound is copied unchanged, other sound encoded as AAC; it ends with the video. Odd sizes are made even
+    by repeating the last row or column. Colours are BT.709, and the file says so. The file appears only when
+    it is complete.
 
     Args:
         path: the file to write: .mp4, .mov or .mkv.
-        frames: RGB uint8 (H, W, 3), all of one size.
-        fps: frames per second.
-        audio_from: a file whose sound accompanies the frames; None, or a file without sound: a silent video.
+        shown: RGB uint8 (H, W, 3), all of one size, one after the other from 0 s on.
+        audio_from: a file whose sound accompanies the pictures; None, or one without sound: a silent video.
         audio_track: of several, counted from 0; None for the first that is not silent.
-        audio_start: second of that sound at which frame 0 is.
+        audio_start: second of that sound at which the first picture is.
         comment: a text within the file.
 
     Raises:
-        MediaError: there is no frame, the sizes differ, or the file cannot be written; `audio_from` cannot be
-            read.
+        MediaError: there is no picture, the sizes differ, or the file cannot be written; `audio_from` cannot
+            be read.
     """
     path = Path(path)
-    if path.suffix.lower() not in _VIDEO_SUFFIXES:
-        raise MediaError(f"{path}: the name of a video ends in one of {_VIDEO_SUFFIXES}")
+    if path.suffix.lower() not in _CONTAINERS:
+        raise MediaError(f"{path}: the name of a video ends in one of {tuple(_CONTAINERS)}")
     if not path.parent.is_dir():
         raise MediaError(f"{path}: there is no folder {path.parent}")
-    frames = _of_one_size(frames, path)
+    shown = _of_one_size(shown, path)
     track = None if audio_from is None else find_track(audio_from, audio_track)
     try:
         with (
@@ -70,7 +83,7 @@ def write_video(
             nullcontext() if track is None else av.open(os.path.abspath(audio_from)) as source,
         ):
             stream = source and source.streams.audio[track]
-            _encode(unfinished, frames, fps, stream, Fraction(audio_start), comment)
+            _encode(unfinished, shown, stream, exact(audio_start), comment)
     except av.FFmpegError as error:
         sound = f" with the sound of {audio_from}" if audio_from else ""
         raise MediaError(f"{path}: cannot be written{sound} ({error.strerror})") from error
@@ -87,44 +100,81 @@ def read_comment(path: str | Path) -> str:
         return comments[0] if comments else ""
 
 
-def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    """The same frames; an error if there are none or their sizes differ."""
+def _of_one_size(shown: Iterable[Shown[np.ndarray]], path: Path) -> Iterator[Shown[np.ndarray]]:
+    """The same pictures; an error if there are none or their sizes differ."""
     shape = None
-    for index, image in enumerate(frames):
-        shape = shape or image.shape
-        if image.shape != shape:
-            raise MediaError(f"{path}: frame {index} is {image.shape}, frame 0 is {shape}")
-        yield image
+    for index, each in enumerate(shown):
+        shape = shape or each.content.shape
+        if each.content.shape != shape:
+            raise MediaError(f"{path}: frame {index} is {each.content.shape}, frame 0 is {shape}")
+        yield each
     if shape is None:
         raise MediaError(f"{path}: there are no frames to write")
 
 
 def _encode(
     path: Path,
-    frames: Iterator[np.ndarray],
-    fps: float,
+    shown: Iterator[Shown[np.ndarray]],
     sound: av.AudioStream | None,
     sound_start: Fraction,
     comment: str,
 ) -> None:
-    first = next(frames)
-    with av.open(os.path.abspath(path), "w") as output:  # FFmpeg takes "a:b" for a protocol
+    first = next(shown)
+    # FFmpeg takes "a:b" for a protocol.
+    with av.open(os.path.abspath(path), "w", options=_CONTAINERS[path.suffix.lower()]) as output:
         output.metadata["comment"] = comment
-        rate = Fraction(fps).limit_denominator(100_000)
-        video = _add_video_stream(output, first.shape, rate)
+        pictures = _PictureStream(output, first)
         packets = _sound_packets(sound, output, sound_start) if sound else iter(())
         pending = next(packets, None)
-        for index, image in enumerate(chain([first], frames)):
-            output.mux(video.encode(_to_video_frame(image, index, rate)))
-            while pending is not None and pending.pts * pending.time_base < (index + 1) / rate:
+        for each in chain([first], shown):
+            output.mux(pictures.encode(each))
+            while pending is not None and pending.pts * pending.time_base < each.end:
                 output.mux(pending)
                 pending = next(packets, None)
-        output.mux(video.encode(None))
+        output.mux(pictures.finish())
+
+
+class _PictureStream:
+    """A new stream of H.264, whose pictures are shown for as long as each is said to be."""
+
+    def __init__(self, output: av.container.OutputContainer, first: Shown[np.ndarray]) -> None:
+        """Add a stream for pictures like the first."""
+        self._tick = Fraction(1, _ticks(first.end))
+        self._durations: dict[int, int] = {}
+        self._stream = _add_video_stream(output, first.content.shape, 1 / (first.end - first.begin))
+        self._stream.codec_context.time_base = self._tick
+
+    def encode(self, shown: Shown[np.ndarray]) -> list[av.Packet]:
+        """Take the next picture; the packets that are ready. One of less than a tick is left out."""
+        begin, end = (round(time / self._tick) for time in (shown.begin, shown.end))
+        if begin == end:
+            return []
+        frame = _to_video_frame(shown.content)
+        frame.pts, frame.time_base = begin, self._tick
+        self._durations[begin] = end - begin
+        return self._timed(self._stream.encode(frame))
+
+    def finish(self) -> list[av.Packet]:
+        """The packets that are left."""
+        return self._timed(self._stream.encode(None))
+
+    def _timed(self, packets: list[av.Packet]) -> list[av.Packet]:
+        """The packets with their durations; by itself the last would last as long as the one before."""
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts)
+        return packets
+
+
+def _ticks(time: Fraction) -> int:
+    """Ticks of a second, of which the time and its multiples, and most other times, are whole numbers."""
+    ticks = lcm(time.denominator, _USUAL_TICKS)
+    return ticks if ticks <= _MAX_TICKS else _USUAL_TICKS
 
 
 def _add_video_stream(
     output: av.container.OutputContainer, shape: tuple[int, ...], rate: Fraction
 ) -> av.VideoStream:
+    rate = rate.limit_denominator(100_000)
     stream = output.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
     stream.pix_fmt = "yuv420p"
     stream.height, stream.width = (size + size % 2 for size in shape[:2])
@@ -137,15 +187,11 @@ def _add_video_stream(
     return stream
 
 
-def _to_video_frame(image: np.ndarray, index: int, rate: Fraction) -> av.VideoFrame:
+def _to_video_frame(image: np.ndarray) -> av.VideoFrame:
     height, width = image.shape[:2]
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    frame = frame.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
-    frame.pts, frame.time_base = index, 1 / rate
-    return frame
+    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
 
 
 def _sound_packets(
@@ -154,7 +200,7 @@ def _sound_packets(
     """The packets of a sound from second `start` on, for a new stream of `output`, on a clock from 0."""
     begin = origin(stream.container, stream) + start
     coding = stream.codec_context.name.removesuffix("float")
-    if coding in _COPIED_CODECS and not may_restart(stream.container):
+    if coding == "aac" and not may_restart(stream.container):
         packets = _copied_packets(stream, output, begin)
         # What the encoder puts ahead of a sound stays where nothing is cut off.
         return (packet for packet in packets if packet.pts >= 0) if start else packets

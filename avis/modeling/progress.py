@@ -1,7 +1,7 @@
 """How far the prediction of a video is, and how long it will still take.
 
-On a terminal there is a bar, elsewhere a line in the log every minute. A program that shows it in a way of
-its own, such as a web page, listens:
+On a terminal there is a bar, elsewhere a line in the log every half minute. A program that shows it in a
+way of its own, such as a web page, listens:
 
     with listen(lambda done, seconds_left: …):
         model([video])
@@ -20,9 +20,10 @@ logger = logging.getLogger(__name__)
 # Takes the share that is done, 0 … 1, and the seconds that are left, about.
 Listener = Callable[[float, float], object]
 
-_SECONDS_BETWEEN_LINES = 60.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_with_bars: ContextVar[bool] = ContextVar("with_bars", default=True)
 
 
 @contextmanager
@@ -35,6 +36,11 @@ def listen(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
+def show_no_bars() -> None:
+    """From now on, log lines also on a terminal, which processes share that compute at once."""
+    _with_bars.set(False)
+
+
 class Progress:
     """Counts work of a video that is done, in units of about the same time; a context that ends it."""
 
@@ -43,7 +49,7 @@ class Progress:
 
         Args:
             name: of the video.
-            work: to do in all.
+            work: to do in all, which may be an estimate; more than 0.
         """
         self._name, self._work, self._done = name, work, 0.0
         self._start = self._reported = time.monotonic()
@@ -54,7 +60,7 @@ class Progress:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
             delay=2,
             leave=False,
-            disable=True if self._listener else None,
+            disable=True if self._listener or not _with_bars.get() else None,
         )
 
     def __enter__(self) -> "Progress":
@@ -68,7 +74,10 @@ class Progress:
         self.reach(self._done + work)
 
     def reach(self, done: float) -> None:
-        """So much is done in all."""
+        """So much is done in all, and not more than there is to do."""
+        done = min(done, self._work)
+        if done <= self._done:
+            return
         self._bar.update(done - self._done)
         self._done = done
         now = time.monotonic()

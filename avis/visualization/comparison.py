@@ -120,7 +120,7 @@ def _draw_strip(
     cells = [_blank(FRAME_HEIGHT, LABEL_WIDTH)]
     for t in shown_frames(tracks.length):
         image = resize_to_height(frames[t], FRAME_HEIGHT)
-        drawn = draw_frame(image, tracks, t, class_names, min_height=0, **style)
+        drawn = draw_frame(image, tracks, t, class_names, min_side=0, **style)
         cells += [drawn, _blank(FRAME_HEIGHT, GAP)]
     strip = np.concatenate([*cells, _blank(FRAME_HEIGHT, MARGIN - GAP)], axis=1)
     strip = np.concatenate([strip, _blank(GAP, strip.shape[1])])

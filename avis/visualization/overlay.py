@@ -1,19 +1,23 @@
-"""Tracks drawn over a video: translucent masks, contours and labels, with a timeline of what sounds below.
+"""Tracks drawn over a video: translucent masks, contours and labels, with a strip of what sounds below.
 
 Pictures are RGB uint8 (H, W, 3); small ones are enlarged so that labels can be read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 
 import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from avis.media.shown import Shown, frame_step
 from avis.structures import RLE, VideoPrediction, is_sounding
-from avis.visualization.drawing import PAPER, Color, draw_texts, readable_on, text_size, track_color
-from avis.visualization.timeline import TimelineRow, draw_timeline
+from avis.visualization.drawing import PAPER, SHADE, Color, draw_texts, readable_on, text_size, track_color
+from avis.visualization.strip import Strip
+from avis.visualization.timeline import TimelineRow
 
-MIN_HEIGHT = 480
+# The shorter side of small pictures is enlarged to this, as far as the longer one stays below its own limit.
+MIN_SIDE, MAX_ENLARGED = 480, 1280
 MASK_OPACITY = 0.45
 
 Box = tuple[int, int, int, int]
@@ -27,7 +31,7 @@ def draw_frame(
     *,
     colors: Sequence[Color] | None = None,
     show_scores: bool = True,
-    min_height: int = MIN_HEIGHT,
+    min_side: int = MIN_SIDE,
 ) -> np.ndarray:
     """Draw all tracks that sound in frame t.
 
@@ -38,7 +42,7 @@ def draw_frame(
         class_names: name of each contiguous class index.
         colors: one for each track; by default `track_color` of its position.
         show_scores: write each track's score beside its class.
-        min_height: smaller frames are enlarged to this height.
+        min_side: smaller frames are enlarged until their shorter side has so many pixels.
 
     Returns:
         A new picture, RGB uint8.
@@ -49,37 +53,107 @@ def draw_frame(
     if not 0 <= t < prediction.length:
         raise IndexError(f"video '{prediction.video_id}' has {prediction.length} frames, none with index {t}")
     colors = colors or [track_color(index) for index in range(len(prediction.tracks))]
-    picture = resize_to_height(image, min_height) if len(image) < min_height else image.copy()
-    text_height = max(12, len(picture) // 30)
+    picture = _enlarged(image, min_side)
+    text_height = max(12, min(picture.shape[:2]) // 30)
     labels = []
     # The best track comes last: it lies on top.
     for track, color in reversed(list(zip(prediction.tracks, colors, strict=True))):
         if track.segmentations[t] is None:
             continue
         mask = _decode(track.segmentations[t], picture.shape[:2])
-        _draw_mask(picture, mask, color, thickness=max(2, len(picture) // 240))
+        _draw_mask(picture, mask, color, thickness=max(2, min(picture.shape[:2]) // 240))
         score = f" {track.score:.2f}" if show_scores else ""
         labels.append((mask, class_names[track.category_id] + score, color))
     return _draw_labels(picture, labels[::-1], text_height)
 
 
 def draw_video(
-    frames: Iterable[np.ndarray], prediction: VideoPrediction, class_names: Sequence[str], fps: float
-) -> Iterator[np.ndarray]:
-    """Draw every frame of a video, with the timeline of its tracks below."""
+    shown: Iterable[Shown[np.ndarray]],
+    prediction: VideoPrediction,
+    class_names: Sequence[str],
+    fps: float,
+    peaks: np.ndarray | None = None,
+) -> Iterator[Shown[np.ndarray]]:
+    """Draw every picture of a video, with a strip of its sound and tracks below.
+
+    Between two predicted frames, the masks of the first are held.
+
+    Args:
+        shown: the pictures, RGB uint8 (H, W, 3), with their times from the first predicted frame on.
+        prediction: the tracks of the video.
+        class_names: name of each contiguous class index.
+        fps: frames per second that were predicted.
+        peaks: how loud equal parts of the time of all predicted frames are; None for a silent video.
+    """
+    step = frame_step(fps)
+    strip: Strip | None = None
+    held, layer = -1, None
+    for picture, begin, end in shown:
+        index, is_predicted = held_frame(begin, end, step, prediction.length)
+        if layer is None or index != held:
+            held, layer = index, _Layer(prediction, index, class_names, picture.shape)
+        drawn = layer.over(picture)
+        strip = strip or _strip_below(drawn, prediction, class_names, fps, peaks)
+        below = strip.at(float(begin), is_predicted)
+        yield Shown(np.concatenate([drawn, below]), begin, end)
+
+
+def held_frame(begin: Fraction, end: Fraction, step: Fraction, num_frames: int) -> tuple[int, bool]:
+    """The predicted frame whose masks belong on a picture, and whether the picture is that frame.
+
+    Args:
+        begin: when the picture comes.
+        end: when the next one comes.
+        step: seconds from one predicted frame to the next.
+        num_frames: that were predicted.
+    """
+    index = begin // step
+    if end - begin <= step and (index + 1) * step < end:
+        index += 1
+    return min(index, num_frames - 1), index < num_frames and begin <= index * step < end
+
+
+class _Layer:
+    """What `draw_frame` does to any picture of a size, for one predicted frame.
+
+    Drawing maps each value p of a pixel to a·p + b. So what becomes of black and of white tells all, and the
+    many pictures between two predicted frames take no drawing of their own.
+    """
+
+    def __init__(
+        self, prediction: VideoPrediction, t: int, class_names: Sequence[str], shape: tuple[int, ...]
+    ) -> None:
+        black, white = (
+            draw_frame(np.full(shape, value, np.uint8), prediction, t, class_names) for value in (0, 255)
+        )
+        self._added, self._kept = black, cv2.subtract(white, black)
+
+    def over(self, picture: np.ndarray) -> np.ndarray:
+        """The picture, enlarged where it is small, with the layer on it."""
+        picture = _enlarged(picture, MIN_SIDE)
+        return cv2.add(cv2.multiply(picture, self._kept, scale=1 / 255), self._added)
+
+
+def _strip_below(
+    picture: np.ndarray,
+    prediction: VideoPrediction,
+    class_names: Sequence[str],
+    fps: float,
+    peaks: np.ndarray | None,
+) -> Strip:
     rows = [
         TimelineRow(class_names[track.category_id], track_color(index), is_sounding(track))
         for index, track in enumerate(prediction.tracks)
     ]
-    for t, image in enumerate(frames):
-        picture = draw_frame(image, prediction, t, class_names)
-        yield np.concatenate([picture, _timeline_below(picture, rows, fps, t)]) if rows else picture
+    rows = rows or [TimelineRow("no track", SHADE, [False] * prediction.length)]
+    text_height = max(13, min(picture.shape[:2]) // 32)
+    return Strip(rows, picture.shape[1], text_height, fps, peaks)
 
 
-def _timeline_below(picture: np.ndarray, rows: Sequence[TimelineRow], fps: float, t: int) -> np.ndarray:
-    text_height = max(13, len(picture) // 32)
-    label_width = min(picture.shape[1] // 3, max(text_size(row.label, text_height)[0] for row in rows) + 40)
-    return draw_timeline(rows, picture.shape[1], label_width, fps, text_height=text_height, current=t)
+def _enlarged(image: np.ndarray, min_side: int) -> np.ndarray:
+    """A copy of the image, enlarged where its shorter side has fewer pixels, if it does not get too long."""
+    factor = min(min_side / min(image.shape[:2]), MAX_ENLARGED / max(image.shape[:2]))
+    return resize_to_height(image, round(len(image) * factor)) if factor > 1 else image.copy()
 
 
 def resize_to_height(image: np.ndarray, height: int) -> np.ndarray:

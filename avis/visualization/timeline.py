@@ -34,7 +34,6 @@ def draw_timeline(
     fps: float,
     *,
     text_height: int = 14,
-    current: int | None = None,
 ) -> np.ndarray:
     """Draw rows one under the other, with seconds below.
 
@@ -44,7 +43,6 @@ def draw_timeline(
         label_width: where the first frame begins.
         fps: frames per second.
         text_height: font size; the row height follows it.
-        current: the frame to mark by a vertical line, if any.
 
     Returns:
         A picture (height, width, 3); the height depends on the number of rows and the text height only.
@@ -67,9 +65,6 @@ def draw_timeline(
         )
         cv2.rectangle(picture, swatch[:2], swatch[2:], row.color, thickness=cv2.FILLED)
         texts.append(((swatch[2] + MARGIN, top + row_height // 8), label, text_height, INK))
-    if current is not None:
-        middle = int(edges[current] + edges[current + 1]) // 2
-        cv2.line(picture, (middle, MARGIN // 2), (middle, bottom), INK, thickness=2)
     return draw_texts(picture, texts + _ticks(edges, fps, bottom, text_height))
 
 

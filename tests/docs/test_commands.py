@@ -1,6 +1,7 @@
 """Every command that a page, a config's head or a tool's help shows can be typed as it is printed."""
 
 import argparse
+import importlib
 import os
 import re
 import runpy
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,8 +72,17 @@ def head_of(config: Path) -> str:
     return "\n".join(line for line in joined.splitlines() if line.startswith(("python ", "bash ")))
 
 
+def command_of(tool: Path) -> SimpleNamespace:
+    """What a tool defines, or the command of avis/commands that it is a front of."""
+    is_front = (ROOT / "avis/commands" / tool.name).is_file()
+    names = (
+        vars(importlib.import_module(f"avis.commands.{tool.stem}")) if is_front else runpy.run_path(str(tool))
+    )
+    return SimpleNamespace(**names)
+
+
 def examples_of(tool: Path) -> str:
-    lines = runpy.run_path(str(tool)).get("EPILOG", "").replace("\\\n", " ").splitlines()
+    lines = getattr(command_of(tool), "EPILOG", "").replace("\\\n", " ").splitlines()
     return "\n".join(line for line in lines if re.match(r"  (python|torchrun) ", line))
 
 
@@ -105,7 +116,7 @@ def parse(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Nam
     monkeypatch.setattr(sys, "argv", [Path(words[0]).name, *words[1:]])
     if words[0] == "tools/train_net.py":
         return training_parser("", "").parse_args()
-    tool = runpy.run_path(str(ROOT / words[0]))
+    tool = vars(command_of(ROOT / words[0]))
     return next(tool[name] for name in ("parse", "parse_args", "parse_arguments") if name in tool)()
 
 
@@ -124,8 +135,11 @@ def test_options_and_config_keys_exist(command: Command, monkeypatch: pytest.Mon
 def test_options_that_the_text_names_exist(page: Path):
     """In the source of a tool, of the options that tools share, or of a script."""
     sources = [
-        *TOOLS, *ROOT.glob("tools/*.sh"), *ROOT.glob("avis/commands/*.py"), ROOT / "avis/command_line.py",
-    ]  # fmt: skip
+        *TOOLS,
+        *ROOT.glob("tools/*.sh"),
+        *ROOT.glob("avis/commands/*.py"),
+        ROOT / "avis/command_line.py",
+    ]
     known = set(re.findall(r"--[a-z][a-z-]+", " ".join(path.read_text() for path in sources)))
     assert set(INLINE_OPTION.findall(page.read_text())) <= known
 

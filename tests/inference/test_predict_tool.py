@@ -2,20 +2,24 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from avis.media.video import read_waveform, write_video
+from avis.commands.predict import output_paths, parse
+from avis.evaluation import evaluate_predictions
+from avis.media.video import read_waveform, shown_pictures, write_video
 from tests.inference.conftest import CONFIG, OVERRIDES
-from tests.media.recordings import record, tone
+from tests.media.recordings import onset, record, tone
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH
 
 
@@ -25,11 +29,12 @@ def arguments(request, cfg):
 
     root = request.config.rootpath
 
-    def command(output, *inputs):
+    def command(output, *inputs, opts=()):
         return list(map(str, [
             root / "tools" / "predict.py", "--config-file", root / CONFIG,
             "--weights", cfg.MODEL.WEIGHTS, "--fps", "1", "--input", *inputs, "--output", output,
             *OVERRIDES, "DATASETS.TEST", cfg.DATASETS.TEST, "MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "0.1",
+            *opts,
         ]))  # fmt: skip
 
     return command
@@ -52,8 +57,8 @@ def predict(arguments, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO")
 
-    def run(output, *inputs):
-        monkeypatch.setattr(sys, "argv", arguments(output, *inputs))
+    def run(output, *inputs, opts=()):
+        monkeypatch.setattr(sys, "argv", arguments(output, *inputs, opts=opts))
         caplog.clear()
         code = 0
         try:
@@ -145,50 +150,222 @@ def test_names_of_any_kind_can_be_written(predict, film, tmp_path):
     assert len(videos) == 4 and {"10:30 – clip", "-y"} < videos
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_half_written_files_go(start, predict, film, tmp_path, number):
+SLOWLY_DRAWN = ("--fps", "2", "--overlay-fps", "300")
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_half_written_files_go_and_what_is_done_is_kept(start, predict, film, tmp_path, number):
     output = tmp_path / "predictions"
-    process = start(output, film, "--fps", "100")
+    process = start(output, film, *SLOWLY_DRAWN, "--save-masks")
     try:
-        deadline = time.monotonic() + 60
-        while not list(output.glob(".unfinished~*")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: list(output.glob(".unfinished~*.mp4")), process)
         process.send_signal(number)
-        process.communicate(timeout=30)
+        _, said = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == (128 + number if number == signal.SIGTERM else -number)
-    assert len(list(output.iterdir())) == (number == signal.SIGKILL)
-    code, said = predict(output, film, "--resume")
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in said
+    left = {path.name for path in output.iterdir() if not path.name.startswith(".unfinished~")}
+    assert left == {"film.json", "film_masks"}
+    assert len(list(output.iterdir())) == 2 + (number == signal.SIGKILL)
+    before = (output / "film.json").stat().st_mtime_ns
+    code, said = predict(output, film, "--resume", *SLOWLY_DRAWN, "--save-masks")
     assert code == 0, said
-    assert sorted(path.name for path in output.iterdir()) == ["film.json", "film.mp4"]
+    assert sorted(path.name for path in output.iterdir()) == ["film.json", "film.mp4", "film_masks"]
+    assert (output / "film.json").stat().st_mtime_ns == before  # it was only drawn
 
 
-@pytest.fixture(scope="module")
-def output_paths(request):
-    return runpy.run_path(str(request.config.rootpath / "tools" / "predict.py"))["output_paths"]
+def test_ctrl_c_ends_all_processes(start, film, tmp_path):
+    other = shutil.copy(film, tmp_path / "other.mp4")
+    process = start(tmp_path / "out", film, other, *SLOWLY_DRAWN, "--jobs", "2")
+    try:
+        wait_for(lambda: list((tmp_path / "out").glob("*.mp4")), process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)  # until all have closed the pipe
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "Traceback" not in said
+    assert not list((tmp_path / "out").glob(".unfinished~*.mp4"))
 
 
-def test_inputs_of_one_name_are_refused(output_paths, tmp_path):
+def test_processes_share_a_folder_of_videos(start, film, tmp_path):
+    videos, output = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        shutil.copy(film, videos / name)
+    (videos / "c.mp4").write_text("no video")
+    for name in ("cover.jpg", "a.jpg", "._a.mp4", "Thumbs.db"):
+        (videos / name).write_text("left behind")
+    process = start(output, videos, "--jobs", "2", "--format", "coco,csv", "--save-masks")
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert "c.mp4 failed" in said and "1 of 3 inputs failed" in said
+    assert sorted(path.name for path in output.iterdir()) == [
+        f"{stem}{end}" for stem in "ab" for end in (".coco.json", ".csv", ".json", ".mp4", "_masks")
+    ]  # fmt: skip
+
+
+def test_predictions_of_a_data_set_are_scored(predict, json_file, tmp_path):
+    output = tmp_path / "out"
+    code, said = predict(output, json_file.with_suffix(""), "--format", "coco")
+    assert code == 0, said
+    assert sorted(path.name for path in output.iterdir()) == ["clip1.coco.json", "clip1.json", "clip1.mp4"]
+    metrics = evaluate_predictions(json_file, output)
+    assert metrics == evaluate_predictions(json_file, output / "clip1.json")
+    assert metrics == evaluate_predictions(json_file, output / "clip1.coco.json")
+    assert predict(output, json_file.with_suffix(""), "--fps", "1", "--end", "3")[0] == 0
+    with pytest.raises(ValueError, match=r"clip1\.json: 3 frames of 'clip1' were predicted, and 6 are annot"):
+        evaluate_predictions(json_file, output / "clip1.json")
+
+
+TIMES = {
+    "23.976": [Fraction(1001 * k, 24000) for k in range(50)],
+    "variable": [Fraction(k, 10) for k in range(10)] + [1 + Fraction(k, 30) for k in range(30)],
+    "a pause": [Fraction(0), Fraction(1, 10), Fraction(33, 10), Fraction(34, 10)],
+}
+
+
+def level(index: int) -> int:
+    return 30 + 50 * (index * 3 % 5)
+
+
+def film_of(path, times, sound_seconds):
+    """A video whose frame k, of level(k), comes at times[k]; a tone sounds in each second's second half."""
+    base = Fraction(1, 72000)
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=30, options={"crf": "1", "bf": "0"})
+        video.height, video.width, video.pix_fmt, video.codec_context.time_base = 48, 64, "yuv420p", base
+        track = output.add_stream("aac", rate=44100, layout="mono")
+        for index, seconds in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level(index), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = int(seconds / base), base
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        add_sound(output, track, sound_seconds)
+    return path
+
+
+def add_sound(output, track, seconds):
+    rate = track.sample_rate
+    time = np.arange(round(seconds * rate)) / rate
+    sound = (0.5 * np.sin(2 * np.pi * 440 * time) * (time % 1 >= 0.5)).astype(np.float32)
+    for begin in range(0, len(sound), 1024):
+        frame = av.AudioFrame.from_ndarray(sound[None, begin : begin + 1024], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, begin, Fraction(1, rate)
+        output.mux(track.encode(frame))
+    output.mux(track.encode(None))
+
+
+def shown(path):
+    """The times of a video's pictures, and the grey of each."""
+    return [(picture.begin, float(np.median(picture.content[:400]))) for picture in shown_pictures(path)]
+
+
+NOTHING = ("MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "1.0")  # so that pictures stay as they are
+
+
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("sound_seconds", [1.2, 5])
+def test_the_overlay_plays_as_the_video_does(predict, tmp_path, name, sound_seconds):
+    times = TIMES[name]
+    path = film_of(tmp_path / "film.mp4", times, sound_seconds)
+    code, said = predict(tmp_path / "out", path, opts=NOTHING)
+    assert code == 0, said
+    seen = shown(tmp_path / "out" / "film.mp4")
+    assert set(times) <= {time for time, _ in seen}  # and a pause has predicted frames, too
+    assert {time for time, _ in seen} - set(times) <= {Fraction(k) for k in range(4)}
+    for time_, grey in seen:
+        index = max(k for k, begin in enumerate(times) if begin <= time_)
+        assert grey == pytest.approx(level(index), abs=4)
+    sound, rate = read_waveform(tmp_path / "out" / "film.mp4")
+    end = float(times[-1]) + 1 / 30  # of the rate that the encoder was told
+    assert len(sound) / rate == pytest.approx(min(end, sound_seconds), abs=0.06)
+    assert onset(sound, rate) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_part_of_a_video_at_a_rate_of_ones_own(predict, tmp_path):
+    path = film_of(tmp_path / "film.mp4", [Fraction(k, 10) for k in range(40)], 4)
+    options = ("--start", "0:1.2", "--end", "3.3", "--fps", "2", "--overlay-fps", "5")
+    code, said = predict(tmp_path / "out", path, *options, opts=NOTHING)
+    assert code == 0, said
+    content = json.loads((tmp_path / "out" / "film.json").read_text())
+    assert content["frame_times"] == pytest.approx([1.2, 1.7, 2.2, 2.7, 3.2])
+    seen = shown(tmp_path / "out" / "film.mp4")
+    assert [time for time, _ in seen] == [Fraction(k, 5) for k in range(11)]
+    assert [grey for _, grey in seen] == pytest.approx([level(12 + 2 * k) for k in range(11)], abs=4)
+    sound, rate = read_waveform(tmp_path / "out" / "film.mp4")
+    assert onset(sound, rate) == pytest.approx(0.3, abs=0.03)
+    code, said = predict(tmp_path / "out", path, "--start", "9")
+    assert code == 1 and "the video ends at 3.93 s, before its part from 9 s on" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--start", "-1"], "expected one argument|is no time"),
+        (["--start", "1:2:3:4"], "1:2:3:4 is no time: give seconds, m:s or h:m:s"),
+        (["--start", "2", "--end", "1:00"], ""),
+        (["--start", "2", "--end", "2"], r"--end \(2 s\) must be later than --start \(2 s\)"),
+        (["--fps", "0"], "0 must be positive"),
+        (["--overlay-fps", "nan"], "nan must be positive"),
+        (["--jobs", "0"], "0 must be 1 or more"),
+        (["--format", "xml"], "--format xml: it is one or more of json, coco and csv"),
+        (["--num-gpus", "2", "--device", "cpu"], "--device says cpu"),
+    ],
+)
+def test_options_that_make_no_sense_are_explained(capsys, options, message):
+    command = ["--config-file", "c", "--weights", "w", "--input", "i", "--output", "o", *options]
+    if not message:
+        assert parse(command).end == 60
+        return
+    with pytest.raises(SystemExit) as ended:
+        parse(command)
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_formats_are_given_in_any_way():
+    command = ["--config-file", "c", "--weights", "w", "--input", "i", "--output", "o"]
+    for given in ("--format csv,coco", "--format coco csv", "--format csv --format coco"):
+        assert parse([*command, *given.split()]).format == ("coco", "csv")
+
+
+def test_progress_is_said_off_a_terminal(predict, film, tmp_path, monkeypatch):
+    monkeypatch.setattr("avis.modeling.progress._SECONDS_BETWEEN_LINES", 0.0)
+    window = ("MODEL.MASK_FORMER.TEST.ONLINE.WINDOW", "4", "MODEL.MASK_FORMER.TEST.ONLINE.OVERLAP", "2")
+    code, said = predict(tmp_path / "out", film, "--fps", "5", opts=window)
+    assert code == 0, said
+    for doing in ("film: decoding", "video 'film'", "film: writing"):
+        shares = [int(share) for share in re.findall(rf"{doing}: (\d+) % done, \d+:\d+ left", said)]
+        assert len(shares) > 2 and shares == sorted(shares) and shares[-1] == 100
+
+
+def test_inputs_of_one_name_are_refused(tmp_path):
     for other in ("two/clip.mov", "one/clip.mov", "one/clip.mp4"):
         with pytest.raises(ValueError, match=rf"several inputs .* to .*clip\.mp4: one/clip.mp4, {other}"):
             output_paths(["one/clip.mp4", other], tmp_path)
 
 
-def test_long_names_of_inputs_stay_different(output_paths, tmp_path):
+def test_long_names_of_inputs_stay_different(tmp_path):
     inputs = [f"{'x' * 250}{end}.mp4" for end in "ab"]
     first, second = output_paths(inputs, tmp_path)
     assert first != second and all(len(path.with_suffix(".json").name) == 255 for path in (first, second))
 
 
-def test_a_prediction_does_not_overwrite_its_input(output_paths, tmp_path):
+def test_a_prediction_does_not_overwrite_its_input(tmp_path):
     with pytest.raises(ValueError, match=r"clip\.mp4 would be overwritten"):
         output_paths([str(tmp_path / "clip.mp4")], tmp_path)
     assert output_paths([str(tmp_path / "clip.mov")], tmp_path) == [tmp_path / "clip.mp4"]
 
 
 @pytest.mark.parametrize("way", ["spelling", "symlink", "link to the folder", "hard link", "other input"])
-def test_an_input_is_no_output_however_it_is_reached(output_paths, tmp_path, way):
+def test_an_input_is_no_output_however_it_is_reached(tmp_path, way):
     (tmp_path / "in").mkdir()
     video, output = tmp_path / "in" / "clip.mp4", tmp_path / "out"
     video.touch()

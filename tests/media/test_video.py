@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from avis.media.errors import MediaError
-from avis.media.video import decode_video, has_audio_stream, read_comment, read_waveform, write_video
+from avis.media.video import (
+    decode_video,
+    has_audio_stream,
+    read_comment,
+    read_peaks,
+    read_waveform,
+    write_video,
+)
 from tests.small_dataset import write_wav
 
 FPS, SECONDS, AAC_RATE = 10, 3, 44100
@@ -242,3 +249,24 @@ def test_names_that_mean_something_to_ffmpeg_are_names(tmp_path, monkeypatch, na
 def test_comment_is_kept_in_the_file(tmp_path):
     write_video(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)], 1.0, comment="drawn by é")
     assert read_comment(tmp_path / "a.mp4") == "drawn by é"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mkv"])
+def test_peaks_are_the_largest_samples_of_equal_parts(tmp_path, suffix):
+    sound = np.zeros(3 * 16000)
+    sound[::2] = np.repeat([0.25, 0.5, 0.75], 8000)  # of each second
+    write_wav(tmp_path / "sound.wav", sound)
+    path = tmp_path / f"sound{suffix}"
+    if suffix == ".mkv":
+        with av.open(str(path), "w") as output:
+            track = output.add_stream("pcm_s16le", rate=16000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                (sound * 32767).round().astype("<i2")[None], format="s16", layout="mono"
+            )
+            frame.sample_rate, frame.pts = 16000, 0
+            output.mux(track.encode(frame))
+            output.mux(track.encode(None))
+    np.testing.assert_allclose(read_peaks(path, 8, 0, 4), np.repeat([0.25, 0.5, 0.75, 0], 2), atol=1e-4)
+    np.testing.assert_allclose(read_peaks(path, 4, 1, 2), np.repeat([0.5, 0.75], 2), atol=1e-4)
+    np.testing.assert_allclose(read_peaks(path, 2, -1, 2), [0, 0.25], atol=1e-4)
+    assert read_peaks(path, 5, 9, 1).tolist() == [0] * 5

@@ -1,5 +1,7 @@
 """Overlays: where pixels change, in which colour, labels, and videos with sound."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -7,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
 
-from avis.media.video import decode_video, has_audio_stream, write_video
+from avis.media.shown import Shown, at_rate
+from avis.media.video import decode_video, has_audio_stream, write_shown
 from avis.structures import Track, VideoPrediction
 from avis.visualization import draw_frame, draw_video
 from avis.visualization.drawing import draw_texts, shorten, text_size, track_color
-from avis.visualization.overlay import _place
+from avis.visualization.overlay import _place, held_frame
 from tests.small_dataset import tones, write_wav
 
 HEIGHT, WIDTH = 90, 120
@@ -40,7 +43,7 @@ def image():
 
 
 def test_a_mask_is_tinted_in_its_tracks_colour_and_the_rest_is_untouched(image, prediction):
-    picture = draw_frame(image, prediction, 1, NAMES, min_height=0)
+    picture = draw_frame(image, prediction, 1, NAMES, min_side=0)
     for x, color in ((35, track_color(0)), (90, track_color(1))):
         expected = 0.55 * 100 + 0.45 * np.array(color)
         np.testing.assert_allclose(picture[70, x], expected, atol=1)
@@ -50,24 +53,33 @@ def test_a_mask_is_tinted_in_its_tracks_colour_and_the_rest_is_untouched(image, 
 
 def test_a_silent_track_is_not_drawn(image, prediction):
     prediction.tracks = prediction.tracks[1:]
-    np.testing.assert_array_equal(draw_frame(image, prediction, 0, NAMES, min_height=0), image)
+    np.testing.assert_array_equal(draw_frame(image, prediction, 0, NAMES, min_side=0), image)
 
 
-def test_small_frames_are_enlarged_and_large_ones_kept(image, prediction):
-    assert draw_frame(image, prediction, 0, NAMES).shape == (480, 640, 3)
-    large = np.zeros((600, 800, 3), np.uint8)
-    assert draw_frame(large, prediction, 0, NAMES).shape == (600, 800, 3)
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        ((90, 120), (480, 640)),
+        ((640, 360), (853, 480)),  # held upright
+        ((600, 800), (600, 800)),
+        ((100, 2000), (100, 2000)),  # long enough
+        ((64, 640), (128, 1280)),
+    ],
+)
+def test_small_frames_are_enlarged_and_large_ones_kept(prediction, size, drawn):
+    picture = draw_frame(np.zeros((*size, 3), np.uint8), prediction, 0, NAMES)
+    assert picture.shape == (*drawn, 3)
 
 
 def test_a_track_keeps_its_colour_when_an_earlier_one_falls_silent(image, prediction):
     prediction.tracks[0].segmentations[1] = None
-    picture = draw_frame(image, prediction, 1, NAMES, min_height=0)
+    picture = draw_frame(image, prediction, 1, NAMES, min_side=0)
     np.testing.assert_allclose(picture[70, 90], 0.55 * 100 + 0.45 * np.array(track_color(1)), atol=1)
 
 
 def test_the_better_track_lies_on_top(image):
     tracks = [Track(score, 0, [rle(disc(60, 60, 20))]) for score in (0.9, 0.6)]
-    picture = draw_frame(image, VideoPrediction("clip", HEIGHT, WIDTH, 1, tracks), 0, NAMES, min_height=0)
+    picture = draw_frame(image, VideoPrediction("clip", HEIGHT, WIDTH, 1, tracks), 0, NAMES, min_side=0)
     on_top = np.abs(picture[60, 60] - np.array(track_color(0))).sum()
     below = np.abs(picture[60, 60] - np.array(track_color(1))).sum()
     assert on_top < below
@@ -120,13 +132,60 @@ def test_text_is_drawn_on_a_copy(image):
 def test_an_overlay_video_has_all_frames_the_timeline_and_the_sound(tmp_path, image, prediction):
     write_wav(tmp_path / "sound.wav", tones(1, seconds=3))
     path = tmp_path / "overlay.mp4"
-    drawn = draw_video([image] * 3, prediction, NAMES, fps=1)
-    write_video(path, drawn, fps=1, audio_from=tmp_path / "sound.wav")
+    drawn = draw_video(at_rate([image] * 3, 1), prediction, NAMES, fps=1, peaks=np.ones(9, np.float32))
+    write_shown(path, drawn, audio_from=tmp_path / "sound.wav")
     frames = list(decode_video(path, fps=1))
     assert len(frames) == 3
     assert frames[0].shape[0] > 480 and frames[0].shape[1] == 640
     # The row of the first track, at the second frame; H.264 changes colours a little.
-    np.testing.assert_allclose(frames[1][500, 400], track_color(0), atol=25)
+    assert (np.abs(frames[1][480:, 430].astype(int) - track_color(0)).max(axis=1) < 25).sum() > 10
     assert has_audio_stream(path)
     with av.open(str(path)) as container:
         assert container.duration / 1e6 == pytest.approx(3, abs=0.05)
+
+
+def test_pictures_between_predicted_frames_are_drawn_as_these_are(prediction):
+    """The layer that is held gives what drawing gives, but for rounding, most at smooth edges."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, HEIGHT, WIDTH, 3)).astype(np.uint8)
+    drawn = list(draw_video(at_rate(pictures, 2), prediction, NAMES, fps=1))
+    for index, (picture, begin, end) in enumerate(drawn):
+        expected = draw_frame(pictures[index], prediction, index // 2, NAMES)
+        np.testing.assert_allclose(picture[:480].astype(int), expected, atol=6)
+        assert (begin, end) == (Fraction(index, 2), Fraction(index + 1, 2))
+
+
+def test_the_strip_shows_when_it_is_and_whether_a_predicted_frame_is_seen(image, prediction):
+    """The cursor's head is dark on predicted frames and light between them."""
+    prediction.tracks = []
+    strips = [shown.content[480:] for shown in draw_video(at_rate([image] * 12, 4), prediction, NAMES, fps=1)]
+    columns = [np.flatnonzero((strip[50] < 60).all(axis=1)) for strip in strips]
+    middles = np.array([np.median(found) for found in columns]).round().astype(int)
+    assert np.ptp(np.diff(middles)) <= 1 and np.diff(middles).min() > 20
+    heads = [strip[9, middle] for strip, middle in zip(strips, middles, strict=True)]
+    assert [bool((head < 60).all()) for head in heads] == [True, False, False, False] * 3
+
+
+@given(
+    st.fractions(min_value=0, max_value=20, max_denominator=1000),
+    st.fractions(min_value=Fraction(1, 1000), max_value=3, max_denominator=1000),
+    st.sampled_from([Fraction(1), Fraction(1, 5), Fraction(1001, 24000)]),
+)
+def test_masks_are_those_of_the_latest_predicted_frame(begin, duration, step):
+    index, is_predicted = held_frame(begin, begin + duration, step, 10**6)
+    first, last = int(begin / step), int((begin + duration) / step) + 1
+    inside = [k for k in range(first, last + 1) if begin <= k * step < begin + duration]
+    assert is_predicted == (index in inside)
+    # A picture is shown for no longer than a step, but where a lower rate is asked for.
+    assert index == (inside[-1] if inside and duration <= step else first)
+
+
+def test_what_comes_after_the_last_predicted_frame_has_its_masks():
+    assert held_frame(Fraction(9), Fraction(10), Fraction(1), 3) == (2, False)
+
+
+def test_a_picture_that_is_predicted_is_drawn_with_its_own_masks(image):
+    """At 23.976 frames a second, what is seen at 1 s comes a little before."""
+    step = Fraction(1001, 24000)
+    shown = [Shown(image, 23 * step, 24 * step), Shown(image, 24 * step, 25 * step)]
+    assert [held_frame(s.begin, s.end, Fraction(1), 3) for s in shown] == [(1, True), (1, False)]

@@ -119,7 +119,7 @@ class Gallery:
             image = _read_fitting(file, video)
             pictures = [
                 draw_frame(
-                    image, tracks, t, self.class_names, colors=own_colors, show_scores=scores, min_height=0
+                    image, tracks, t, self.class_names, colors=own_colors, show_scores=scores, min_side=0
                 )
                 for tracks, own_colors, scores in (
                     (truth, colors[0], False),
