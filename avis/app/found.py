@@ -36,9 +36,8 @@ class Found:
         """The track of that name alone; "all tracks" are all of them."""
         if choice == ALL_TRACKS:
             return self
-        tracks = [
-            track for track, name in zip(self.content["tracks"], self.names, strict=True) if name == choice
-        ]
+        named = zip(self.content["tracks"], self.names, strict=True)
+        tracks = [track for track, name in named if name == choice]
         return Found(self.content | {"tracks": tracks})
 
     @property
@@ -66,13 +65,13 @@ class Found:
 
     def timeline(self) -> np.ndarray:
         """When each track sounds, as a picture (height, width, 3)."""
-        labels = [
-            f"{name} {track['score']:.2f}"
-            for name, track in zip(self.names, self.content["tracks"], strict=True)
+        rows = [
+            TimelineRow(
+                f"{name} {track['score']:.2f}", color, [mask is not None for mask in track["segmentations"]]
+            )
+            for name, color, track in zip(self.names, self.colors, self.content["tracks"], strict=True)
         ]
-        sounding = [[mask is not None for mask in track["segmentations"]] for track in self.content["tracks"]]
-        rows = [TimelineRow(*row) for row in zip(labels, self.colors, sounding, strict=True)]
-        widest = max(text_size(label, _TEXT_HEIGHT)[0] for label in labels)
+        widest = max(text_size(row.label, _TEXT_HEIGHT)[0] for row in rows)
         label_width = min(widest + _TEXT_HEIGHT + 4 * MARGIN, _TIMELINE_WIDTH // 2)
         fps = self.content["video"]["fps"]
         return draw_timeline(rows, _TIMELINE_WIDTH, label_width, fps, text_height=_TEXT_HEIGHT)

@@ -72,12 +72,10 @@ class Limits:
         try:
             facts = _look_at(path)
         except MediaError as error:
-            raise Refused(
-                f"This is no video that can be read. {without_folder(error, path.parent)}"
-            ) from error
+            raise Refused(f"This cannot be read. {without_folder(error, path.parent)}") from error
         except av.FFmpegError as error:
             raise Refused(
-                f"{path.name} is no video that can be read ({error.strerror}). MP4, MOV, WebM and MKV do."
+                f"{path.name} is no video that can be read ({error.strerror}). MP4, MOV, WebM and MKV are."
             ) from error
         if facts.width * facts.height > MAX_PIXELS:
             raise Refused(f"The pictures have {facts.width} × {facts.height} pixels. Up to 4096 × 2304 do.")

@@ -16,11 +16,13 @@ CSS = """
 #overlay video, #video video { max-height: 70vh; }
 #timeline img { width: 100%; }
 #status { min-height: 5.5rem; padding: 0.25rem 0; }
-#solo .wrap { max-height: 9rem; overflow-y: auto; }
+#status .pending { opacity: 0; }
+/* Trimming would need a program from elsewhere. */
+#video button[aria-label="Trim video to selection"], #video button[title*="rim"] { display: none; }
 footer { display: none !important; }
 """
 INTRODUCTION = (
-    f"# {TITLE}\nFinds every object that makes sound, with a mask in each frame in which it is heard."
+    f"# {TITLE}\nFinds every object that makes sound, with a mask in each frame in which it sounds."
 )
 SOLO_INFO = "One alone: its mask and its timeline without the others. The sound stays whole."
 
@@ -52,17 +54,21 @@ def build_page(service: PredictionService, threshold: float) -> gr.Blocks:
                 weights = gr.Dropdown(names, value=names[0], label="Weights", filterable=len(names) > 9)
                 slider = gr.Slider(0, 1, threshold, step=0.01, label="Score threshold", elem_id="threshold")
                 with gr.Row():
-                    stop = gr.Button("Stop", min_width=80, elem_id="stop")
-                    start = gr.Button("Find what sounds", variant="primary", min_width=160, elem_id="start")
+                    start = gr.Button(
+                        "Find what sounds", variant="primary", scale=2, min_width=160, elem_id="start"
+                    )
+                    stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop")
             with gr.Column(scale=3, min_width=320):
                 status = gr.Markdown("Drop a video, or record one. Then find what sounds.", elem_id="status")
                 with gr.Column(visible=False, elem_id="results") as results:
-                    overlay = gr.Video(label="Overlay", interactive=False, elem_id="overlay", buttons=[])
+                    overlay = gr.Video(
+                        label="Overlay", show_label=False, interactive=False, elem_id="overlay", buttons=[]
+                    )
                     solo = gr.Radio(
                         [ALL_TRACKS], value=ALL_TRACKS, label="Show", info=SOLO_INFO, elem_id="solo"
                     )
                     timeline = gr.Image(
-                        label="When each track sounds", interactive=False, type="filepath", buttons=[],
+                        label="Timeline", show_label=False, interactive=False, type="filepath", buttons=[],
                         elem_id="timeline",
                     )  # fmt: skip
                     table = gr.Dataframe(
@@ -80,13 +86,15 @@ def build_page(service: PredictionService, threshold: float) -> gr.Blocks:
         page.unload(events.close)
         video.input(events.look_at, [video], [status], show_progress="hidden", api_visibility="private")
         # One model at a time; drawing waits for another drawing, not for a model.
-        given = [video, weights, slider]
-        start.click(events.predict, given, concurrency_limit=1, concurrency_id="model", **work)
+        model = {"concurrency_limit": 1, "concurrency_id": "model", **work}
         drawing = {"concurrency_limit": 1, "concurrency_id": "drawing", **work}
-        slider.release(events.show, [slider, solo], **drawing)
-        solo.input(events.show, [slider, solo], **drawing)
-        table.select(events.select, [slider], **drawing)
-        stop.click(events.stop, queue=False, api_visibility="private")
+        running = [
+            start.click(events.predict, [video, weights, slider], **model),
+            slider.release(events.show, [slider, solo], **drawing),
+            solo.input(events.show, [slider, solo], **drawing),
+            table.select(events.select, [slider], **drawing),
+        ]
+        stop.click(events.stop, cancels=running, queue=False, api_visibility="private")
     return page.queue(max_size=32)
 
 

@@ -6,7 +6,7 @@ drawn anew.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,8 +54,9 @@ class PredictionService:
         """
         if video is None:
             return ""
+        session = self.workspace.session(key)
         with _told_to_user(Path(video).parent):
-            return str(self._check(key, Path(video)))
+            return str(self._check(session, Path(video)))
 
     def predict(self, key: str, video: str | None, weights: str, threshold: float, report: Report) -> View:
         """Predict on an upload of a session, and show all tracks above a threshold.
@@ -69,7 +70,7 @@ class PredictionService:
         with session.lock, _told_to_user(Path(video).parent):
             report = _stoppable(report, session)
             report("Looking at the video", 0.0)
-            facts = self._check(key, Path(video))
+            facts = self._check(session, Path(video))
             session.result = None
             session.result = self._find(Path(video), facts, weights, session.new_folder(), report)
             return session.result.view(threshold, ALL_TRACKS, _between(report, _COMPUTED, 1.0))
@@ -90,8 +91,8 @@ class PredictionService:
         """Whether a session has something to show."""
         return self.workspace.session(key).result is not None
 
-    def _check(self, key: str, video: Path) -> VideoFacts:
-        self.workspace.add_upload(key, video)
+    def _check(self, session: Session, video: Path) -> VideoFacts:
+        self.workspace.add_upload(session, video)
         return self.limits.check(video)
 
     def _find(self, path: Path, facts: VideoFacts, weights: str, folder: Path, report: Report) -> Result:
@@ -120,7 +121,7 @@ def _predict(
     computing = _between(report, _DECODED, _COMPUTED)
 
     def computed(share: float, left: float) -> None:
-        computing(f"Model: {100 * share:.0f} %, {left:.0f} s left", share)
+        computing(f"The model computes, {left:.0f} s left", share)
 
     with listen(computed):
         return predictor.predict(replace(video, frames=lambda: (frame for frame, _, _ in shown)))
@@ -158,9 +159,7 @@ def _told_to_user(folder: Path) -> Iterator[None]:
         raise
     except torch.OutOfMemoryError as error:
         logger.error("%s", error)
-        raise Refused(
-            "The device has too little memory for this video. A shorter or smaller one may do."
-        ) from error
+        raise Refused("The device has too little memory for this video. A shorter one may do.") from error
     except Exception as error:
         if isinstance(error, ValueError) and is_about_input(error):
             raise Refused(without_folder(error, folder)) from error

@@ -3,8 +3,10 @@
 import importlib.util
 import logging
 import os
+import re
 import socket
 import threading
+from typing import Any
 
 from avis.app.service import PredictionService
 
@@ -35,10 +37,25 @@ def free_port(host: str, port: int) -> int:
         try:
             probe.bind(address)
         except OSError as error:
-            raise OSError(
-                f"{host}:{port} cannot be listened on ({error.strerror}): give another --port"
-            ) from error
+            reason = f"{host}:{port} cannot be listened on ({error.strerror})"
+            raise OSError(f"{reason}: give another --port or --host") from error
         return probe.getsockname()[1]
+
+
+class NoForeignFiles:
+    """Refuses to fetch files of other servers, which Gradio would do for whoever asks. An ASGI middleware."""
+
+    def __init__(self, app: Any) -> None:
+        """Stand before an application."""
+        self._app = app
+
+    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        """Answer a request, or pass it on."""
+        if re.search(r"/(file|proxy)=\w+:/", scope.get("path", "")):
+            await send({"type": "http.response.start", "status": 403, "headers": []})
+            await send({"type": "http.response.body", "body": b"not allowed"})
+        else:
+            await self._app(scope, receive, send)
 
 
 def serve(service: PredictionService, host: str, port: int, threshold: float) -> None:
@@ -55,7 +72,10 @@ def serve(service: PredictionService, host: str, port: int, threshold: float) ->
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "GRADIO_TEMP_DIR": str(service.workspace.folder),
+        "GRADIO_EXAMPLES_CACHE": str(service.workspace.folder),
     }
+    from starlette.middleware import Middleware
+
     from avis.app.page import CSS, build_page, look
 
     page = build_page(service, threshold)
@@ -63,6 +83,7 @@ def serve(service: PredictionService, host: str, port: int, threshold: float) ->
         server_name=host, server_port=port, share=False, inline=False, quiet=True, show_error=False,
         prevent_thread_lock=True, ssr_mode=False, pwa=False, enable_monitoring=False, run_history=False,
         max_file_size=service.limits.max_bytes, footer_links=[], theme=look(), css=CSS,
+        app_kwargs={"middleware": [Middleware(NoForeignFiles)], "openapi_url": None},
     )  # fmt: skip
     try:
         logger.info("The page is at http://%s:%d; Ctrl-C ends it", f"[{host}]" if ":" in host else host, port)

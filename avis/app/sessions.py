@@ -70,7 +70,7 @@ class Workspace:
         if session := self._sessions.get(key):
             session.stop.set()
 
-    def add_upload(self, key: str, file: Path) -> None:
+    def add_upload(self, session: Session, file: Path) -> None:
         """Note that a session has uploaded a file, which lies in a folder of its own in this one.
 
         Raises:
@@ -79,7 +79,6 @@ class Workspace:
         folder = file.resolve().parent
         if folder.parent != self.folder:
             raise ValueError(f"{file} is no upload")
-        session = self.session(key)
         with self._lock:
             session.uploads.add(folder)
 
@@ -117,7 +116,6 @@ def _remove_leftovers(parent: Path) -> None:
     for folder in parent.glob("avis-app-*"):
         name = _NAME.fullmatch(folder.name)
         if name and (int(name[1]) == os.getpid() or not is_running(int(name[1]))):
-            with suppress(
-                FileNotFoundError, PermissionError
-            ):  # another has removed it, or it is another user's
+            # Another process may have removed it meanwhile, and another user's may stay.
+            with suppress(FileNotFoundError, PermissionError):
                 shutil.rmtree(folder)

@@ -77,10 +77,8 @@ class Result:
         # Tracks are sorted by score, so their number says which there are.
         number = len(found.rows())
         files = self._once(number, lambda folder: self._write_files(found, folder))
-        overlay, *timeline = self._once(
-            (number if choice == ALL_TRACKS else 0, choice),
-            lambda folder: self._draw(shown, folder, choice, report),
-        )
+        key = (number if choice == ALL_TRACKS else 0, choice)
+        overlay, *timeline = self._once(key, lambda folder: self._draw(shown, folder, choice, report))
         return View(
             self._status(threshold, number),
             overlay,
@@ -140,7 +138,8 @@ class Result:
 
     def _status(self, threshold: float, number: int) -> str:
         candidates = self.found.content["tracks"]
-        text = f"{self.facts} Predicted in {self.seconds:.1f} s at {self.video.fps:g} frames a second."
+        frames = self.found.content["video"]["num_frames"]
+        text = f"{self.facts} Predicted {frames} frames in {self.seconds:.1f} s."
         if number:
             return f"**{number} {'track' if number == 1 else 'tracks'}** above {threshold:.2f}. {text}"
         best = f"The best has {candidates[0]['score']:.2f}: lower it to see more." if candidates else ""
@@ -152,4 +151,4 @@ def reporting(shown: Iterator[Shown], seconds: float, doing: str, report: Report
     for each in shown:
         yield each
         share = min(float(each.end) / seconds, 1.0) if seconds else 1.0
-        report(f"{doing}: {100 * share:.0f} %", share)
+        report(doing, share)

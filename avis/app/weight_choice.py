@@ -1,13 +1,12 @@
 """The weights that the page offers, and the models made of them."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from avis.files import replacing
 
 if TYPE_CHECKING:
     from avis.inference import VideoPredictor
@@ -64,13 +63,11 @@ class WeightChoice:
         files: by name, the first of which is the default.
         config_file: of the models whose weight files hold no config; "" if there is none.
         opts: KEY, VALUE, … for all configs.
-        folder: for files that are needed for a moment.
     """
 
     files: dict[str, Path]
     config_file: str
     opts: tuple[str, ...]
-    folder: Path
 
     def __hash__(self) -> int:
         return id(self)
@@ -90,13 +87,13 @@ class WeightChoice:
 
         file = self.files[name]
         text = about(read_checkpoint(file)).get("config")
-        overrides = ["MODEL.WEIGHTS", str(file), "OUTPUT_DIR", str(self.folder), *self.opts]
-        overrides += ["MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "0.0"]
+        all_candidates = ["MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "0.0"]
+        overrides = ["MODEL.WEIGHTS", str(file), *self.opts, *all_candidates]
         if self.config_file or text is None:
             if not self.config_file:
                 raise ValueError(f"{name} does not hold its config: start with --config-file FILE")
             return VideoPredictor(get_avis_cfg(self.config_file, overrides))
-        config_file = self.folder / "config.yaml"
-        with replacing(config_file) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
-        return VideoPredictor(get_avis_cfg(config_file, overrides))
+        with tempfile.TemporaryDirectory() as folder:
+            config_file = Path(folder) / "config.yaml"
+            config_file.write_text(text, encoding="utf-8")
+            return VideoPredictor(get_avis_cfg(config_file, overrides))

@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--config-file",
         default="",
         metavar="FILE",
-        help="the models' config, default: that in each weight file",
+        help="the models' config, default: what each file holds",
     )
     parser.add_argument(
         "--score-threshold", type=_share, default=0.5, metavar="S", help="at first, default: %(default)s"
@@ -49,14 +49,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--fps",
         type=_positive,
         metavar="N",
-        help="frames per second to look at, default: the config's INPUT.FPS",
+        help="frames a second to look at, default: the config's INPUT.FPS",
     )
     parser.add_argument(
         "--max-seconds",
         type=_positive,
         default=120.0,
         metavar="N",
-        help="longest video, default: %(default)g",
+        help="longest video, default: %(default)g s",
     )
     parser.add_argument(
         "--max-mb", type=_positive, default=200.0, metavar="N", help="largest file, default: %(default)g MB"
@@ -103,10 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = find_weights(args.weights)
     port = free_port(args.host, args.port)
     device = ["MODEL.DEVICE", args.device] if args.device else []
+    weights = WeightChoice(files, args.config_file, (*device, *args.opts))
+    weights.load(next(iter(files)))  # so that what is wrong with it is said at once
     workspace = Workspace()
     try:
-        weights = WeightChoice(files, args.config_file, (*device, *args.opts), workspace.folder)
-        weights.load(next(iter(files)))  # so that what is wrong with it is said at once
         service = PredictionService(workspace, weights, Limits(args.max_seconds, args.max_mb), args.fps)
         serve(service, args.host, port, args.score_threshold)
     finally:
