@@ -59,6 +59,6 @@ setup(
         "packaging",
         "setuptools<82",
     ],
-    # LOGGING.WANDB and LOGGING.MLFLOW: `pip install 'avis[tracking]'`
-    extras_require={"tracking": ["wandb", "mlflow-skinny"]},
+    # app: the web page. tracking: LOGGING.WANDB and LOGGING.MLFLOW. `pip install 'avis[app,tracking]'`
+    extras_require={"app": ["gradio>=6"], "tracking": ["wandb", "mlflow-skinny"]},
 )

@@ -22,7 +22,7 @@ FLOORS = (
     {"modeling"},
     {"evaluation", "dataset_tools"},
     {"engine", "inference"},
-    {"experiments", "export", "benchmark"},
+    {"experiments", "export", "benchmark", "app"},
     {"commands"},
 )
 WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")

@@ -19,11 +19,16 @@ CSS = """
 #status .pending { opacity: 0; }
 /* Trimming would need a program from elsewhere. */
 #video button[aria-label="Trim video to selection"], #video button[title*="rim"] { display: none; }
+#tracks table { font-family: var(--font); }
+#tracks th * { word-break: normal; overflow-wrap: normal; }
+@media (max-width: 600px) { #tracks th, #tracks td { font-size: 12px; padding-inline: 3px; } }
 footer { display: none !important; }
 """
 INTRODUCTION = (
     f"# {TITLE}\nFinds every object that makes sound, with a mask in each frame in which it sounds."
 )
+# Of the table's columns.
+WIDTHS = ["14%", "26%", "16%", "26%", "18%"]
 SOLO_INFO = "One alone: its mask and its timeline without the others. The sound stays whole."
 
 
@@ -72,8 +77,8 @@ def build_page(service: PredictionService, threshold: float) -> gr.Blocks:
                         elem_id="timeline",
                     )  # fmt: skip
                     table = gr.Dataframe(
-                        headers=list(COLUMNS), interactive=False, wrap=True, label="Tracks", buttons=[],
-                        elem_id="tracks",
+                        headers=list(COLUMNS), column_widths=WIDTHS, interactive=False, wrap=True,
+                        label="Tracks", buttons=[], elem_id="tracks",
                     )  # fmt: skip
                     with gr.Row():
                         downloads = [
