@@ -16,7 +16,7 @@ _STYLES = ("-", "--", ":", "-.")
 _GREY = "#b0b0b0"
 # Lines of more points than these have no marks.
 _FEW = 40
-_WIDTH, _HEIGHT, _LEGEND_ROW = 5.2, 3.3, 0.2
+_WIDTH, _HEIGHT, _LEGEND_ROW = 5.2, 3.3, 0.19
 # A legend with more entries stands below its diagram, in columns.
 _INSIDE, _COLUMNS = 4, 2
 # Legends with longer entries would hide the curves.
