@@ -1,6 +1,6 @@
 """What the page does, without the page."""
 
-import json
+import threading
 import zipfile
 
 import av
@@ -113,23 +113,20 @@ def test_what_is_under_way_can_be_stopped(service, upload, workspace):
 
 
 def test_a_closed_tab_ends_what_it_waits_for(service, upload, workspace):
-    import threading
-
-    closing = []
+    closing = threading.Thread(target=workspace.close, args=("me",))
+    session = workspace.session("me")
 
     def close(doing, share):
-        if doing == "Decoding" and not closing:
-            closing.append(threading.Thread(target=workspace.close, args=("me",)))
-            closing[0].start()
-            while not workspace.folder.exists() or "me" in workspace._sessions:
-                pass
+        if doing == "Decoding" and not session.stop.is_set():
+            closing.start()
+            assert session.stop.wait(30)
 
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="Stopped"):
         service.predict("me", str(upload()), "tiny", 0.0, close)
-    closing[0].join()
+    closing.join()
     assert list(workspace.folder.iterdir()) == []
 
 
-def test_the_json_is_evaluated_like_predicts(service, upload):
+def test_times_count_from_the_first_frame(service, upload):
     view = service.predict("me", str(upload()), "tiny", 0.0, ignore)
-    assert json.loads(view.files[0].read_text())["frame_times"] == [0.0, 1.0]
+    assert read_json(view.files[0])["frame_times"] == [0.0, 1.0]
