@@ -9,7 +9,7 @@ from avis.visualization.drawing import text_size, track_color
 from avis.visualization.timeline import MARGIN, TimelineRow, draw_timeline
 
 ALL_TRACKS = "all tracks"
-COLUMNS = ("track", "category", "score", "sounds (s)", "seconds")
+COLUMNS = ("no.", "category", "score", "sounds (s)", "sum (s)")
 # Large enough to be read on a phone, where the picture is half as wide.
 _TIMELINE_WIDTH, _TEXT_HEIGHT = 800, 22
 

@@ -21,14 +21,14 @@ CSS = """
 #video button[aria-label="Trim video to selection"], #video button[title*="rim"] { display: none; }
 #tracks table { font-family: var(--font); }
 #tracks th * { word-break: normal; overflow-wrap: normal; }
-@media (max-width: 600px) { #tracks th, #tracks td { font-size: 12px; padding-inline: 3px; } }
+@media (max-width: 600px) { #tracks th, #tracks td { font-size: 11px; padding-inline: 2px; } }
 footer { display: none !important; }
 """
 INTRODUCTION = (
     f"# {TITLE}\nFinds every object that makes sound, with a mask in each frame in which it sounds."
 )
 # Of the table's columns.
-WIDTHS = ["14%", "26%", "16%", "26%", "18%"]
+WIDTHS = ["12%", "25%", "20%", "24%", "19%"]
 SOLO_INFO = "One alone: its mask and its timeline without the others. The sound stays whole."
 
 
