@@ -1,10 +1,11 @@
-"""Packaging of avis. `bash tools/setup_env.sh` installs it, with everything pinned in requirements.txt."""
+"""What pyproject.toml cannot say: which OpenCV the package needs, and that configs/ becomes a part of it."""
 
-import re
+import os
+from glob import glob
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
+from setuptools.command.build_py import build_py
 
 
 def opencv() -> str:
@@ -18,17 +19,36 @@ def opencv() -> str:
     return "opencv-python-headless"
 
 
-ROOT = Path(__file__).parent
+class WithConfigs(build_py):
+    """Puts the files of configs/ into the package, where `avis.configs` finds them without the checkout."""
+
+    def run(self) -> None:
+        """Copy the package, then the configs; an editable installation reads those of the checkout."""
+        super().run()
+        if self.editable_mode:
+            return
+        for source, target in zip(self._configs(), self._targets(), strict=True):
+            self.mkpath(os.path.dirname(target))
+            self.copy_file(source, target, preserve_mode=False)
+
+    def get_source_files(self) -> list[str]:
+        """What a source distribution holds."""
+        return [*super().get_source_files(), *self._configs()]
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """What the package holds."""
+        return [*super().get_outputs(include_bytecode), *self._targets()]
+
+    def _configs(self) -> list[str]:
+        return sorted(glob("configs/**/*.yaml", recursive=True))
+
+    def _targets(self) -> list[str]:
+        folder = os.path.join(self.build_lib, "avis", "configs", "files")
+        return [os.path.join(folder, os.path.relpath(path, "configs")) for path in self._configs()]
+
 
 setup(
-    name="avis",
-    version=re.search(r'^__version__ = "(.+)"$', (ROOT / "avis/__init__.py").read_text(), re.MULTILINE)[1],
-    description="Audio-visual instance segmentation: find, segment and track what sounds in a video",
-    author="The AVIS authors",
-    license="Apache-2.0",
-    python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["avis", "avis.*"]),
-    package_data={"avis.evaluation.report": ["templates/*"]},
+    cmdclass={"build_py": WithConfigs},
     # Without detectron2, which has no package of its own name: `import avis` says how to get it.
     install_requires=[
         "torch>=2.11",
@@ -59,6 +79,4 @@ setup(
         "packaging",
         "setuptools<82",
     ],
-    # LOGGING.WANDB and LOGGING.MLFLOW: `pip install 'avis[tracking]'`
-    extras_require={"tracking": ["wandb", "mlflow-skinny"]},
 )

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avis.command_line import exit_on_bad_input, is_about_input
+from avis.command_line import command_parser, exit_on_bad_input, is_about_input
 from avis.files import fit_name, remove_leftovers
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ logger = logging.getLogger("avis.commands.predict")
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, by default that of this process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="the model's config")
     parser.add_argument("--weights", required=True, metavar="FILE", help="its trained weights")
     parser.add_argument("--input", required=True, nargs="+", metavar="VIDEO|DIR|PATTERN")

@@ -50,7 +50,8 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     """Build a config: the defaults, then a file, then overrides.
 
     Args:
-        config_file: YAML, of ours or of Mask2Former for video; None or "" leaves the defaults.
+        config_file: YAML, of ours or of Mask2Former for video, or a name of `avis.configs` where there is no
+            such file; None or "" leaves the defaults.
         opts: KEY, VALUE, KEY, VALUE, …
 
     Returns:

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from detectron2.utils.file_io import PathManager
 
+from avis import configs
 from avis.config.errors import ConfigError, one_line
 
 BASE_KEY = "_BASE_"
@@ -32,7 +33,7 @@ def read_yaml_files(path: str | Path) -> list[tuple[str, dict]]:
     YAML is data here: tags that would run code are refused.
 
     Args:
-        path: of the file; "~" is the home folder.
+        path: of the file, or the name of one of `avis.configs`; "~" is the home folder.
 
     Returns:
         (path, content) of each file, bases first.
@@ -40,7 +41,7 @@ def read_yaml_files(path: str | Path) -> list[tuple[str, dict]]:
     Raises:
         ConfigError: a file is missing, holds no keys, or includes itself.
     """
-    return list(_read(os.path.expanduser(path), ()))
+    return list(_read(configs.find(path), ()))
 
 
 def _read(path: str, including: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
@@ -61,7 +62,8 @@ def _load(path: str, including: tuple[str, ...]) -> dict:
             content = yaml.safe_load(file)
     except FileNotFoundError as error:
         missing = f"{including[-1]}: there is no {BASE_KEY}" if including else "config file not found:"
-        raise ConfigError(f"{missing} {path}") from error
+        hint = "" if including else configs.suggest(path)
+        raise ConfigError(f"{missing} {path}{hint}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: it is nested too deep") from error
     except _YAML_MISTAKES as error:

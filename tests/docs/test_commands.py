@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image, ImageOps
 
 from avis.command_line import training_parser
+from avis.command_names import COMMANDS as COMMAND_NAMES
 from avis.config import get_avis_cfg
 from avis.media.pictures import read_pictures
 from avis.media.video import write_video
@@ -72,13 +73,11 @@ def head_of(config: Path) -> str:
     return "\n".join(line for line in joined.splitlines() if line.startswith(("python ", "bash ")))
 
 
-def command_of(tool: Path) -> SimpleNamespace:
-    """What a tool defines, or the command of avis/commands that it is a front of."""
-    is_front = (ROOT / "avis/commands" / tool.name).is_file()
-    names = (
-        vars(importlib.import_module(f"avis.commands.{tool.stem}")) if is_front else runpy.run_path(str(tool))
-    )
-    return SimpleNamespace(**names)
+def command_of(tool: Path) -> SimpleNamespace | ModuleType:
+    """What the command defines that a tool is a front of; the set-up's is in the tool itself."""
+    if tool.stem not in COMMAND_NAMES:
+        return SimpleNamespace(**runpy.run_path(str(tool)))
+    return importlib.import_module(f"avis.commands.{COMMAND_NAMES[tool.stem].replace('-', '_')}")
 
 
 def examples_of(tool: Path) -> str:
@@ -116,8 +115,7 @@ def parse(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Nam
     monkeypatch.setattr(sys, "argv", [Path(words[0]).name, *words[1:]])
     if words[0] == "tools/train_net.py":
         return training_parser("", "").parse_args()
-    tool = vars(command_of(ROOT / words[0]))
-    return next(tool[name] for name in ("parse", "parse_args", "parse_arguments") if name in tool)()
+    return command_of(ROOT / words[0]).parse()
 
 
 @pytest.mark.parametrize("command", TOOL_COMMANDS, ids=name_of)
