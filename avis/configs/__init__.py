@@ -7,8 +7,6 @@ import difflib
 import os
 from pathlib import Path
 
-__all__ = ["find", "get", "names", "suggest"]
-
 _HERE = Path(__file__).parent
 _INSTALLED, _CHECKOUT = _HERE / "files", _HERE.parents[1] / "configs"
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
