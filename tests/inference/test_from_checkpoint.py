@@ -1,5 +1,8 @@
 """VideoPredictor of a checkpoint alone, used by several threads, and following a stream."""
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from avis.commands.predict import main as predict
 from avis.config import ConfigError
 from avis.inference import OnlineSession, VideoPredictor, cfg_of_checkpoint, open_video
 from avis.weights import about, read_checkpoint, write_weights
@@ -124,12 +128,28 @@ def test_a_stream_has_no_end_in_memory(predictor, folder):
 
 
 def test_importing_the_room_waits_for_no_model(request):
-    import subprocess
-    import sys
-
     code = "import sys, torch; from avis.inference import VideoPredictor; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=request.config.rootpath, capture_output=True, text=True, check=True
     )
     slow = {"detectron2", "torchvision", "timm", "torch._dynamo", "scipy", "avis.modeling", "avis.data"}
     assert slow & set(done.stdout.split()) == set()
+
+
+def test_the_command_predicts_with_a_checkpoint_alone(checkpoint, predictor, folder, tmp_path, capsys):
+    words = ["--input", folder, "--output", tmp_path, "--score-threshold", 0]
+    predict([str(word) for word in ("--weights", checkpoint, *words)])
+    found = json.loads((tmp_path / "clip1.json").read_text())
+    assert [track["score"] for track in found["tracks"]] == pytest.approx(
+        [track.score for track in predictor(folder).tracks], abs=1e-4
+    )
+    with pytest.raises(SystemExit) as end:
+        predict([str(word) for word in ("--weights", without_config(checkpoint, tmp_path), *words)])
+    assert end.value.code == 2
+    assert "bare.pth does not hold its config" in capsys.readouterr().err
+
+
+def without_config(checkpoint: Path, tmp_path: Path) -> Path:
+    """The same weights in a file without a config."""
+    torch.save({"model": torch.load(checkpoint)["model"]}, tmp_path / "bare.pth")
+    return tmp_path / "bare.pth"
