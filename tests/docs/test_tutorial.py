@@ -25,7 +25,8 @@ def test_the_notebook_is_small_and_without_outputs():
 def test_every_cell_runs(tmp_path: Path):
     """In order and in one process, as a notebook does it, with small numbers in the cell of parameters."""
     (parameters,) = (cell for cell in CODE if "parameters" in cell["metadata"].get("tags", ()))
-    cells = [SMALL.format(folder=tmp_path) if cell is parameters else "".join(cell["source"]) for cell in CODE]
+    small = SMALL.format(folder=tmp_path)
+    cells = [small if cell is parameters else "".join(cell["source"]) for cell in CODE]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore:FigureCanvasAgg is non-interactive", "-c", "\n".join(cells)]
     done = subprocess.run(command, cwd=ROOT / "docs", env=environment, capture_output=True, text=True)
