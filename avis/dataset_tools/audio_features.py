@@ -1,8 +1,8 @@
 """FEATAudios: the features of a frozen audio backbone, computed once for whole data sets.
 
 Worker processes read the sound and make log-mel examples of it, as the loader of a model does. This process
-runs the backbone over the examples of one sound after the other, and writes a file for each. So a file's bytes
-depend on its sound alone, and not on the other sounds or the number of processes.
+runs the backbone over the examples of one sound after the other, and writes a file for each. So a file's
+bytes depend on its sound alone, and not on the other sounds or the number of processes.
 
 Dimensions: T frames of a video, A audio channels; a log-mel example is 96 × 64.
 """
