@@ -2,8 +2,8 @@
 
 Successive windows share frames. The Hungarian assignment pairs the objects in a window with the tracks so
 far, by two similarities. One is the cosine of the queries, as in Huang et al., "MinVIS", NeurIPS 2022. The
-other is the IoU of the masks on the frames that both know, as in Hwang et al., "Video Instance Segmentation using
-Inter-Frame Communication Transformers", NeurIPS 2021. An object that is like no track begins a new one.
+other is the IoU of the masks on the frames that both know, as in Hwang et al., "Video Instance Segmentation
+using Inter-Frame Communication Transformers", NeurIPS 2021. An object that is like no track begins a new one.
 
 Dimensions: W frames of a window, M tracks, Q queries found in a window, K classes, C channels.
 """

@@ -15,8 +15,8 @@ class at a spatio-temporal IoU of 0.5. Any other makes the first of these mistak
 A track is missed if no prediction has found it and none has made a mistake about it other than a duplicate.
 
 The cost of a kind is the AP50 that is gained if it alone is mended. Duplicates and false positives are
-removed then, and missed tracks need not be found. The others find what they were about, or are removed if that is
-found already. The gains do not add up to what is lost, so they are also given as shares of their sum.
+removed then, and missed tracks need not be found. The others find what they were about, or are removed if
+that is found already. The gains do not add up to what is lost, so they are also given as shares of their sum.
 
 Dimensions: T frames, D predicted and G ground-truth tracks of a video.
 """
