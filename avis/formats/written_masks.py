@@ -55,7 +55,7 @@ class _Categories(msgspec.Struct):
 
 
 class WrittenMask(Sequence):
-    """The one mask of a picture, in the form that its file has it in; it is parsed each time it is asked for."""
+    """The one mask of a picture, in the form that its file has; it is parsed each time it is asked for."""
 
     __slots__ = ("_text",)
 
@@ -96,14 +96,21 @@ def read_plain_coco(path: Path) -> PlainCoco | None:
     """
     try:
         content = msgspec.json.decode(path.read_bytes(), type=_File)
-        categories = read_categories({"categories": msgspec.json.decode(content.categories)}, str(path), Findings())
+        categories = read_categories(
+            {"categories": msgspec.json.decode(content.categories)}, str(path), Findings()
+        )
     except (*UNREADABLE, ValueError):
         return None
     pictures = {picture.id: picture for picture in content.images}
     names = {name_of_file(picture.file_name) for picture in content.images}
     is_plain = len(pictures) == len(names) == len(content.images) > 0 and categories[0] == categories[1]
     objects = _by_picture(content.annotations, pictures, categories[0])
-    if not is_plain or objects is None or _is_given(content.videos) or not all(map(_is_plain, content.images)):
+    if (
+        not is_plain
+        or objects is None
+        or _is_given(content.videos)
+        or not all(map(_is_plain, content.images))
+    ):
         return None
     videos = [_video(picture) for picture in content.images]
     paths = [picture.file_name for picture in content.images]

@@ -64,7 +64,7 @@ def test_a_path_is_trained_and_evaluated_on(tmp_path: Path, small: CfgNode, kind
     videos = [batch[0] for batch in build_test_loader(small, path)]
     assert [video["length"] for video in videos] == ([1, 1, 1] if kind == "coco" else [2])
     perfect = [
-        {"video_id": record["video_id"], "score": 1.0, "segmentations": entry["segmentations"],
+        {"video_id": record["video_id"], "score": 1.0, "segmentations": list(entry["segmentations"]),
          "category_id": get_categories(path).ids[entry["category_id"]]}
         for record in get_dataset_records([path])
         for entry in record["annotations"]
