@@ -3,8 +3,8 @@
     <video>/<frame>.png      named as the frame
 
 Of S4 this is <category>/<video>/<video>_<second>.png, as its masks are called. MS3's masks lack the ".mp4"
-that its frames have, <video>/<video>.mp4_<second>.png. Of AVSS it is <part>/<video>/<second>.png. AVSBench's own
-code calls what is predicted of second 1 …_0.png.
+that its frames have. Of AVSS it is <part>/<video>/<second>.png. AVSBench's own code counts predicted seconds
+from 0, and masks from 1.
 
 A map of what sounds is black and white. A map of classes has the category's id in each pixel, 0 where nothing
 sounds, and shows it in PASCAL VOC's colours, which are AVSBench's.
@@ -65,7 +65,7 @@ def save_maps(
 
 
 def draw_map(video: Video, tracks: Iterable[PredictedTrack], frame: int) -> np.ndarray:
-    """The category id of each pixel of a frame, int64 (H, W), 0 where nothing sounds; the better score wins."""
+    """The category id of each pixel of a frame, int64 (H, W), 0 for silence; the better score wins."""
     drawn = np.zeros((video.height, video.width), np.int64)
     # Of equal scores the first one is seen, as `score_tracks` counts.
     for track in sorted(tracks, key=lambda track: track.score, reverse=True)[::-1]:

@@ -1,6 +1,5 @@
 """AVSBench as tasks: converted, trained, evaluated and saved as maps."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -15,10 +14,7 @@ from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer
 from avis.formats.categories import voc_colour
 from tests.evaluation.builders import HEIGHT, LENGTH, WIDTH, annotation, columns, ground_truth, prediction
-from tests.formats.foreign_files import HEIGHT as FRAME_HEIGHT
-from tests.formats.foreign_files import WIDTH as FRAME_WIDTH
-from tests.formats.foreign_files import write, write_s4
-from tests.small_dataset import write_wav
+from tests.formats.foreign_files import write, write_avss, write_s4
 
 ROOT = Path(__file__).parents[2]
 # Two dogs overlap by five columns; the one that scores more comes first.
@@ -93,54 +89,9 @@ def test_bad_input_is_told(
     assert not list(tmp_path.rglob("*.png"))
 
 
-def write_ms3(root: Path) -> Path:
-    rows = [["duet", "test"], ["trio", "train"]]
-    root.mkdir()
-    with (root / "ms3_meta_data.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["video_id", "split"], *rows])
-    for video, split in rows:
-        for second in range(1, 6):
-            mask = np.zeros((FRAME_HEIGHT, FRAME_WIDTH), np.uint8)
-            mask[4:20, 4 * second : 4 * second + 16] = 255 * (second < 5)
-            frame = np.repeat(mask[..., None], 3, 2) // 2 + (60 if split == "test" else 20) + second
-            place = root / f"ms3_data/visual_frames/{video}"
-            masks = root / f"ms3_data/gt_masks/{split}/{video}"
-            for folder, name, picture in (
-                (place, f"{video}.mp4_{second}", frame),
-                (masks, f"{video}_{second}", mask),
-            ):
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture.astype(np.uint8)).save(folder / f"{name}.png")
-        write_wav(root / f"ms3_data/audio_wav/{split}/{video}.wav", 0.3 * np.sin(np.arange(5 * 16000)))
-    return root
-
-
-def write_avss(root: Path) -> Path:
-    (root / "v2").mkdir(parents=True)
-    write(root / "label2idx.json", {"background": 0, "dog": 1, "cat": 2, "horse": 70})
-    rows = [["x", "bark", "v2", "train"], ["y", "meow", "v2", "test"]]
-    with (root / "metadata.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["vid", "uid", "label", "split"], *rows])
-    for number, (_, video, part, _) in enumerate(rows):
-        for second in range(3):
-            labels = np.zeros((FRAME_HEIGHT, FRAME_WIDTH, 3), np.uint8)
-            labels[:16, :16], labels[20:40, 20 + second :] = voc_colour(1), voc_colour(70)
-            for folder, suffix, picture in (
-                ("frames", "jpg", labels + 40 * number + second),
-                ("labels_rgb", "png", labels),
-            ):
-                (root / part / video / folder).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture.astype(np.uint8)).save(
-                    root / part / video / folder / f"{second}.{suffix}"
-                )
-        write_wav(root / part / video / "audio.wav", 0.3 * np.sin(np.arange(3 * 16000)))
-    return root
-
-
 # By name: what writes it, its classes, the task, a frame of its test split, and AVSBench's mask of that.
 SETS = {
     "s4": (write_s4, 2, "avs", "dog/woof/woof_3", "s4_data/gt_masks/test/dog/woof/woof_3"),
-    "ms3": (write_ms3, 1, "avs", "duet/duet.mp4_3", "ms3_data/gt_masks/test/duet/duet_3"),
     "avss": (write_avss, 3, "avss", "v2/meow/2", "v2/meow/labels_rgb/2"),
 }
 
