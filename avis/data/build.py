@@ -263,8 +263,8 @@ def _records_of_classes(name: str, classes: Categories, drops_unknown: bool) -> 
         )
     indices = own.indices_in(classes)
     matched = [{**record, "annotations": _renumber(record["annotations"], indices)} for record in records]
-    if missing:
-        before, after = (sum(len(r["annotations"]) for r in listed) for listed in (records, matched))
+    before, after = (sum(len(r["annotations"]) for r in listed) for listed in (records, matched))
+    if after < before:
         logger.warning(
             "%s: %d of its %d objects are left out and count as background. They are of %d categories that "
             "the model has not: %s",
