@@ -59,6 +59,8 @@ setup(
         "packaging",
         "setuptools<82",
     ],
-    # LOGGING.WANDB and LOGGING.MLFLOW: `pip install 'avis[tracking]'`
-    extras_require={"tracking": ["wandb", "mlflow-skinny"]},
+    extras_require={
+        "tracking": ["wandb", "mlflow-skinny"],  # LOGGING.WANDB and LOGGING.MLFLOW
+        "docs": ["mkdocs>=1.6,<2"],  # the site of docs/, see CONTRIBUTING.md
+    },
 )

@@ -46,11 +46,12 @@ CONFIG_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
 def run(args: argparse.Namespace) -> None:
     """What every process does."""
     from avis.config import get_avis_cfg
-    from avis.engine import listening, run_folder
+    from avis.engine import listening, run_folder, was_restarted
 
     if args.eval_only:
         evaluate(args)
         return
+    args.resume = was_restarted() or args.resume
     with listening(args.max_hours), run_folder(get_avis_cfg(args.config_file, args.opts), args.resume):
         train(args)
 
@@ -109,15 +110,11 @@ def main() -> None:
         os.environ.setdefault("DETECTRON2_DATASETS", recorded.start["datasets"])  # before avis.data reads it
     from avis.engine import (
         check_inputs,
-        check_output_dir,
         find_checkpoints,
         find_member,
-        is_restart,
         launch,
     )
 
-    if is_restart(os.environ) and not args.eval_only:
-        args.resume, args.overwrite = True, False
     if recorded:
         args.opts = recorded.options(args.opts)
         if args.num_gpus == 1 and not find_member(os.environ, args.dist_url):
@@ -129,8 +126,6 @@ def main() -> None:
     args.checkpoints = find_checkpoints(args.checkpoints, cfg.OUTPUT_DIR)
     if recorded and not args.resume:
         check_inputs(recorded, cfg)
-    if not (args.resume or args.eval_only):
-        check_output_dir(cfg)
     launch(
         run,
         args.num_gpus,

@@ -35,12 +35,12 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
         root: folder of JPEGImages, WAVAudios and FEATAudios; by default `json_file` without its suffix.
 
     Returns:
-        One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
-        "audio_file" and "audio_features_file" (None where there is none; of features by source, a folder),
-        "sound_start" (second of the sound at which frame 0 is), "split" and "name", by which other features
-        are found (see `with_features`), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1
-        in the order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and
-        "areas" and "bboxes" (T, or None where the file has none).
+        One record a video: "video_id", "height", "width", "length" (T) and "file_names" (T absolute paths).
+        "audio_file" and "audio_features_file" are None where there is none. Features by source are a folder.
+        "sound_start" is the second of the sound at which frame 0 is. `with_features` finds other features by
+        "split" and "name". Each of the "annotations" has "id", "category_id" (contiguous, 0 … K-1 in the
+        order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and "areas"
+        and "bboxes" (T, or None where the file has none).
 
     Raises:
         FileNotFoundError: there is no such file.
