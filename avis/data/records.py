@@ -65,6 +65,29 @@ def make_records(annotations: Annotations, split: Path) -> list[dict]:
     return records
 
 
+def make_picture_records(annotations: Annotations) -> list[dict]:
+    """The records of pictures without sound, whose masks stay as they are: see `WrittenMask`.
+
+    Their "file_names" are missing, and so is "split", as nothing lies beside them.
+    """
+    indices = class_indices(annotations.categories)
+    unknown = {"audio_file": None, "audio_features_file": None, "sound_start": 0.0, "length": 1}
+    return [
+        {
+            **unknown,
+            "video_id": video.id,
+            "height": video.height,
+            "width": video.width,
+            "name": video.name,
+            "annotations": [
+                {**entry, "category_id": indices[entry["category_id"]], "areas": None, "bboxes": None}
+                for entry in annotations.entries[video.id]
+            ],
+        }
+        for video in annotations.videos
+    ]
+
+
 def video_record(video: Video, split: Path, features_dir: str = FEATURES) -> dict:
     """The record of a video but for its annotations.
 
