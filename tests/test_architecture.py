@@ -22,7 +22,7 @@ FLOORS = (
     {"modeling"},
     {"evaluation", "dataset_tools"},
     {"engine", "inference"},
-    {"experiments", "export", "benchmark"},
+    {"experiments", "export", "benchmark", "app"},
     {"commands"},
     {"__main__"},
 )
