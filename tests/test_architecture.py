@@ -15,7 +15,7 @@ PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
 
 # From the ground up: a room may import what is below it, and its own floor as long as there is no circle.
 FLOORS = (
-    {"structures", "files", "config", "registry", "command_line", "kernels"},
+    {"structures", "files", "config", "configs", "registry", "command_line", "command_names", "kernels"},
     {"formats", "media", "weights"},
     {"audio", "synthetic", "visualization"},
     {"data"},
@@ -24,8 +24,12 @@ FLOORS = (
     {"engine", "inference"},
     {"experiments", "export", "benchmark", "app"},
     {"commands"},
+    {"__main__"},
 )
-WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")
+WITHOUT_TORCH = (
+    "structures", "files", "command_line", "command_names", "configs", "formats", "media", "synthetic",
+    "visualization",
+)  # fmt: skip
 MAX_LINES = 400
 
 

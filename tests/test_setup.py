@@ -23,6 +23,7 @@ COPIED = [
     "requirements.txt",
     "requirements-detectron2.txt",
     "setup.py",
+    "pyproject.toml",
 ]
 
 
@@ -81,7 +82,8 @@ def test_complete_environment_is_left_alone(project):
 
 
 @pytest.mark.parametrize(
-    "source", ["requirements.txt", "requirements-detectron2.txt", "setup.py", "tools/setup_env.py"]
+    "source",
+    ["requirements.txt", "requirements-detectron2.txt", "setup.py", "pyproject.toml", "tools/setup_env.py"],
 )
 def test_environment_is_outdated_once_a_source_changes(project, source):
     setup_env = load_setup_env(project)

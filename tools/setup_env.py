@@ -131,7 +131,7 @@ def site_packages() -> Path:
 
 
 def make_fingerprint() -> str:
-    sources = [REQUIREMENTS, DETECTRON2_WHEEL, ROOT / "setup.py", Path(__file__)]
+    sources = [REQUIREMENTS, DETECTRON2_WHEEL, ROOT / "pyproject.toml", ROOT / "setup.py", Path(__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
