@@ -16,7 +16,7 @@ PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
 # From the ground up: a room may import what is below it, and its own floor as long as there is no circle.
 FLOORS = (
     {"structures", "files", "config", "registry", "command_line", "kernels"},
-    {"formats", "media", "weights"},
+    {"formats", "media", "weights", "zoo"},
     {"audio", "synthetic", "visualization"},
     {"data"},
     {"modeling"},
@@ -25,7 +25,9 @@ FLOORS = (
     {"experiments", "export", "benchmark"},
     {"commands"},
 )
-WITHOUT_TORCH = ("structures", "files", "command_line", "formats", "media", "synthetic", "visualization")
+WITHOUT_TORCH = (
+    "structures", "files", "command_line", "formats", "media", "zoo", "synthetic", "visualization",
+)  # fmt: skip
 MAX_LINES = 400
 
 
