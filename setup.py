@@ -28,7 +28,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["avis", "avis.*"]),
-    package_data={"avis.evaluation.report": ["templates/*"], "avis.zoo": ["*.yaml"]},
+    package_data={"avis.evaluation.report": ["templates/*"], "avis.dataset_tools.gallery": ["templates/*"], "avis.zoo": ["*.yaml"]},
     # Without detectron2, which has no package of its own name: `import avis` says how to get it.
     install_requires=[
         "torch>=2.11",
