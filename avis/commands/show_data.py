@@ -121,7 +121,7 @@ def _show(args: argparse.Namespace, cfg: object, names: list[str]) -> None:
     if room.num_left_out:
         notes.append(f"{room.num_left_out} videos or clips did not fit into {args.max_mb:g} MB (--max-mb).")
     config = Path(args.config_file).name if args.config_file else "default config"
-    subtitle = f"{len(records)} videos, {len(class_names)} categories · {config} · seed {args.seed}"
+    subtitle = f"videos: {len(records)} · categories: {len(class_names)} · {config} · seed {args.seed}"
     write_page(args.output, names, subtitle, samples, clips, notes)
     megabytes = args.output.stat().st_size / 1e6
     logger.info("%d videos, %d clips, %.1f MB: %s", len(samples), len(clips), megabytes, args.output)

@@ -218,7 +218,7 @@ def test_a_registered_name_and_the_config_s_data_sets(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     page = ParsedPage((tmp_path / "page.html").read_text())
     assert "avis_train" in page.texts and len(page.all("article")) == 2
-    assert "1 videos, 2 categories · avis_R50.yaml · seed 0" in page.texts
+    assert "videos: 1 · categories: 2 · avis_R50.yaml · seed 0" in page.texts
 
 
 def test_key_value_pairs_may_follow_a_list(json_file: Path, tmp_path: Path):
