@@ -33,6 +33,22 @@ WORKER_ERROR = re.compile(
 ABOUT_INPUT = {"avis", "detectron2", "fvcore", "iopath"}
 STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 
+# Noted as soon as can be: what has started this process may end while torch is imported, which takes seconds.
+_parent = os.getppid()
+
+
+def parent_at_start() -> int:
+    """The number of the process that has started this one; where it has ended, os.getppid gives another."""
+    return _parent
+
+
+def _note_parent() -> None:
+    global _parent
+    _parent = os.getppid()
+
+
+os.register_at_fork(after_in_child=_note_parent)
+
 
 @contextmanager
 def exit_on_bad_input() -> Iterator[None]:

@@ -14,9 +14,10 @@ import torch
 import torch.distributed as dist
 from detectron2.utils import comm
 
+from avis.command_line import parent_at_start
 from avis.engine.meeting import meet
 from avis.engine.members import Member, find_member
-from avis.engine.ranks import run_ranks
+from avis.engine.ranks import end_with, run_ranks
 from avis.engine.signals import end_at_once, heed_interrupts
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
@@ -63,6 +64,7 @@ def launch(
                 f"this is process {member.rank} of {member.world_size} already: leave --num-gpus and "
                 "--num-machines to the program that has started it"
             )
+        end_with(parent_at_start())
         _run_in_group(member, main_func, args, use_cuda, timeout)
         return
     if num_local * num_machines == 1:

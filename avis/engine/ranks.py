@@ -102,14 +102,19 @@ class _Launcher:
 def _begin(main_func: Callable[..., Any], rank: int, start_method: str, args: Sequence) -> None:
     # A spawned process would spawn the workers of its loaders, too: they start as those of one process do.
     multiprocessing.set_start_method(start_method, force=True)
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    end_with(multiprocessing.parent_process().pid)
     try:
         main_func(rank, *args)
     except KeyboardInterrupt:  # before the training, which handles it
         sys.exit(128 + signal.SIGINT)
 
 
-def _end_with_launcher() -> None:
-    """End this process when its parent has ended, however that was."""
-    connection.wait([multiprocessing.parent_process().sentinel])
+def end_with(parent: int) -> None:
+    """Let this process end when its parent has ended, however that was: it would wait, or train on alone."""
+    threading.Thread(target=_wait_for_end_of, args=(parent,), daemon=True).start()
+
+
+def _wait_for_end_of(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Trainings that are stopped and killed: slow enough to be met at work, on real processes."""
 
+import os
 import signal
 import sys
 import time
@@ -111,7 +112,8 @@ def train_patiently(
 
 @exit_on_bad_input()
 def launch_patiently(folder: str, resume: bool = False, trainer_class: type = PatientTrainer) -> None:
-    launch(train_patiently, 2, args=(folder, resume, trainer_class), device="cpu")
+    number = 1 if "RANK" in os.environ else 2  # torchrun has started both already
+    launch(train_patiently, number, args=(folder, resume, trainer_class), device="cpu")
 
 
 if __name__ == "__main__":

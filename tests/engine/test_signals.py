@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
 import torch
 
-from avis.command_line import training_parser
+from avis.command_line import parent_at_start, training_parser
 from avis.engine import STOPPED, signals
 from avis.engine.run_lock import LOCK
 from avis.engine.signals import resume_command
@@ -207,17 +207,18 @@ def test_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: Pa
 
 
 class Launched:
-    """Two processes and their launcher, once they train."""
+    """Two processes and their launcher, ours or another, once they train."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, launcher: Sequence[str] = ()) -> None:
         self.output = folder.with_suffix(".out")
-        command = [sys.executable, "-m", "tests.engine.stoppable", folder, *flags]
+        command = [sys.executable, *launcher, "-m", "tests.engine.stoppable", folder, *flags]
         with self.output.open("w") as file:
             self.launcher = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         number = len(done(folder, 1))
         wait_until(lambda: self.launcher.poll() is not None or len(done(folder, 1)) > number, LAUNCH_SECONDS)
         children = Path(f"/proc/{self.launcher.pid}/task/{self.launcher.pid}/children").read_text().split()
-        self.ranks = [pid for pid in map(int, children) if "spawn_main" in command_line(pid)]
+        kind = "tests.engine.stoppable" if launcher else "spawn_main"
+        self.ranks = [pid for pid in map(int, children) if kind in command_line(pid)]
 
     def __enter__(self) -> "Launched":
         assert len(self.ranks) == 2, self.output.read_text()
@@ -267,6 +268,20 @@ def test_processes_do_not_outlive_their_launcher(tmp_path: Path):
     with Launched(tmp_path / "run", "--background", "--stuck") as launched:
         os.kill(launched.launcher.pid, signal.SIGKILL)
         assert launched.end(10) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_processes_do_not_outlive_torchrun(tmp_path: Path):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    with Launched(tmp_path / "run", "--stuck", launcher=torchrun) as launched:
+        os.kill(launched.launcher.pid, signal.SIGKILL)
+        assert launched.end(10) == -signal.SIGKILL
+
+
+def test_parent_is_known_after_a_fork():
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(parent_at_start) == os.getpid()
+    assert parent_at_start() == os.getppid()
 
 
 @pytest.mark.slow
