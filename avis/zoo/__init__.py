@@ -2,6 +2,6 @@
 
 from avis.zoo.cache import cached, fetch, place_of
 from avis.zoo.download import DownloadError
-from avis.zoo.entries import PREFIX, Entry, find, read_zoo
+from avis.zoo.entries import PREFIX, find, read_zoo
 
-__all__ = ["PREFIX", "DownloadError", "Entry", "cached", "fetch", "find", "place_of", "read_zoo"]
+__all__ = ["PREFIX", "DownloadError", "cached", "fetch", "find", "place_of", "read_zoo"]
