@@ -323,11 +323,14 @@ def test_page_in_a_browser(page_file: Path, tmp_path: Path, width: int, dark: bo
         browser.evaluate("document.querySelector('audio').currentTime = 3.5")
         position = "document.querySelector('.cursor').style.getPropertyValue('--at')"
         deadline = time.monotonic() + 20
-        while not (at := browser.evaluate(position)) and time.monotonic() < deadline:
+        while not float(at := browser.evaluate(position)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert float(at) == pytest.approx(3.5 / LENGTH, abs=0.01)
         shown = browser.evaluate("[...document.querySelectorAll('.now')].map(f => f.dataset.second)")
         assert list(map(float, shown)) == [3.0]
+        buttons = "[...document.querySelectorAll('.player button')].filter(b => b.offsetWidth > 60)"
+        assert browser.evaluate(f"{buttons}.map(b => b.textContent)") == ["Play"] * 2
+        assert browser.evaluate("document.querySelector('.clock').textContent") == f"3.5 of {LENGTH} s"
         assert browser.messages == []
         assert all(address.startswith(("file:", "data:")) for address in browser.requests)
 
