@@ -326,7 +326,9 @@ def test_page_in_a_browser(page_file: Path, tmp_path: Path, width: int, dark: bo
         while not float(at := browser.evaluate(position)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert float(at) == pytest.approx(3.5 / LENGTH, abs=0.01)
-        shown = browser.evaluate("[...document.querySelectorAll('.now')].map(f => f.dataset.second)")
+        shown = browser.evaluate(
+            "[...document.querySelector('.card').querySelectorAll('.now')].map(f => f.dataset.second)"
+        )
         assert list(map(float, shown)) == [3.0]
         buttons = "[...document.querySelectorAll('.player button')].filter(b => b.offsetWidth > 60)"
         assert browser.evaluate(f"{buttons}.map(b => b.textContent)") == ["Play"] * 2
