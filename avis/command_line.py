@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from avis.command_names import as_typed, program_name
+
 logger = logging.getLogger(__name__)
 
 # Signals that ask a program to end: of job schedulers and `kill`, of a terminal that is closed, and Ctrl-C.
@@ -70,7 +72,7 @@ def exit_on_bad_input() -> Iterator[None]:
         logger.debug("Ended by this error:", exc_info=True)
         log_files = [h.stream.name for h in logging.getLogger("avis").handlers if h.stream is not sys.stdout]
         hint = f" [traceback in {log_files[0]}]" if log_files else ""
-        sys.stderr.write(f"error: {_origin(error)[2]}{hint}\n")
+        sys.stderr.write(f"error: {as_typed(_origin(error)[2])}{hint}\n")
         sys.exit(2)
 
 
@@ -134,11 +136,26 @@ def _ignore(number: int, _: object) -> None:
     """Do nothing; unlike SIG_IGN, processes that are started meanwhile do not inherit it."""
 
 
-def training_parser(description: str, epilog: str) -> argparse.ArgumentParser:
-    """The command line of Detectron2's training tools: --config-file, --resume, …, KEY VALUE pairs."""
-    parser = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+class _Parser(argparse.ArgumentParser):
+    """Its help names commands as they are typed."""
+
+    def format_help(self) -> str:
+        return as_typed(super().format_help())
+
+
+def command_parser(description: str | None, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command; its help keeps the lines of the epilog."""
+    return _Parser(
+        prog=program_name(),
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def training_parser(description: str | None, epilog: str) -> argparse.ArgumentParser:
+    """The command line of Detectron2's training tools: --config-file, --resume, …, KEY VALUE pairs."""
+    parser = command_parser(description, epilog)
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")

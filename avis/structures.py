@@ -43,9 +43,10 @@ class Categories:
         """The names that the other does not have."""
         return [name for name in self.names if name not in other.names]
 
-    def indices_in(self, other: "Categories") -> list[int]:
-        """The other's class index of each name, all of which it must have."""
-        return [other.names.index(name) for name in self.names]
+    def indices_in(self, other: "Categories") -> list[int | None]:
+        """The other's class index of each name, None of those that it does not have."""
+        index_of = {name: index for index, name in enumerate(other.names)}
+        return [index_of.get(name) for name in self.names]
 
 
 @dataclass

@@ -15,18 +15,20 @@ PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
 
 # From the ground up: a room may import what is below it, and its own floor as long as there is no circle.
 FLOORS = (
-    {"structures", "files", "config", "registry", "command_line", "kernels"},
+    {"structures", "files", "config", "configs", "registry", "command_line", "command_names", "kernels"},
     {"formats", "media", "weights", "zoo"},
     {"audio", "synthetic", "visualization"},
     {"data"},
     {"modeling"},
     {"evaluation", "dataset_tools"},
     {"engine", "inference"},
-    {"experiments", "export", "benchmark"},
+    {"experiments", "export", "benchmark", "app"},
     {"commands"},
+    {"__main__"},
 )
 WITHOUT_TORCH = (
-    "structures", "files", "command_line", "formats", "media", "zoo", "synthetic", "visualization",
+    "structures", "files", "command_line", "command_names", "configs", "formats", "media", "synthetic",
+    "visualization", "zoo",
 )  # fmt: skip
 MAX_LINES = 400
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-import runpy
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from avis.commands.benchmark import parse
 from avis.config import get_avis_cfg
 
 ROOT = Path(__file__).parents[1]
@@ -45,12 +45,11 @@ def noted(tmp_path: Path):
 def test_every_command_is_one_that_its_tool_takes(noted):
     done, (_, *calls) = noted()  # the first asks whether there is a GPU
     assert done.returncode == 0, done.stderr
-    benchmark = runpy.run_path(str(ROOT / "tools" / "benchmark.py"))["parse_args"]
     by_tool = {
         name: [words[1:] for words in calls if words[0] == f"tools/{name}.py"]
         for name in ("benchmark", "train_net", "make_synthetic")
     }
-    parts, train, inference = map(benchmark, by_tool["benchmark"])
+    parts, train, inference = map(parse, by_tool["benchmark"])
     assert parts.size == [45, 80]
     assert [Path(file).stem for file in train.config_file] == ["avis_R50", "avis_SwinB", "avism_R50"]
     assert inference.video_frames == [1440] and inference.size == [360, 640]

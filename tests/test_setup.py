@@ -23,6 +23,7 @@ COPIED = [
     "requirements.txt",
     "requirements-detectron2.txt",
     "setup.py",
+    "pyproject.toml",
 ]
 
 
@@ -81,7 +82,8 @@ def test_complete_environment_is_left_alone(project):
 
 
 @pytest.mark.parametrize(
-    "source", ["requirements.txt", "requirements-detectron2.txt", "setup.py", "tools/setup_env.py"]
+    "source",
+    ["requirements.txt", "requirements-detectron2.txt", "setup.py", "pyproject.toml", "tools/setup_env.py"],
 )
 def test_environment_is_outdated_once_a_source_changes(project, source):
     setup_env = load_setup_env(project)
@@ -267,3 +269,13 @@ def test_a_tool_starts_from_anywhere_without_warnings(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Warning" not in result.stderr
+
+
+def test_the_pages_packages_are_pinned_beside_the_others():
+    lines = (ROOT / "requirements-app.txt").read_text().splitlines()
+    page = [Requirement(line.split("#")[0]) for line in lines if line.split("#")[0].strip()]
+    others = [line.split("#")[0] for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    names = {Requirement(line).name.lower() for line in others if line.strip()}
+    assert "gradio" in {each.name for each in page}
+    assert all(len(each.specifier) == 1 and str(each.specifier).startswith("==") for each in page)
+    assert not {each.name.lower() for each in page} & names

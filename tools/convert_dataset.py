@@ -1,9 +1,7 @@
 #!/usr/bin/env python
-"""Convert annotations of other programs and data sets into a data set of this framework."""
+"""The command `avis convert`: see avis/commands/convert.py."""
 
-from avis.commands.convert import EPILOG, main, parse
-
-__all__ = ["EPILOG", "main", "parse"]
+from avis.commands.convert import main
 
 if __name__ == "__main__":
     main()

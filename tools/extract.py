@@ -1,9 +1,7 @@
 #!/usr/bin/env python
-"""Cut videos into frames and sound, in the layout of a data set, to be annotated."""
+"""The command `avis extract`: see avis/commands/extract.py."""
 
-from avis.commands.extract import EPILOG, main, parse
-
-__all__ = ["EPILOG", "main", "parse"]
+from avis.commands.extract import main
 
 if __name__ == "__main__":
     main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Find the sounding objects of videos: see avis/commands/predict.py."""
+"""The command `avis predict`: see avis/commands/predict.py."""
 
 from avis.commands.predict import main
 

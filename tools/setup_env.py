@@ -27,6 +27,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 READY = VENV / ".ready"
 REQUIREMENTS = ROOT / "requirements.txt"
+APP_REQUIREMENTS = ROOT / "requirements-app.txt"
 DETECTRON2_WHEEL = ROOT / "requirements-detectron2.txt"
 DETECTRON2_UPSTREAM = "git+https://github.com/facebookresearch/detectron2"
 IMPORTS = "avis, detectron2.engine, torchvision, torchaudio, timm, scipy, pycocotools.mask, shapely, cv2, av"
@@ -49,10 +50,15 @@ def main() -> None:
         help="install Detectron2 anew: the pinned wheel (what a new environment gets: Python files only) or "
         "upstream's newest from GitHub (builds its compiled ops: needs a C++ compiler)",
     )
-    choice = parser.parse_args().detectron2
+    parser.add_argument(
+        "--app", action="store_true", help="also install Gradio, for the web page of tools/app.py (200 MB)"
+    )
+    args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: take the running pip along
     try:
-        set_up(choice)
+        set_up(args.detectron2)
+        if args.app:
+            install_app()
     except SetupError as error:
         sys.exit(f"setup_env.sh: {error}")
     except KeyboardInterrupt:
@@ -75,6 +81,16 @@ def set_up(detectron2: str | None = None) -> None:
         install_everything(detectron2)
         write_ready()
         print(f"{VENV} is ready ({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def install_app() -> None:
+    """Install what the web page needs into `.venv`, which is complete."""
+    with only_one_process(), tempfile.TemporaryDirectory(prefix=".downloads-", dir=VENV) as downloads:
+        print("Installing requirements-app.txt", flush=True)
+        # Without dependencies: all are listed, and Gradio asks for an older Pillow than it needs.
+        pip_install("--no-deps", "--requirement", APP_REQUIREMENTS, downloads=downloads)
+        run(PYTHON, "-W", "ignore", "-c", "import gradio")
+        write_ready()
 
 
 def is_up_to_date() -> bool:
@@ -115,7 +131,7 @@ def site_packages() -> Path:
 
 
 def make_fingerprint() -> str:
-    sources = [REQUIREMENTS, DETECTRON2_WHEEL, ROOT / "setup.py", Path(__file__)]
+    sources = [REQUIREMENTS, DETECTRON2_WHEEL, ROOT / "pyproject.toml", ROOT / "setup.py", Path(__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 

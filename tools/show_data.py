@@ -1,9 +1,7 @@
 #!/usr/bin/env python
-"""Show data sets on one page: videos with ground truth and sound, and clips as training takes them."""
+"""The command `avis show-data`: see avis/commands/show_data.py."""
 
-from avis.commands.show_data import EPILOG, main, parse
-
-__all__ = ["EPILOG", "main", "parse"]
+from avis.commands.show_data import main
 
 if __name__ == "__main__":
     main()

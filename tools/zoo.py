@@ -1,9 +1,7 @@
 #!/usr/bin/env python
-"""Published weights by name: list them, show one, fetch it before it is needed."""
+"""The command `avis zoo`: see avis/commands/zoo.py."""
 
-from avis.commands.zoo import EPILOG, main, parse
-
-__all__ = ["EPILOG", "main", "parse"]
+from avis.commands.zoo import main
 
 if __name__ == "__main__":
     main()

@@ -19,7 +19,7 @@ from avis.benchmark.times import Times
 from avis.files import read_json
 
 _SCRIPTS = Path(__file__).parent
-_EVALUATE = _SCRIPTS.parents[1] / "tools" / "evaluate.py"
+_EVALUATE = ("-m", "avis", "evaluate")
 
 COLUMNS: Columns = {
     "predictions a video": lambda row: f"{row['num_predictions']} ({row['megabytes']:.0f} MB)",
@@ -71,7 +71,7 @@ def compare_evaluation(
     rows = [
         {
             "program": f"AVIS, {jobs_of_row} job{'s' * (jobs_of_row > 1)}",
-            **_cost([_EVALUATE, *options, output, "--jobs", str(jobs_of_row)], folder, repeats),
+            **_cost([*_EVALUATE, *options, output, "--jobs", str(jobs_of_row)], folder, repeats),
             "difference": None,
         }
         for jobs_of_row, output in zip(jobs, outputs, strict=True)

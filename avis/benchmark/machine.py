@@ -4,10 +4,11 @@ import datetime
 import os
 import platform
 import shlex
-import sys
 from pathlib import Path
 
 import torch
+
+from avis.command_names import as_typed, invocation
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -27,7 +28,7 @@ def describe_run() -> dict:
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "date": datetime.date.today().isoformat(),
-        "command": f"tools/benchmark.py {shlex.join(sys.argv[1:])}",
+        "command": as_typed(f"tools/benchmark.py {shlex.join(invocation()[1])}"),
     }
 
 

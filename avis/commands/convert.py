@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import command_parser, exit_on_bad_input
 from avis.commands.making_splits import add_output_options, ending_cleanly, finish, positive, report_findings
 
 FORMATS = (
@@ -54,9 +54,7 @@ logger = logging.getLogger("avis.commands.convert")
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument("annotations", nargs="+", type=Path, metavar="FILE|DIR", help="annotations")
     add_output_options(parser)
     parser.add_argument(
@@ -149,7 +147,3 @@ def _version(path: Path) -> list[object]:
         raise FileNotFoundError(f"no annotations at {path}")
     status = path.stat()
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import command_parser, exit_on_bad_input
 from avis.commands.making_splits import add_output_options, ending_cleanly, finish, report_findings
 from avis.formats.categories import AVISEG_CATEGORIES
 
@@ -29,9 +29,7 @@ logger = logging.getLogger("avis.commands.extract")
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO|DIR", help="files, or folders of them")
     add_output_options(parser)
     parser.add_argument(
@@ -92,7 +90,3 @@ def _videos(path: Path) -> list:
     else:
         found = {path.stem: path}
     return [SourceVideo(name, str(file), lambda _: (), file=file) for name, file in found.items()]
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avis.command_line import exit_on_bad_input, is_about_input
+from avis.command_line import command_parser, exit_on_bad_input, is_about_input
 from avis.files import fit_name, remove_leftovers
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  python tools/predict.py --config-file configs/avis_R50.yaml --weights model_final.pth \\
-      --input concert.mp4 street.mov --output predictions
-  python tools/predict.py --config-file configs/avis_R50.yaml --weights model_final.pth \\
-      --input holiday '2026/**/*.mp4' --output predictions --resume --num-gpus 4
-  python tools/predict.py --config-file configs/avis_R50.yaml --weights model_final.pth \\
-      --input concert.mp4 --start 1:30 --end 2:00 --fps 5 --save-masks --format csv --output predictions
-  python tools/predict.py --config-file configs/quickstart.yaml --weights output/quickstart/model_final.pth \\
-      --input datasets/synthavis/val --output predictions
+  python tools/predict.py --weights model_final.pth --input concert.mp4 street.mov --output predictions
+  python tools/predict.py --weights model_final.pth --input holiday '2026/**/*.mp4' --output predictions \\
+      --resume --num-gpus 4
+  python tools/predict.py --weights model_final.pth --input concert.mp4 --output predictions \\
+      --start 1:30 --end 2:00 --fps 5 --save-masks --format csv
+  python tools/predict.py --config-file configs/avis_R50.yaml --weights weights.pth --input concert.mp4 \\
+      --output predictions MODEL.AUDIO.WEIGHTS vggish.pth
+
+Checkpoints of a training hold their config. --config-file is for weights that do not, or for another config.
 
 An input is a video file, a folder of videos, a folder of pictures with one .wav in it (the frames of a
 video), a split of a data set, whose sound lies in WAVAudios, or a pattern such as '*.mp4'. Thumbnails and
@@ -55,10 +56,10 @@ logger = logging.getLogger("avis.commands.predict")
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, by default that of this process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser(__doc__, EPILOG)
+    parser.add_argument(
+        "--config-file", metavar="FILE", help="the model's config, default: the one that the weights hold"
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the model's config")
     parser.add_argument("--weights", required=True, metavar="FILE", help="its trained weights")
     parser.add_argument("--input", required=True, nargs="+", metavar="VIDEO|DIR|PATTERN")
     parser.add_argument("--output", required=True, metavar="DIR")
@@ -135,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _open_log()
     # here, as torch takes seconds to import, for which --help should not wait
     from avis.config import get_avis_cfg
+    from avis.inference import cfg_of_checkpoint
     from avis.inference.many_videos import spread
     from avis.inference.prediction_files import PredictionFiles
     from avis.media.inputs import find_videos
@@ -147,7 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     if args.device:
         overrides += ["MODEL.DEVICE", args.device]
-    cfg = get_avis_cfg(args.config_file, [*overrides, *args.opts])
+    overrides += args.opts
+    if args.config_file:
+        cfg = get_avis_cfg(args.config_file, overrides)
+    else:
+        cfg = cfg_of_checkpoint(args.weights, overrides)
     args.fps = args.fps or cfg.INPUT.FPS
     inputs = find_videos(args.input)
     outputs = [PredictionFiles(path) for path in output_paths(inputs, Path(args.output))]

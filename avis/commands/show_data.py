@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import command_parser, exit_on_bad_input
 
 EPILOG = """\
 examples:
@@ -30,9 +30,7 @@ logger = logging.getLogger("avis.commands.show_data")
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, by default that of this process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument("--dataset", nargs="+", metavar="NAME|FILE.json", help="default: DATASETS.TRAIN")
     parser.add_argument("--config-file", default="", metavar="FILE", help="whose clips are shown")
     parser.add_argument("--output", required=True, type=Path, metavar="PAGE.html")
@@ -92,7 +90,7 @@ def _show(args: argparse.Namespace, cfg: object, names: list[str]) -> None:
     from avis.dataset_tools.gallery.page import Room, write_page
     from avis.dataset_tools.gallery.samples import show_video
 
-    records = get_dataset_records(names)
+    records = get_dataset_records(names, drops_unknown=cfg.DATASETS.UNKNOWN_CATEGORIES == "drop")
     class_names = get_categories(names[0]).names
     chosen = choice.choose(records, args.videos, args.names, args.seed)
     notes = []

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import command_parser, exit_on_bad_input
 
 EPILOG = """\
 examples:
@@ -28,9 +28,7 @@ LIST, SHOW, FETCH = "list", "show", "fetch"
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, by default that of this process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument(
         "action", nargs="?", choices=(LIST, SHOW, FETCH), default=LIST, help="default: %(default)s"
     )

@@ -271,6 +271,9 @@ def _add_input_config(cfg: CfgNode) -> None:
 def _add_solver_config(cfg: CfgNode) -> None:
     # How much of an epoch each of TRAIN is, in any unit; (): as its videos are.
     cfg.DATASETS.TRAIN_RATIOS = ()
+    # Of objects of TRAIN whose categories the model's classes lack: "raise": an error; "drop": they are left
+    # out, and count as background.
+    cfg.DATASETS.UNKNOWN_CATEGORIES = "raise"
     # "skip": where a frame, mask or sound cannot be read, training takes another clip; "raise": it ends.
     cfg.DATALOADER.ON_ERROR = "raise"
     # Clips that training may skip, in all processes, before it ends nevertheless.
@@ -301,6 +304,9 @@ def _add_solver_config(cfg: CfgNode) -> None:
     cfg.SOLVER.CHECKPOINT_KEEP = 0
     # True: those within the run are folders of parts, which all processes write at once, each its own.
     cfg.SOLVER.CHECKPOINT_SHARDED = False
+    # What evaluation scores, any of "avis" (instances), "avs" (maps of what sounds: J, F; classes do not
+    # matter) and "avss" (maps of its classes: mIoU, mF).
+    cfg.TEST.TASKS = ["avis"]
     # The metric whose highest value makes model_best.pth: "avis/AP" or, of several test sets, "val/avis/AP".
     # Choose it on a validation set, and with TEST.EVAL_PERIOD. "": there is no such file.
     cfg.TEST.BEST_METRIC = ""

@@ -15,7 +15,7 @@ from avis.config.keys import add_avis_config
 from avis.config.mask2former import Mask2FormerKeys
 from avis.config.tree import nested, walk
 from avis.config.unread import find_unread, unread_keys
-from avis.config.yaml_files import read_yaml_files
+from avis.config.yaml_files import parse_yaml, read_yaml_files
 
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: (\S+?)'?$")
 WRONG_TYPE = re.compile(
@@ -50,7 +50,8 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     """Build a config: the defaults, then a file, then overrides.
 
     Args:
-        config_file: YAML, of ours or of Mask2Former for video; None or "" leaves the defaults.
+        config_file: YAML, of ours or of Mask2Former for video, or a name of `avis.configs` where there is no
+            such file; None or "" leaves the defaults.
         opts: KEY, VALUE, KEY, VALUE, …
 
     Returns:
@@ -59,7 +60,24 @@ def get_avis_cfg(config_file: str | Path | None = None, opts: Sequence = ()) -> 
     Raises:
         ConfigError: mistakes in file and overrides, one a line, each with what to do.
     """
-    files = read_yaml_files(config_file) if config_file else []
+    return _build(read_yaml_files(config_file) if config_file else [], opts)
+
+
+def get_recorded_cfg(text: str, source: str, opts: Sequence = ()) -> CfgNode:
+    """Build a config from what ``cfg.dump()`` gave, as checkpoints hold it.
+
+    Args:
+        text: YAML.
+        source: where it comes from, for messages.
+        opts: KEY, VALUE, KEY, VALUE, …
+
+    Raises:
+        ConfigError: as `get_avis_cfg`.
+    """
+    return _build([(source, parse_yaml(text, source))], opts)
+
+
+def _build(files: Sequence[tuple[str, dict]], opts: Sequence) -> CfgNode:
     overrides = _read_opts(opts)
     cfg = get_cfg()
     add_avis_config(cfg)

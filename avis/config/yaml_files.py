@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 from detectron2.utils.file_io import PathManager
 
+from avis import configs
 from avis.config.errors import ConfigError, one_line
 
 BASE_KEY = "_BASE_"
@@ -32,7 +34,7 @@ def read_yaml_files(path: str | Path) -> list[tuple[str, dict]]:
     YAML is data here: tags that would run code are refused.
 
     Args:
-        path: of the file; "~" is the home folder.
+        path: of the file, or the name of one of `avis.configs`; "~" is the home folder.
 
     Returns:
         (path, content) of each file, bases first.
@@ -40,7 +42,7 @@ def read_yaml_files(path: str | Path) -> list[tuple[str, dict]]:
     Raises:
         ConfigError: a file is missing, holds no keys, or includes itself.
     """
-    return list(_read(os.path.expanduser(path), ()))
+    return list(_read(configs.find(path), ()))
 
 
 def _read(path: str, including: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
@@ -58,16 +60,33 @@ def _read(path: str, including: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
 def _load(path: str, including: tuple[str, ...]) -> dict:
     try:
         with PathManager.open(path) as file:
-            content = yaml.safe_load(file)
+            return parse_yaml(file, path)
     except FileNotFoundError as error:
         missing = f"{including[-1]}: there is no {BASE_KEY}" if including else "config file not found:"
-        raise ConfigError(f"{missing} {path}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: it is nested too deep") from error
-    except _YAML_MISTAKES as error:
+        hint = "" if including else configs.suggest(path)
+        raise ConfigError(f"{missing} {path}{hint}") from error
+    except OSError as error:
         raise ConfigError(f"{path}: it cannot be read as YAML: {one_line(error)}") from error
+
+
+def parse_yaml(text: str | TextIO, source: str) -> dict:
+    """The keys and values of YAML.
+
+    Args:
+        text: or a file that is open.
+        source: what it is called in messages.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no keys.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except RecursionError as error:
+        raise ConfigError(f"{source}: it is nested too deep") from error
+    except _YAML_MISTAKES as error:
+        raise ConfigError(f"{source}: it cannot be read as YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: it has no KEY: VALUE lines")
+        raise ConfigError(f"{source}: it has no KEY: VALUE lines")
     return content
 
 

@@ -58,7 +58,12 @@ def build_train_loader(
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     _check_batch_size(batch_size, world_size, cfg.SOLVER.ACCUMULATE)
-    records = get_dataset_records(cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, classes)
+    records = get_dataset_records(
+        cfg.DATASETS.TRAIN,
+        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        classes,
+        drops_unknown=_drops_unknown(cfg),
+    )
     records = with_features(records, cfg.INPUT.AUDIO.FEATURES_DIR)
     num_objects = sum(len(record["annotations"]) for record in records)
     logger.info("training on %d videos with %d objects", len(records), num_objects)
@@ -162,6 +167,14 @@ def _skips(cfg: CfgNode) -> bool:
     return cfg.DATALOADER.ON_ERROR == "skip"
 
 
+def _drops_unknown(cfg: CfgNode) -> bool:
+    if cfg.DATASETS.UNKNOWN_CATEGORIES not in ("raise", "drop"):
+        raise ValueError(
+            f"DATASETS.UNKNOWN_CATEGORIES is {cfg.DATASETS.UNKNOWN_CATEGORIES!r}; it can be 'raise' or 'drop'"
+        )
+    return cfg.DATASETS.UNKNOWN_CATEGORIES == "drop"
+
+
 def _present_tests(cfg: CfgNode) -> dict[str, list[dict]]:
     """The records of those test sets that are there, and all their frames with them.
 
@@ -199,7 +212,10 @@ def _num_workers(cfg: CfgNode) -> int:
 
 
 def get_dataset_records(
-    names: Sequence[str], filter_empty: bool = False, classes: Categories | None = None
+    names: Sequence[str],
+    filter_empty: bool = False,
+    classes: Categories | None = None,
+    drops_unknown: bool = False,
 ) -> list[dict]:
     """Read the records of data sets, one after the other, their categories matched with the classes by name.
 
@@ -207,10 +223,11 @@ def get_dataset_records(
         names: registered names, or paths that end in ".json".
         filter_empty: leave out the videos in which nothing ever sounds.
         classes: what class indices stand for; None: the categories of the first data set.
+        drops_unknown: leave out objects of categories that the classes lack, and say so.
 
     Raises:
         ValueError: a name is unknown, a file malformed, or no video is left; or the classes lack
-            categories of a data set.
+            categories of a data set and shall not, or lack all of them.
         FileNotFoundError: a data set's annotations do not exist.
     """
     if isinstance(names, str) or not names:
@@ -218,7 +235,9 @@ def get_dataset_records(
     for name in names:
         ensure_registered(name)
     classes = classes or get_categories(names[0])
-    records = list(itertools.chain.from_iterable(_records_of_classes(name, classes) for name in names))
+    records = list(
+        itertools.chain.from_iterable(_records_of_classes(name, classes, drops_unknown) for name in names)
+    )
     if filter_empty:
         sounding = [record for record in records if sounding_frames(record)]
         logger.info(
@@ -230,22 +249,37 @@ def get_dataset_records(
     return records
 
 
-def _records_of_classes(name: str, classes: Categories) -> list[dict]:
+def _records_of_classes(name: str, classes: Categories, drops_unknown: bool) -> list[dict]:
     """The records of a data set, which know it, with the indices of `classes`, matched by name."""
     records, own = [{**record, "data_set": name} for record in DatasetCatalog.get(name)], get_categories(name)
     if own.names == classes.names:
         return records
-    if missing := own.missing_in(classes):
+    missing = own.missing_in(classes)
+    if missing and not (drops_unknown and len(missing) < len(own.names)):
         raise ValueError(
             f"categories of {name!r} and of the model's classes differ: {', '.join(missing)} is not among "
-            f"{', '.join(classes.names)}"
+            f"{', '.join(classes.names)}; in training DATASETS.UNKNOWN_CATEGORIES drop leaves out objects of "
+            "such categories, as long as there are others"
         )
     indices = own.indices_in(classes)
-    return [{**record, "annotations": _renumber(record["annotations"], indices)} for record in records]
+    matched = [{**record, "annotations": _renumber(record["annotations"], indices)} for record in records]
+    before, after = (sum(len(r["annotations"]) for r in listed) for listed in (records, matched))
+    if after < before:
+        logger.warning(
+            "%s: %d of its %d objects are left out and count as background. They are of %d categories that "
+            "the model has not: %s",
+            name, before - after, before, len(missing), ", ".join(missing),
+        )  # fmt: skip
+    return matched
 
 
-def _renumber(annotations: Sequence[dict], indices: Sequence[int]) -> list[dict]:
-    return [{**entry, "category_id": indices[entry["category_id"]]} for entry in annotations]
+def _renumber(annotations: Sequence[dict], indices: Sequence[int | None]) -> list[dict]:
+    """The annotations with other class indices, without those that have none."""
+    return [
+        {**entry, "category_id": indices[entry["category_id"]]}
+        for entry in annotations
+        if indices[entry["category_id"]] is not None
+    ]
 
 
 def check_num_classes(cfg: CfgNode, name: str) -> Categories:

@@ -10,10 +10,10 @@ from detectron2.data.catalog import Metadata
 from detectron2.utils.logger import log_first_n
 
 from avis.data.avtrack import make_avtrack_records
-from avis.data.records import make_records
+from avis.data.records import make_picture_records, make_records
 from avis.formats.aviseg import split_folder
 from avis.formats.avtrack import META, is_avtrack, read_avtrack
-from avis.formats.direct import AnyAnnotations, read_any_annotations, read_any_categories
+from avis.formats.direct import AnyAnnotations, read_any_categories, read_unread_annotations
 from avis.formats.tracks import class_indices
 from avis.structures import Categories
 
@@ -164,10 +164,13 @@ def _load_registered(name: str, json_file: str | Path) -> list[dict]:
     _describe_categories(name, found.annotations.categories)
     if is_avtrack(json_file):
         return make_avtrack_records(found.annotations, Path(json_file).parent)
-    records = make_records(found.annotations, split_folder(json_file))
+    if found.is_unread:
+        records = make_picture_records(found.annotations)
+    else:
+        records = make_records(found.annotations, split_folder(json_file))
     for record, video in zip(records, found.annotations.videos, strict=True):
         if (frames := found.frames_of(video)) is not None:
-            record["file_names"] = [str(frame.absolute()) for frame in frames]
+            record["file_names"] = [os.path.abspath(frame) for frame in frames]
         record["is_mute"] = found.is_mute
     return records
 
@@ -175,7 +178,7 @@ def _load_registered(name: str, json_file: str | Path) -> list[dict]:
 def _read(json_file: str | Path) -> AnyAnnotations:
     if is_avtrack(json_file):
         return AnyAnnotations(read_avtrack(json_file))
-    return read_any_annotations(json_file)
+    return read_unread_annotations(Path(json_file))
 
 
 def _describe_categories(name: str, categories: dict[int, str]) -> None:

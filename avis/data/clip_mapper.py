@@ -103,12 +103,12 @@ class ClipMapper:
             record: of a video, as `load_aviseg_json` makes them; it is not changed.
 
         Returns:
-            "image", F uint8 tensors (3, H, W) as one, in evaluation `VideoFrames`, which decode them when
-            they are asked for; by `audio_source` "audio_examples",
-            float32 (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row
-            f of frame f, with "audio_weights", the digest of those that made them, if known, or
-            "audio_silence", S, for silence whose features no file says; "frame_indices" and "file_names" of
-            the F frames; "height", "width", "length" and "video_id" of the video; in training "instances",
+            A dict. "image" has F uint8 tensors (3, H, W) as one. In evaluation it is `VideoFrames`, which
+            decode frames when they are asked for. Sound comes by `audio_source`: "audio_examples", float32
+            (F, 96, 64) log-mel, or "audio_features", (F, A) or (F, S, A) of S separated sources, row f for
+            frame f. "audio_weights" is the digest of the weights that made features, if known. Silence whose
+            features no file says is "audio_silence", S. "frame_indices" and "file_names" are of the F frames,
+            and "height", "width", "length" and "video_id" of the video. Training clips also have "instances",
             from `load_instances`, and "num_sounding", from `count_sounding`.
 
         Raises:

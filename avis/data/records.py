@@ -35,12 +35,12 @@ def load_aviseg_json(json_file: str | Path, root: str | Path | None = None) -> l
         root: folder of JPEGImages, WAVAudios and FEATAudios; by default `json_file` without its suffix.
 
     Returns:
-        One record a video: "video_id", "height", "width", "length" (T), "file_names" (T absolute paths),
-        "audio_file" and "audio_features_file" (None where there is none; of features by source, a folder),
-        "sound_start" (second of the sound at which frame 0 is), "split" and "name", by which other features
-        are found (see `with_features`), and "annotations", each with "id", "category_id" (contiguous, 0 … K-1
-        in the order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and
-        "areas" and "bboxes" (T, or None where the file has none).
+        One record a video: "video_id", "height", "width", "length" (T) and "file_names" (T absolute paths).
+        "audio_file" and "audio_features_file" are None where there is none. Features by source are a folder.
+        "sound_start" is the second of the sound at which frame 0 is. `with_features` finds other features by
+        "split" and "name". Each of the "annotations" has "id", "category_id" (contiguous, 0 … K-1 in the
+        order of the ids), "iscrowd", "segmentations" (T RLEs, None where the object is silent), and "areas"
+        and "bboxes" (T, or None where the file has none).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -63,6 +63,29 @@ def make_records(annotations: Annotations, split: Path) -> list[dict]:
     _warn_about_silence(records, annotations.source, split)
     _warn_about_shared_sound(annotations)
     return records
+
+
+def make_picture_records(annotations: Annotations) -> list[dict]:
+    """The records of pictures without sound, whose masks stay as they are: see `WrittenMask`.
+
+    Their "file_names" are missing, and so is "split", as nothing lies beside them.
+    """
+    indices = class_indices(annotations.categories)
+    unknown = {"audio_file": None, "audio_features_file": None, "sound_start": 0.0, "length": 1}
+    return [
+        {
+            **unknown,
+            "video_id": video.id,
+            "height": video.height,
+            "width": video.width,
+            "name": video.name,
+            "annotations": [
+                {**entry, "category_id": indices[entry["category_id"]], "areas": None, "bboxes": None}
+                for entry in annotations.entries[video.id]
+            ],
+        }
+        for video in annotations.videos
+    ]
 
 
 def video_record(video: Video, split: Path, features_dir: str = FEATURES) -> dict:

@@ -1,7 +1,7 @@
 """How often the videos of an epoch come: rare classes more often, data sets in a ratio.
 
-Rare classes follow Gupta et al., "LVIS", CVPR 2019: a class that a share f of the videos has repeats its
-videos √(t / f) times, if that is more than once; a video goes by its rarest class.
+Rare classes follow Gupta et al., "LVIS", CVPR 2019. A class in a share f of the videos repeats its videos
+√(t / f) times, if that is more than once. A video goes by its rarest class.
 
 Dimensions: V videos.
 """

@@ -9,8 +9,8 @@ from torch.utils.data import Sampler
 class ClipSampler(Sampler):
     """Endless shuffled passes over a data set, split over processes, that can start anywhere.
 
-    The clip at position p is the same for every number of processes, and process r of R takes the positions p
-    with p mod R = r: an iteration consumes the same clips on one process as on several.
+    The clip at position p is the same for every number of processes. Process r of R takes the positions p
+    with p mod R = r. So an iteration consumes the same clips on one process as on several.
     """
 
     def __init__(

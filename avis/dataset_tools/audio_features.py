@@ -1,8 +1,8 @@
 """FEATAudios: the features of a frozen audio backbone, computed once for whole data sets.
 
-Worker processes read the sound and make log-mel examples of it, as the loader of a model does; this process
-runs the backbone over the examples of one sound after the other, and writes a file each. So a file's bytes
-depend on its sound alone, whatever else is made, and by how many processes.
+Worker processes read the sound and make log-mel examples of it, as the loader of a model does. This process
+runs the backbone over the examples of one sound after the other, and writes a file for each. So a file's
+bytes depend on its sound alone, and not on the other sounds or the number of processes.
 
 Dimensions: T frames of a video, A audio channels; a log-mel example is 96 × 64.
 """
@@ -79,11 +79,11 @@ def prepare_features(
 ) -> Summary:
     """Write the features of sounds, float32 (T, A) in a .npy file each, with a progress bar.
 
-    Files that hold finite numbers of the right shape are kept if the same backbone with the same weights has
-    made them, or if they do not say and it is a VGGish without post-processing. Others are made anew with a
-    warning. A file appears only when it is complete, and what killed runs have left is removed, so a run can
-    be ended at any time and started again, also beside another. A sound that cannot be read does not keep the
-    others from being written. All processes of a run must call this; they share the sounds.
+    Files of finite numbers in the right shape are kept if the same backbone with the same weights made them.
+    Files that do not say count as a VGGish's without post-processing. Others are made anew with a warning.
+    A file appears only when it is complete, and the leftovers of killed runs are removed. So a run can be
+    ended at any time and started again, also beside another. If a sound cannot be read, the others are
+    written nevertheless. All processes of a run must call this, and share the sounds.
 
     Args:
         sounds: from `find_sounds`; the same in all processes.

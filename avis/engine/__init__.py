@@ -6,8 +6,8 @@ from avis.engine.checkpoint_evaluation import (
     evaluate_checkpoints,
     find_checkpoints,
 )
-from avis.engine.launch import launch
-from avis.engine.members import find_member, is_restart
+from avis.engine.launch import launch, was_restarted
+from avis.engine.members import find_member
 from avis.engine.reproduction import check_inputs, report_differences
 from avis.engine.run_folder import check_output_dir, clear_output_dir, run_folder
 from avis.engine.run_record import record_start
@@ -26,11 +26,11 @@ __all__ = [
     "evaluate_checkpoints",
     "find_checkpoints",
     "find_member",
-    "is_restart",
     "launch",
     "listening",
     "record_start",
     "report_differences",
     "run_folder",
     "setup",
+    "was_restarted",
 ]

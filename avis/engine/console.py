@@ -22,7 +22,7 @@ _WINDOW, _LONG_WINDOW = 20, 1000
 _SUMS = ("class", "mask", "dice")
 # What the total is called, and what stands between a name and its number, and between two of them: the first
 # that fits.
-_LAYOUTS = (("total_loss", ": ", "  "), ("total_loss", ": ", " "), ("total", " ", " "))
+_LAYOUTS = (("total_loss", ": ", "  "), ("total_loss", ": ", " "), ("total", ": ", " "), ("total", " ", " "))
 
 
 class MetricPrinter(EventWriter):

@@ -1,8 +1,8 @@
 """How a model is spread over the processes: as copies that share gradients, or in pieces.
 
 Copies are PyTorch's DistributedDataParallel. Pieces (SOLVER.FSDP) are its fully_shard, which follows Zhao et
-al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel", 2023: each process keeps a piece of
-every parameter, of its gradient and of the optimizer's state, and a block is whole only while it computes.
+al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel", 2023. Each process keeps a piece of
+every parameter, of its gradient and of the optimizer's state. A block is whole only while it computes.
 """
 
 import copy

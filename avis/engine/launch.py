@@ -16,7 +16,7 @@ from detectron2.utils import comm
 
 from avis.command_line import parent_at_start
 from avis.engine.meeting import meet
-from avis.engine.members import Member, find_member
+from avis.engine.members import Member, find_member, is_restart
 from avis.engine.ranks import end_with, run_ranks
 from avis.engine.signals import end_at_once, heed_interrupts
 
@@ -78,6 +78,14 @@ def launch(
         for rank in range(num_local)
     ]
     run_ranks(_run_spawned, num_local, (members, main_func, args, use_cuda, timeout))
+
+
+def was_restarted() -> bool:
+    """Whether torchrun or SLURM has started this run again, so that it goes on with what is there.
+
+    Every process of the run must call this: torchrun tells it on some machines alone.
+    """
+    return any(comm.all_gather(is_restart(os.environ)))
 
 
 def _check_numbers(num_gpus: int, num_machines: int, machine_rank: int) -> None:

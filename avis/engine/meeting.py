@@ -1,10 +1,12 @@
 """How the processes of a run find each other, and who is missing while they wait."""
 
+import json
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -26,8 +28,9 @@ def meet(member: Member, timeout: timedelta) -> Store:
         timeout: of the meeting, and of whoever uses the store.
 
     Returns:
-        What the processes share. It has nothing of an earlier attempt, which made new processes wait for
-        what dead ones had promised.
+        What the processes share. It has nothing of earlier starts of the run, for which torchrun keeps the
+        store: new processes would wait for what dead ones had promised. torchrun's own count of restarts
+        does not tell them apart, as it differs between machines.
 
     Raises:
         ValueError: the address is none.
@@ -48,24 +51,65 @@ def meet(member: Member, timeout: timedelta) -> Store:
         except Exception as error:  # PyTorch raises several kinds, by version
             what = "cannot be opened" if keeps else "does not answer"
             raise OSError(f"{address}, where the processes meet, {what}: {error}") from error
-        shared = PrefixStore(f"avis/{member.attempt}", store)
-        shared.set(f"here/{member.rank}", socket.gethostname())
-        _wait_for_all(shared, member, timeout, said)
-    return shared
+        gather = _call if member.rank == 0 else _answer
+        name = gather(store, member, timeout, said)
+    return PrefixStore(f"avis/{name}", store)
 
 
-def _wait_for_all(store: Store, member: Member, timeout: timedelta, said: list[str]) -> None:
+def _call(store: Store, member: Member, timeout: timedelta, said: list[str]) -> str:
+    """Call the others of this start by a new name; give it when all have answered."""
+    name = uuid.uuid4().hex
+    store.set("avis/call", name)
+    others = range(1, member.world_size)
+    _wait(timeout, said, member, lambda: _missing(store, name, others))
+    answers = [store.get(f"avis/{name}/answer/{rank}").decode() for rank in others]
+    store.set(f"avis/{name}/all", json.dumps(answers))
+    return name
+
+
+def _answer(store: Store, member: Member, timeout: timedelta, said: list[str]) -> str:
+    """Answer the calls until one is of this start: what rank 0 has of it is this process's answer."""
+    mine, name = uuid.uuid4().hex, ""
+
+    def missing() -> list[int]:
+        nonlocal name
+        if not store.check(["avis/call"]):
+            return [0]
+        if (call := store.get("avis/call").decode()) != name:
+            name = call
+            store.set(f"avis/{name}/answer/{member.rank}", mine)
+        if store.check([f"avis/{name}/all"]) and mine in json.loads(store.get(f"avis/{name}/all")):
+            return []
+        return _missing(store, name, range(1, member.world_size)) or [0]
+
+    _wait(timeout, said, member, missing)
+    return name
+
+
+def _missing(store: Store, name: str, ranks: Iterable[int]) -> list[int]:
+    return [rank for rank in ranks if not store.check([f"avis/{name}/answer/{rank}"])]
+
+
+def _wait(timeout: timedelta, said: list[str], member: Member, missing: Callable[[], list[int]]) -> None:
+    """Wait until no rank is missing; `said` says who is.
+
+    Raises:
+        TimeoutError: somebody has not come.
+    """
     deadline = time.monotonic() + timeout.total_seconds()
-    missing = list(range(member.world_size))
-    while missing := [rank for rank in missing if not store.check([f"here/{rank}"])]:
-        shown = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")
-        of_machines = sorted({rank // member.local_size for rank in missing})
-        machines = ", ".join(map(str, of_machines[:20]))
-        number = f"{len(missing)} of {member.world_size}"
-        said[0] = f"{number} processes have not come: ranks {shown} (machines {machines})"
+    while ranks := missing():
+        said[0] = _say(ranks, member)
         if time.monotonic() > deadline:
             raise TimeoutError(f"{said[0]} within {timeout}")
         time.sleep(POLL_SECONDS)
+
+
+def _say(missing: list[int], member: Member) -> str:
+    shown = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")
+    of_machines = sorted({rank // member.local_size for rank in missing})
+    machines = ", ".join(map(str, of_machines[:20]))
+    number = f"{len(missing)} of {member.world_size}"
+    return f"{number} processes have not come: ranks {shown} (machines {machines})"
 
 
 @contextmanager

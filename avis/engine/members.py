@@ -36,7 +36,6 @@ class Member:
         local_rank: of this machine's processes, 0 … local_size - 1.
         local_size: processes on this machine, as many as on every other one.
         url: where the processes meet, tcp://HOST:PORT.
-        attempt: counts starts of the same run; what is left from an earlier one does not count.
         meets_at_agent: whether a process of the launcher keeps the meeting point, not rank 0.
     """
 
@@ -45,7 +44,6 @@ class Member:
     local_rank: int
     local_size: int
     url: str
-    attempt: str = "0"
     meets_at_agent: bool = False
 
     def __post_init__(self) -> None:
@@ -78,9 +76,8 @@ def find_member(environment: Mapping[str, str], url: str = "auto") -> Member | N
     """
     if any(name in environment for name in _TORCHRUN):
         numbers = _numbers(environment, "torchrun", _TORCHRUN)
-        attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
         at_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        return Member(*numbers, _meeting(environment, "auto"), attempt, at_agent)
+        return Member(*numbers, _meeting(environment, "auto"), at_agent)
     if any(name in environment for name in _OPEN_MPI):
         numbers = _numbers(environment, "Open MPI", _OPEN_MPI)
         return Member(*numbers, _meeting(environment, url)) if numbers[1] > 1 else None
@@ -88,12 +85,12 @@ def find_member(environment: Mapping[str, str], url: str = "auto") -> Member | N
         step = _step(environment)
         numbers = _numbers(step, "srun", _SRUN)
         meeting = _srun_meeting(step, url, is_local=numbers[1] == numbers[3])
-        return Member(*numbers, meeting, restarts_of_job(environment)) if numbers[1] > 1 else None
+        return Member(*numbers, meeting) if numbers[1] > 1 else None
     return None
 
 
 def is_restart(environment: Mapping[str, str]) -> bool:
-    """Whether torchrun or SLURM has started this run again, so that it goes on with what is there."""
+    """Whether torchrun or SLURM says that it has started this process again."""
     return environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" or restarts_of_job(environment) != "0"
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from avis.data import build_test_loader, get_categories, get_dataset_records, is_class_agnostic
 from avis.engine.rng import preserved_rng
 from avis.evaluation.overlap import VideoOverlap, found_tracks
+from avis.formats.segmentation import compress_segmentation
 from avis.formats.tracks import GroundTruthTrack, PredictedTrack, Video, mean_area
 from avis.media.pictures import read_pictures
 from avis.structures import Track, VideoPrediction
@@ -121,7 +122,14 @@ def _pictured(cfg: CfgNode, data_set: str, record: dict) -> PicturedVideo:
     sound = {name: value[indices] for name, value in video.items() if torch.is_tensor(value)}
     images = torch.stack([video["image"][index] for index in indices])
     tracks = [
-        Track(1.0, annotation["category_id"], [annotation["segmentations"][index] for index in indices])
+        Track(
+            1.0,
+            annotation["category_id"],
+            [
+                compress_segmentation(annotation["segmentations"][index], record["height"], record["width"])
+                for index in indices
+            ],
+        )
         for annotation in record["annotations"]
         if not annotation["iscrowd"]
     ]

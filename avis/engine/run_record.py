@@ -16,6 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
+from avis.command_names import invocation
 from avis.config import RECORD, STARTS, WEIGHT_KEYS
 from avis.config.tree import leaves
 from avis.data.catalog import datasets_root
@@ -47,10 +48,11 @@ def record_start(cfg: CfgNode, resume: bool) -> dict[str, Any]:
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(parents=True, exist_ok=True)
     starts = _earlier_starts(folder / RECORD) if resume else []
+    started, words = invocation()
     start = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "resumed": resume,
-        "command": [sys.executable, *sys.argv],
+        "command": [sys.executable, *started, *words],
         "directory": os.getcwd(),
         "environment": relevant_variables(os.environ),
         "versions": versions(),

@@ -20,6 +20,8 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from avis.command_names import invocation
+
 # Of job schedulers and `kill`, of a terminal's Ctrl-C, of a terminal that is closed; USR1 for schedulers that
 # are told to send it some time before the end.
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -166,11 +168,11 @@ def _end_worker_by_its_parent() -> None:
 
 def resume_command() -> str:
     """The command line that goes on with this run."""
-    script, *words = sys.argv
+    start, words = invocation()
     words = [word for word in words if word != "--overwrite"]
     flag = [] if "--resume" in words else ["--resume"]
     program = "torchrun …" if "TORCHELASTIC_RUN_ID" in os.environ else shlex.quote(sys.executable)
-    return f"{program} {shlex.join([script, *flag, *words])}"
+    return f"{program} {shlex.join([*start, *flag, *words])}"
 
 
 def end_at_once(exit_code: int) -> NoReturn:

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from avis import configs
 from avis.config import ConfigError, get_avis_cfg, use_available_device
 from avis.engine.log_format import keep_colours_from_files
 from avis.engine.seed import settle_seed
@@ -47,8 +47,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ConfigError: the config has a mistake.
     """
-    # The log gets a copy of the file from default_setup, which does not know "~".
-    args.config_file = os.path.expanduser(args.config_file)
+    # The log gets a copy of the file from default_setup, which knows neither "~" nor the names of configs.
+    args.config_file = configs.find(args.config_file)
     cfg = get_avis_cfg(args.config_file, args.opts)
     _check_reference(cfg)
     _quieten_libraries()

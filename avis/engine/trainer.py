@@ -54,6 +54,7 @@ from avis.engine.trackers import build_trackers, check_trackers, open_on_main
 from avis.engine.training_step import TrainingStep
 from avis.engine.validation_loss import validation_loss
 from avis.evaluation import AVISEvaluator
+from avis.evaluation.evaluator import needs_no_classes
 from avis.formats.run_metrics import TRAINING_METRICS, end_last_line
 from avis.inference.windows import through_windows
 from avis.modeling import build_model
@@ -278,7 +279,7 @@ class AVISTrainer(TrainerBase):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """Build the evaluator, which writes to OUTPUT_DIR/inference/<data set>."""
         folder, threshold = inference_dir(cfg, dataset_name), cfg.MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD
-        return AVISEvaluator(dataset_name, output_dir=str(folder), score_threshold=threshold)
+        return AVISEvaluator(dataset_name, str(folder), score_threshold=threshold, tasks=cfg.TEST.TASKS)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, resume: bool = False) -> dict:
@@ -374,7 +375,7 @@ def _training_classes(cfg: CfgNode) -> Categories | None:
 
 def _presumed_classes(cfg: CfgNode, dataset_name: str) -> Categories:
     """What a test set calls the classes of a model that has no names for them."""
-    if is_class_agnostic(dataset_name):
+    if is_class_agnostic(dataset_name) or needs_no_classes(cfg.TEST.TASKS):
         return Categories.numbered(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
     logger.warning("The weights do not name their classes, which are taken for those of %s", dataset_name)
     return check_num_classes(cfg, dataset_name)

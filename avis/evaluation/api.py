@@ -36,15 +36,15 @@ def evaluate_predictions(
 ) -> dict[str, float]:
     """Score predicted tracks by AP, AR, HOTA and FSLA, or by AVTrack's metrics.
 
-    AP and AR rank all predictions. HOTA and FSLA count a prediction whatever its score, so they are of the
-    predictions above the threshold at which a model is used: ours take 0.5 (SCORE_THRESHOLD).
+    AP and AR rank all predictions. HOTA and FSLA count a prediction whatever its score. So give them the
+    threshold at which a model is used, 0.5 for ours (SCORE_THRESHOLD).
 
     Args:
         ground_truth: path or parsed content of annotations in the AVISeg format; or the path of AVTrack's.
         predictions: path or parsed content of results, a list of tracks; see `load_predictions`.
-        protocol: "standard" for the metrics as they are defined; "aviseg" for what AVISM's released
-            evaluation computes, with all its peculiarities; "aviseg-dense" for the same with null frames of
-            the predictions as empty masks, to compare with published tables (docs/metrics.md); "avtrack" for
+        protocol: "standard" is the metrics as they are defined. "aviseg" is what AVISM's released evaluation
+            computes, with all its peculiarities. "aviseg-dense" is the same with null frames of the
+            predictions as empty masks, to compare with published tables (docs/metrics.md). "avtrack" is
             HOTA, IDF1 and MOTA as AVTrack has them. None: the data set's own, see `own_protocol`.
         min_score: leave out predictions that do not score more; AVISM does with 0.3.
         score_threshold: HOTA and FSLA of "standard", and all of "avtrack", leave out predictions that do not

@@ -7,7 +7,7 @@ import tempfile
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from detectron2.utils import comm
 
 from avis.data import get_categories, get_metadata, is_class_agnostic
 from avis.evaluation.api import evaluate_tracks, with_thresholds
+from avis.evaluation.metrics.avs_tracks import AVS, METRICS_OF, evaluate_avs
 from avis.evaluation.prediction_store import PredictionStore, PredictionWriter
-from avis.evaluation.tables import metrics_table
+from avis.evaluation.tables import comparison_table, metrics_table
 from avis.files import write_json
 from avis.formats.ground_truth import load_ground_truth
 from avis.formats.results import METRICS, RESULTS, load_predictions
@@ -25,6 +26,15 @@ from avis.formats.tracks import VideoId
 from avis.structures import Categories, VideoPrediction
 
 logger = logging.getLogger(__name__)
+
+# Instances, maps of what sounds, maps of its classes.
+AVIS = "avis"
+TASKS = (AVIS, *METRICS_OF)
+
+
+def needs_no_classes(tasks: Collection[str]) -> bool:
+    """Whether tasks of TEST.TASKS take the predictions of a model whatever its classes are."""
+    return set(tasks) == {AVS}
 
 
 class AVISEvaluator(DatasetEvaluator):
@@ -42,6 +52,7 @@ class AVISEvaluator(DatasetEvaluator):
         output_dir: str | Path | None = None,
         distributed: bool = True,
         score_threshold: float = 0.5,
+        tasks: Sequence[str] = (AVIS,),
     ) -> None:
         """Look up the data set.
 
@@ -51,17 +62,21 @@ class AVISEvaluator(DatasetEvaluator):
                 process; None: nothing stays.
             distributed: collect the predictions of all processes; False: every process for itself, in a
                 folder of its own.
-            score_threshold: HOTA and FSLA are of the tracks that score more; AP and AR are of all.
+            score_threshold: HOTA, FSLA and maps are of the tracks that score more; AP and AR are of all.
+            tasks: what is scored, any of TASKS.
 
         Raises:
             FileNotFoundError: the data set's annotations do not exist.
-            ValueError: the data set is unknown or malformed.
+            ValueError: the data set is unknown or malformed, or there is no such task.
         """
+        if not tasks or not set(tasks) <= set(TASKS):
+            raise ValueError(f"TEST.TASKS is {list(tasks)}; it lists any of {', '.join(TASKS)}")
         self.categories = get_categories(dataset_name)
         self.dataset_name = dataset_name
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.distributed = distributed
         self.score_threshold = score_threshold
+        self.tasks = tuple(tasks)
         self._json_file = get_metadata(dataset_name).json_file
         self._category_ids = dict(enumerate(self.categories.ids))
         self._num_left_out = 0
@@ -75,12 +90,12 @@ class AVISEvaluator(DatasetEvaluator):
         """Say what the model's classes are; unless this is called, they are the data set's categories.
 
         The two are matched by name. What is predicted of classes that the data set lacks is left out. Where
-        classes do not matter, all is kept.
+        classes do not matter, as for maps of what sounds, all is kept.
 
         Raises:
             ValueError: the model lacks categories of the data set.
         """
-        if is_class_agnostic(self.dataset_name):
+        if is_class_agnostic(self.dataset_name) or needs_no_classes(self.tasks):
             self._category_ids = dict.fromkeys(range(len(classes.names)), self.categories.ids[0])
             return
         if missing := self.categories.missing_in(classes):
@@ -167,9 +182,17 @@ class AVISEvaluator(DatasetEvaluator):
             logger.info("%s has no annotations: the predictions are not scored", self.dataset_name)
             return {}
         predictions = load_predictions(results, truth)
-        metrics = evaluate_tracks(truth, predictions, score_threshold=self.score_threshold)
-        metrics = with_thresholds(metrics, score_threshold=self.score_threshold)
-        logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, metrics_table(metrics))
+        metrics, tables = {}, []
+        if AVIS in self.tasks:
+            metrics = evaluate_tracks(truth, predictions, score_threshold=self.score_threshold)
+            metrics = with_thresholds(metrics, score_threshold=self.score_threshold)
+            tables.append(metrics_table(metrics))
+        if of_maps := [task for task in self.tasks if task != AVIS]:
+            maps = evaluate_avs(truth, predictions, self.score_threshold, of_maps)
+            tables.append(comparison_table({"all frames": maps}, list(maps), "maps"))
+            metrics |= maps
+        text = "\n\n".join(tables)
+        logger.info("%s, %d tracks predicted:\n%s", self.dataset_name, num_tracks, text)
         if self.output_dir is not None:
             write_json(self.output_dir / METRICS, metrics)
             logger.info("Predictions and metrics are in %s", self.output_dir)

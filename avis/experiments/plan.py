@@ -31,6 +31,7 @@ from pathlib import Path
 
 import yaml
 
+from avis import configs
 from avis.config import CfgNode, get_avis_cfg
 from avis.config.yaml_files import read_yaml
 from avis.engine.inference_folders import inference_dir
@@ -157,15 +158,15 @@ class Run:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read the YAML file of a plan.
+    """Read the YAML file of a plan, or one of `avis.configs` by its name.
 
     Raises:
         FileNotFoundError: there is no such file, or none of the config it names.
         ValueError: it is malformed; the message names the file and the key.
     """
-    path = Path(path)
+    path = Path(configs.find(path))
     if not path.is_file():
-        raise FileNotFoundError(f"there is no plan {path}")
+        raise FileNotFoundError(f"there is no plan {path}{configs.suggest(path)}")
     content = read_yaml(path)
     if not {"CONFIG", "SEEDS", "VARIANTS"} <= content.keys() <= _KEYS:
         raise ValueError(f"{path}: a plan has the keys CONFIG, SEEDS, VARIANTS and perhaps SYNTHAVIS, OPTS")

@@ -6,18 +6,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 from tqdm import tqdm
 
 from avis.experiments.plan import Run
 
-TRAIN_NET = Path(__file__).parents[2] / "tools" / "train_net.py"
+TRAIN = (sys.executable, "-m", "avis", "train")
 POLL_SECONDS = 1.0
 
 
 class Runner:
-    """Runs tools/train_net.py, perhaps several times at once, until it is stopped."""
+    """Runs `avis train`, perhaps several times at once, until it is stopped."""
 
     def __init__(self, threads: int) -> None:
         """Make a runner whose runs have so many threads each."""
@@ -37,7 +36,7 @@ class Runner:
         output = run.folder / "output.txt"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, TRAIN_NET, *run.arguments],
+                [*TRAIN, *run.arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},

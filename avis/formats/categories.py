@@ -1,4 +1,4 @@
-"""The categories of AVISeg (arXiv 2310.18709), in the order of their ids 1 … 26, and its scenarios."""
+"""The categories of AVISeg (arXiv 2310.18709) in the order of their ids 1 … 26, scenarios, and colours."""
 
 AVISEG_CATEGORIES = (
     "person",
@@ -48,3 +48,12 @@ def scenario_of(*categories: str) -> str:
         for category in categories
     }
     return scenarios.pop() if len(scenarios) == 1 else PANORAMA
+
+
+def voc_colour(index: int) -> tuple[int, int, int]:
+    """PASCAL VOC's colour: three bits of the index at a time go to the highest bits left of each channel."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+    return tuple(channels)

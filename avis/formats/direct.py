@@ -8,19 +8,23 @@ Dimensions: T frames of a video.
 
 import json
 import logging
-from dataclasses import dataclass
-from itertools import count
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, count
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from avis.files import JsonSource
 from avis.formats.aviseg import Annotations, check_read, frame_file, parse_annotations, split_folder
+from avis.formats.readers.coco import image_roots as image_roots_of_coco
 from avis.formats.readers.coco import read_coco
 from avis.formats.readers.common import Findings, ReadOptions, SourceVideo, read_categories
 from avis.formats.readers.detection import is_by_picture
 from avis.formats.readers.youtube_vis import image_roots
 from avis.formats.tracks import Video, VideoId
+from avis.formats.written_masks import read_coco_categories, read_plain_coco
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +38,15 @@ class AnyAnnotations:
         pictures: where they are not in JPEGImages, the frames of each video by its id, in one of `roots`.
         roots: folders where they may lie.
         is_mute: the data set has no sound by its nature.
+        is_unread: each mask is still as the file has it, and unchecked.
     """
 
     annotations: Annotations
     pictures: dict[VideoId, list[str]] | None = None
     roots: tuple[Path, ...] = ()
     is_mute: bool = False
+    is_unread: bool = False
+    _found: set[Path] = field(default_factory=set, init=False)
 
     def frames_of(self, video: Video) -> list[Path] | None:
         """The T frames of a video; None: they are in JPEGImages.
@@ -50,13 +57,18 @@ class AnyAnnotations:
         if self.pictures is None:
             return None
         names = self.pictures[video.id]
-        root = next((root for root in self.roots if (root / names[0]).is_file()), None)
+        root = next((root for root in self._likely_roots() if os.path.isfile(root / names[0])), None)
         if root is None:
             tried = ", ".join(map(str, dict.fromkeys(self.roots)))
             raise FileNotFoundError(
                 f"{self.annotations.source}: {names[0]} of video {video.id!r} is not in {tried}"
             )
+        self._found.add(root)
         return [root / name for name in names]
+
+    def _likely_roots(self) -> Iterator[Path]:
+        """Those first in which frames were found: a data set has most in one folder."""
+        return chain(tuple(self._found), self.roots)
 
 
 def read_any_annotations(source: JsonSource) -> AnyAnnotations:
@@ -81,6 +93,29 @@ def read_any_annotations(source: JsonSource) -> AnyAnnotations:
     return AnyAnnotations(annotations, is_mute=_is_mute(content))
 
 
+def read_unread_annotations(path: Path) -> AnyAnnotations:
+    """The same of a file, but each mask of COCO's pictures is left as it is, a `WrittenMask`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is malformed; the message names it all.
+    """
+    found = read_plain_coco(path) if path.is_file() else None
+    if found is None:
+        return read_any_annotations(path)
+    numbers = count(1)
+    entries = {
+        video.id: [
+            {"id": next(numbers), "category_id": category_id, "iscrowd": is_crowd, "segmentations": mask}
+            for category_id, is_crowd, mask in objects
+        ]
+        for video, objects in zip(found.videos, found.objects, strict=True)
+    }
+    annotations = Annotations(str(path), found.categories, found.videos, entries)
+    pictures = {video.id: [name] for video, name in zip(found.videos, found.paths, strict=True)}
+    return AnyAnnotations(annotations, pictures, image_roots_of_coco(path), is_mute=True, is_unread=True)
+
+
 def read_any_categories(source: JsonSource) -> dict[int, str]:
     """The name of each category by its id, without a look at the masks of COCO, which takes minutes.
 
@@ -88,7 +123,8 @@ def read_any_categories(source: JsonSource) -> dict[int, str]:
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names it all.
     """
-    name, content = parse_annotations(source)
+    rows = read_coco_categories(Path(source)) if isinstance(source, str | PathLike) else None
+    name, content = (str(source), {"images": [], "categories": rows}) if rows else parse_annotations(source)
     if is_by_picture(content):
         return dict(sorted(read_categories(content, name, Findings())[0].items()))
     return check_read(source, name, content).categories

@@ -1,9 +1,9 @@
-"""Linking what windows of a stream hold: tracks whose ids never change.
+"""Linking the objects in windows of a stream: tracks whose ids never change.
 
-Successive windows share frames. What a window holds is paired with the tracks so far by the Hungarian
-assignment on two similarities: the cosine of the queries, as in Huang et al., "MinVIS", NeurIPS 2022, and the
-IoU of the masks on the frames that both know, as in Hwang et al., "Video Instance Segmentation using
-Inter-Frame Communication Transformers", NeurIPS 2021. What is like no track begins a new one.
+Successive windows share frames. The Hungarian assignment pairs the objects in a window with the tracks so
+far, by two similarities. One is the cosine of the queries, as in Huang et al., "MinVIS", NeurIPS 2022. The
+other is the IoU of the masks on the frames that both know, as in Hwang et al., "Video Instance Segmentation
+using Inter-Frame Communication Transformers", NeurIPS 2021. An object that is like no track begins a new one.
 
 Dimensions: W frames of a window, M tracks, Q queries found in a window, K classes, C channels.
 """

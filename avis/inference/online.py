@@ -12,19 +12,23 @@ Dimensions: n frames of a step, N samples, H×W the stream's frames.
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, repeat
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from avis.inference.linking import LinkedTrack, Linking
-from avis.inference.predictor import VideoPredictor
 from avis.inference.sound_stream import SoundStream
 from avis.inference.windows import TrackHistory, Windows, WindowTracker, WindowTracks
 from avis.structures import RLE, VideoPrediction
+
+if TYPE_CHECKING:
+    from avis.inference.predictor import VideoPredictor
 
 # Frames and sound that come so far apart are not of the same stream, and would fill the memory.
 _MAX_APART_SECONDS = 10.0
@@ -82,7 +86,7 @@ class OnlineSession:
 
     def __init__(
         self,
-        predictor: VideoPredictor,
+        predictor: "VideoPredictor",
         window: int = 6,
         overlap: int = 3,
         *,
@@ -224,7 +228,8 @@ class OnlineSession:
         window = {"image": self._images[frames], "height": height, "width": width, "video_id": "stream"}
         if self.predictor.hears:
             window["audio_examples"] = torch.stack(self._examples[frames])
-        added = self._tracker.add(window, start)
+        with self.predictor.lock:
+            added = self._tracker.add(window, start)
         if self._history is not None:
             self._history.add(added)
         # The last window of the stream may begin right after this one does.
@@ -249,6 +254,33 @@ class OnlineSession:
         return OnlineTracks(
             frames, [_describe(track, masks.get(track.id, silent), decided) for track in shown]
         )
+
+
+def sound_of_frames(
+    audio: np.ndarray | Tensor | Iterable[np.ndarray] | None, fps: float, sample_rate: int
+) -> Iterator[np.ndarray | Tensor | None]:
+    """The sound of each frame of a stream, as `step` takes it; None without end where there is no more.
+
+    Args:
+        audio: all of it, (N,) or (channels, N), or an iterable of that of each frame, or None.
+        fps: frames per second.
+        sample_rate: in Hz.
+    """
+    if not isinstance(audio, np.ndarray | Tensor):
+        return chain(audio or (), repeat(None))
+    return _cut(np.asarray(audio), sample_rate / fps)
+
+
+def _cut(waveform: np.ndarray, samples: float) -> Iterator[np.ndarray | None]:
+    """Pieces of a sound, so many samples each on average; the last one is filled up with silence."""
+    for index in count():
+        start, stop = round(index * samples), round((index + 1) * samples)
+        piece = waveform[..., start:stop]
+        missing = stop - start - piece.shape[-1]
+        if missing == stop - start:
+            break
+        yield np.concatenate([piece, np.zeros((*piece.shape[:-1], missing), piece.dtype)], axis=-1)
+    yield from repeat(None)
 
 
 def _describe(track: LinkedTrack, segmentations: list[RLE | None], decided: int) -> OnlineTrack:

@@ -119,13 +119,13 @@ class AVISMaskFormer(nn.Module):
         """Train on clips, or predict whole videos.
 
         Args:
-            batched_inputs: one dict a clip or video with "image", T tensors (3, H, W) of 0 … 255, or one of
-                all, or in evaluation any sequence whose slices are such; unless the model does not hear,
-                "audio_examples", (T, 96, 64) log-mel examples, or "audio_features", (T, A) or (T, S, A), or
-                "audio_silence", S, of S silent sources; in training "instances", T `Instances` with
-                `gt_masks`, `gt_classes` and `gt_ids` in the same order, "num_sounding", (T,), for the loss
-                "count", and "seed", of the points at which losses are computed (without, they are drawn from
-                torch's generator); in evaluation "video_id", and "height" and "width" of the original video.
+            batched_inputs: one dict a clip or video. "image" has T tensors (3, H, W) of 0 … 255, or one of
+                all, or in evaluation any sequence whose slices are such. A model that hears needs one of
+                "audio_examples", (T, 96, 64) log-mel examples, "audio_features", (T, A) or (T, S, A), and
+                "audio_silence", S, for S silent sources. Training needs "instances", T `Instances` with
+                `gt_masks`, `gt_classes` and `gt_ids` in the same order, and for the loss "count" also
+                "num_sounding", (T,). "seed" draws the points at which losses are computed. Without it,
+                torch's generator does. Evaluation needs "video_id", "height" and "width" of the video.
 
         Returns:
             In training the weighted losses by name, in evaluation one prediction a video.

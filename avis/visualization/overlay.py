@@ -73,6 +73,7 @@ def draw_video(
     class_names: Sequence[str],
     fps: float,
     peaks: np.ndarray | None = None,
+    colors: Sequence[Color] | None = None,
 ) -> Iterator[Shown[np.ndarray]]:
     """Draw every picture of a video, with a strip of its sound and tracks below.
 
@@ -84,16 +85,18 @@ def draw_video(
         class_names: name of each contiguous class index.
         fps: frames per second that were predicted.
         peaks: how loud equal parts of the time of all predicted frames are; None for a silent video.
+        colors: one for each track; by default `track_color` of its position.
     """
+    colors = colors or [track_color(index) for index in range(len(prediction.tracks))]
     step = frame_step(fps)
     strip: Strip | None = None
     held, layer = -1, None
     for picture, begin, end in shown:
         index, is_predicted = held_frame(begin, end, step, prediction.length)
         if layer is None or index != held:
-            held, layer = index, _Layer(prediction, index, class_names, picture.shape)
+            held, layer = index, _Layer(prediction, index, class_names, picture.shape, colors)
         drawn = layer.over(picture)
-        strip = strip or _strip_below(drawn, prediction, class_names, fps, peaks)
+        strip = strip or _strip_below(drawn, prediction, class_names, fps, peaks, colors)
         below = strip.at(float(begin), is_predicted)
         yield Shown(np.concatenate([drawn, below]), begin, end)
 
@@ -121,10 +124,16 @@ class _Layer:
     """
 
     def __init__(
-        self, prediction: VideoPrediction, t: int, class_names: Sequence[str], shape: tuple[int, ...]
+        self,
+        prediction: VideoPrediction,
+        t: int,
+        class_names: Sequence[str],
+        shape: tuple[int, ...],
+        colors: Sequence[Color],
     ) -> None:
         black, white = (
-            draw_frame(np.full(shape, value, np.uint8), prediction, t, class_names) for value in (0, 255)
+            draw_frame(np.full(shape, value, np.uint8), prediction, t, class_names, colors=colors)
+            for value in (0, 255)
         )
         self._added, self._kept = black, cv2.subtract(white, black)
 
@@ -140,10 +149,11 @@ def _strip_below(
     class_names: Sequence[str],
     fps: float,
     peaks: np.ndarray | None,
+    colors: Sequence[Color],
 ) -> Strip:
     rows = [
-        TimelineRow(class_names[track.category_id], track_color(index), is_sounding(track))
-        for index, track in enumerate(prediction.tracks)
+        TimelineRow(class_names[track.category_id], color, is_sounding(track))
+        for track, color in zip(prediction.tracks, colors, strict=True)
     ]
     rows = rows or [TimelineRow("no track", SHADE, [False] * prediction.length)]
     text_height = max(13, min(picture.shape[:2]) // 32)

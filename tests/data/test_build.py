@@ -1,4 +1,5 @@
 import itertools
+import logging
 import multiprocessing
 import os
 import socket
@@ -385,3 +386,29 @@ def test_frames_that_a_test_set_lacks_show_before_training(cfg):
     Path(record["file_names"][2]).unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks 1 frames, the first is video 2 frame 2: .*\.png"):
         build_train_loader(cfg)
+
+
+def test_categories_that_the_model_lacks_can_be_dropped(cfg, tmp_path, caplog):
+    other = write_split(tmp_path / "other", num_videos=2)
+    edit(other, lambda content: content["categories"][0].update(name="cello"))
+    names = (*cfg.DATASETS.TRAIN, str(other))
+    with pytest.raises(ValueError, match=r"cello is not among violin, dog; .*UNKNOWN_CATEGORIES drop"):
+        get_dataset_records(names)
+    with caplog.at_level(logging.WARNING):
+        records = get_dataset_records(names, drops_unknown=True)
+    assert "2 of its 4 objects are left out" in caplog.text and "cello" in caplog.text
+    assert [[a["category_id"] for a in record["annotations"]] for record in records] == [[0, 1]] * 3 + [
+        [1]
+    ] * 2
+    cfg.DATASETS.TRAIN, cfg.DATASETS.UNKNOWN_CATEGORIES = names, "drop"
+    assert len(build_train_loader(cfg).dataset) == 5
+    cfg.DATASETS.UNKNOWN_CATEGORIES = "skip"
+    with pytest.raises(ValueError, match="UNKNOWN_CATEGORIES is 'skip'; it can be 'raise' or 'drop'"):
+        build_train_loader(cfg)
+
+
+def test_a_data_set_of_which_nothing_would_be_left_is_refused(cfg, tmp_path):
+    other = write_split(tmp_path / "other")
+    edit(other, lambda content: [c.update(name=f"not {c['name']}") for c in content["categories"]])
+    with pytest.raises(ValueError, match="not violin, not dog is not among"):
+        get_dataset_records((*cfg.DATASETS.TRAIN, str(other)), drops_unknown=True)

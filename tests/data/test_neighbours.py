@@ -1,9 +1,11 @@
 """YouTube-VIS, OVIS and COCO trained and evaluated on as they are, without conversion."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,7 @@ def test_a_path_is_trained_and_evaluated_on(tmp_path: Path, small: CfgNode, kind
     videos = [batch[0] for batch in build_test_loader(small, path)]
     assert [video["length"] for video in videos] == ([1, 1, 1] if kind == "coco" else [2])
     perfect = [
-        {"video_id": record["video_id"], "score": 1.0, "segmentations": entry["segmentations"],
+        {"video_id": record["video_id"], "score": 1.0, "segmentations": list(entry["segmentations"]),
          "category_id": get_categories(path).ids[entry["category_id"]]}
         for record in get_dataset_records([path])
         for entry in record["annotations"]
@@ -129,3 +131,22 @@ def test_neighbours_have_names(tmp_path: Path):
     command = [sys.executable, "-c", code, *NAMES]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["3", "1", "1"], done.stderr
+
+
+def test_three_kinds_are_mixed_in_ratios_and_what_the_model_lacks_is_dropped(
+    tmp_path: Path, small: CfgNode, train_json: Path
+):
+    paths = (train_json, write_coco(tmp_path / "coco"), write_youtube_vis(tmp_path / "ytvis"))
+    small.DATASETS.TRAIN = tuple(map(str, paths))
+    with pytest.raises(ValueError, match="cat is not among violin, dog"):
+        build_train_loader(small)
+    small.DATASETS.UNKNOWN_CATEGORIES, small.DATASETS.TRAIN_RATIOS = "drop", (2, 1, 1)
+    small.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
+    loader = build_train_loader(small)
+    # Of COCO's three pictures the two with dogs are left, of YouTube-VIS the only video.
+    assert [r["data_set"] for r in loader.dataset.records] == [str(paths[i]) for i in (0, 0, 0, 1, 1, 2)]
+    batches = itertools.islice(loader, 60)
+    drawn = Counter(
+        Path(clip["file_names"][0]).relative_to(tmp_path).parts[0] for batch in batches for clip in batch
+    )
+    assert dict(drawn) == pytest.approx({"data": 60, "coco": 30, "ytvis": 30}, abs=2)

@@ -23,6 +23,7 @@ from tests.docs.markdown import Block, code_blocks
 BLOCKS = code_blocks(ROOT / "docs/extending.md")
 # The anchors of the parts of a model, and the class that the model then has.
 PARTS = {
+    "the-smallest-example": "SumFusion",
     "image-backbone": "ConvBackbone",
     "audio-backbone": "WindowTransformer",
     "fusion": "GatedFusion",

@@ -27,3 +27,8 @@ def test_relative_links_and_anchors_resolve(page):
 def test_the_index_lists_every_page_of_docs():
     listed = {link.partition("#")[0] for link in links(ROOT / "docs/index.md")}
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
+
+
+def test_the_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+    assert (ROOT / "docs/quickstart.jpg").stat().st_size < 300_000

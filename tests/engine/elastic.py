@@ -3,19 +3,26 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
-from avis.engine import is_restart, launch
+from detectron2.utils import comm
+
+from avis.engine import launch, was_restarted
 from tests.engine.stoppable import PatientTrainer, train_patiently
 
 
 class MortalTrainer(PatientTrainer):
     def run_step(self) -> None:
-        if self.iter == 5 and os.environ["RANK"] == "1" and not is_restart(os.environ):
+        was_killed = Path(self.cfg.OUTPUT_DIR, "killed")
+        if self.iter == 5 and comm.get_rank() == 1 and not was_killed.exists():
+            was_killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         super().run_step()
 
 
+def train(folder: str) -> None:
+    train_patiently(folder, was_restarted(), MortalTrainer, period=2)
+
+
 if __name__ == "__main__":
-    launch(
-        train_patiently, 1, args=(sys.argv[1], is_restart(os.environ), MortalTrainer, 0.0, 2), device="cpu"
-    )
+    launch(train, 1, args=(sys.argv[1],), device="cpu")

@@ -7,16 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed import PrefixStore, TCPStore
+from torch.distributed import Store, TCPStore
 
 from avis.command_line import exit_on_bad_input
 from avis.engine import heartbeat, launch, meeting
@@ -139,17 +138,43 @@ def test_address_of_another_kind_is_refused():
         meeting.meet(Member(0, 2, 0, 1, "file:///tmp/x"), timedelta(seconds=1))
 
 
-def test_what_an_earlier_attempt_has_left_is_not_taken_for_this_one():
-    """As torchrun keeps the store from one attempt to the next."""
+@pytest.fixture
+def members() -> Iterator[list[Member]]:
+    """Of torchrun, which keeps the store from one start of the processes to the next."""
     agent = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    members = [Member(rank, 2, rank, 2, f"tcp://localhost:{agent.port}", "0", True) for rank in (0, 1)]
+    yield [Member(rank, 3, rank, 3, f"tcp://localhost:{agent.port}", True) for rank in range(3)]
+
+
+def meet_all(members: Sequence[Member], first: int) -> list[Store]:
+    """All meet, one of them earlier than the others."""
+    with ThreadPoolExecutor(3) as pool:
+        early = pool.submit(meeting.meet, members[first], timedelta(seconds=20))
+        time.sleep(0.3)
+        others = [each for each in members if each.rank != first]
+        stores = pool.map(lambda each: meeting.meet(each, timedelta(seconds=20)), others)
+        return [early.result(), *stores]
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_what_an_earlier_start_has_left_is_not_taken_for_this_one(members: list[Member], first: int):
+    for store in meet_all(members, first):
+        store.set("promise", "old")
+    stores = meet_all(members, first)
+    assert not any(store.check(["promise"]) for store in stores)
+    stores[0].set("promise", "new")
+    assert all(store.get("promise") == b"new" for store in stores)
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_who_was_there_at_an_earlier_start_is_missed(members: list[Member], missing: int):
+    meet_all(members, 0)
+
+    def fails(member: Member) -> None:
+        with pytest.raises(TimeoutError, match=rf"of 3 processes have not come: ranks .*{missing}"):
+            meeting.meet(member, timedelta(seconds=1))
+
     with ThreadPoolExecutor(2) as pool:
-        for store in pool.map(lambda member: meeting.meet(member, timedelta(seconds=20)), members):
-            store.set("promise", "old")
-    again = replace(members[0], attempt="1")
-    with pytest.raises(TimeoutError, match="1 of 2 processes have not come: ranks 1"):
-        meeting.meet(again, timedelta(seconds=0.5))
-    assert not PrefixStore("avis/1", agent).check(["promise"])
+        list(pool.map(fails, members[:missing] + members[missing + 1 :]))
 
 
 @pytest.mark.slow
@@ -231,12 +256,20 @@ def test_script_for_slurm_as_printed(tmp_path: Path, code: int, requeued: bool):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_run_again_that_goes_on(tmp_path: Path):
-    """One process is killed on the first attempt."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = ["--max-restarts", "1", "-m", "tests.engine.elastic", tmp_path / "run"]
-    ended = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert ended.returncode == 0, ended.stderr
+@pytest.mark.parametrize("num_machines", [1, 2])
+def test_torchrun_starts_a_run_again_that_goes_on(tmp_path: Path, num_machines: int):
+    """One process is killed on the first attempt; that is not the same restart on each machine."""
+    machines = ["--nnodes", num_machines, "--nproc-per-node", 2 // num_machines, "--max-restarts", 1]
+    where = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}", "--rdzv-id", "avis"]
+    words = [*machines, *where, "-m", "tests.engine.elastic", tmp_path / "run"]
+    command = [sys.executable, "-m", "torch.distributed.run", *map(str, words)]
+    outputs = [tmp_path / f"output{machine}" for machine in range(num_machines)]
+    started = []
+    for output in outputs:
+        with output.open("w") as file:
+            started.append(subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT))
+    codes = [process.wait(900) for process in started]
+    assert codes == [0] * num_machines, "".join(output.read_text() for output in outputs)
     lines = (tmp_path / "run" / "iterations0.txt").read_text().split()
     iterations = list(map(int, lines))
     assert iterations.count(0) == 1 and set(iterations) == set(range(40))

@@ -183,7 +183,7 @@ def test_new_training_in_the_folder_of_another_is_refused(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     (tmp_path / name).touch()
-    errors = run_here(monkeypatch, capsys, "--num-gpus", 2, "OUTPUT_DIR", tmp_path)
+    errors = run_here(monkeypatch, capsys, "OUTPUT_DIR", tmp_path)
     assert errors == (
         f"error: OUTPUT_DIR {tmp_path} holds a training already ({name}): go on with it by --resume, "
         "choose another OUTPUT_DIR, or delete it by --overwrite\n"

@@ -32,8 +32,8 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
 
-    def open(self, path: Path, width: int, height: int = 900, dark: bool = False) -> None:
-        """Show a file in a window of that size, and wait until it is loaded."""
+    def open(self, address: Path | str, width: int, height: int = 900, dark: bool = False) -> None:
+        """Show a file, or an address, in a window of that size, and wait until it is loaded."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
@@ -41,7 +41,8 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
         self._events.clear()
-        self._call("Page.navigate", url=path.absolute().as_uri())
+        url = address if isinstance(address, str) else address.absolute().as_uri()
+        self._call("Page.navigate", url=url)
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._receive()
 
@@ -50,6 +51,23 @@ class Page:
         result = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def wait_for(self, expression: str, seconds: float = 120) -> Any:
+        """The value of a JavaScript expression, once it is true."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            time.sleep(0.1)
+        return value
+
+    def choose_file(self, selector: str, file: Path) -> None:
+        """Give a file to an input of the page."""
+        found = self._call("Runtime.evaluate", expression=f"document.querySelector({selector!r})")
+        self._call("DOM.setFileInputFiles", files=[str(file)], objectId=found["result"]["objectId"])
+
+    def save_downloads(self, folder: Path) -> None:
+        """From now on, what the page gives to download goes to a folder."""
+        self._call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def screenshot(self, path: Path) -> None:
         """The whole page as a PNG."""

@@ -62,7 +62,7 @@ def ablate(plan: Path, output: Path, data: Path, **overrides: str) -> subprocess
 def count_trainings(output: Path) -> int:
     """How many processes train into a folder below `output`."""
     listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
-    return sum("train_net.py" in line and f"OUTPUT_DIR {output}/" in line for line in listed.splitlines())
+    return sum(" -m avis train " in line and f"OUTPUT_DIR {output}/" in line for line in listed.splitlines())
 
 
 def read_table(output: Path) -> list[list[str]]:

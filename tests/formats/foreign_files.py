@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from avis.formats.categories import voc_colour
 from tests.small_dataset import write_wav
 
 HEIGHT, WIDTH = 48, 64
@@ -212,6 +213,52 @@ def write_s4(root: Path) -> Path:
                 Image.fromarray(mask).save(file)
         tone = 0.5 * np.sin(np.arange(5 * 16000) * 0.2)
         write_wav(root / f"s4_data/audio_wav/{split}/{category}/{name}.wav", tone)
+    return root
+
+
+def write_ms3(root: Path) -> Path:
+    """AVSBench's multiple sources: a video in train and one in test, whose last second is silent."""
+    rows = [["duet", "test"], ["trio", "train"]]
+    root.mkdir(parents=True)
+    with (root / "ms3_meta_data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["video_id", "split"], *rows])
+    for video, split in rows:
+        for second in range(1, 6):
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            mask[4:20, 4 * second : 4 * second + 16] = 255 * (second < 5)
+            frame = np.repeat(mask[..., None], 3, 2) // 2 + (60 if split == "test" else 20) + second
+            place = root / f"ms3_data/visual_frames/{video}"
+            masks = root / f"ms3_data/gt_masks/{split}/{video}"
+            for folder, name, picture in (
+                (place, f"{video}.mp4_{second}", frame),
+                (masks, f"{video}_{second}", mask),
+            ):
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture.astype(np.uint8)).save(folder / f"{name}.png")
+        write_wav(root / f"ms3_data/audio_wav/{split}/{video}.wav", 0.3 * np.sin(np.arange(5 * 16000)))
+    return root
+
+
+def write_avss(root: Path) -> Path:
+    """AVSBench-semantic: a video in train and one in test, with the classes 1 and 70 of three."""
+    (root / "v2").mkdir(parents=True)
+    write(root / "label2idx.json", {"background": 0, "dog": 1, "cat": 2, "horse": 70})
+    rows = [["x", "bark", "v2", "train"], ["y", "meow", "v2", "test"]]
+    with (root / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["vid", "uid", "label", "split"], *rows])
+    for number, (_, video, part, _) in enumerate(rows):
+        for second in range(3):
+            labels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            labels[:16, :16], labels[20:40, 20 + second :] = voc_colour(1), voc_colour(70)
+            for folder, suffix, picture in (
+                ("frames", "jpg", labels + 40 * number + second),
+                ("labels_rgb", "png", labels),
+            ):
+                (root / part / video / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture.astype(np.uint8)).save(
+                    root / part / video / folder / f"{second}.{suffix}"
+                )
+        write_wav(root / part / video / "audio.wav", 0.3 * np.sin(np.arange(3 * 16000)))
     return root
 
 

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 
 from avis.data import build_train_loader, get_categories, get_metadata, is_class_agnostic
 from avis.data.clip_mapper import sounding_frames
+from avis.dataset_tools.gallery.samples import annotated_tracks
 from avis.formats.ground_truth import load_ground_truth
 from avis.structures import Track
 
@@ -44,9 +45,8 @@ def tracks_of(records: Sequence[dict]) -> Iterator[tuple[dict, list[Track], int]
     for record in records:
         name = record["data_set"]
         if not is_class_agnostic(name):
-            entries = [a for a in record["annotations"] if not a["iscrowd"]]
-            tracks = [Track(1.0, a["category_id"], [m or None for m in a["segmentations"]]) for a in entries]
-            yield record, tracks, len(record["annotations"]) - len(entries)
+            tracks = annotated_tracks(record)
+            yield record, tracks, len(record["annotations"]) - len(tracks)
             continue
         truth = truths.get(name) or truths.setdefault(name, load_ground_truth(get_metadata(name).json_file))
         video, found = truth.videos[record["video_id"]], truth.tracks[record["video_id"]]

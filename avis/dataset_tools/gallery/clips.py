@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from detectron2.structures import Instances
-from pycocotools import mask as coco_mask
 
 from avis.data.clip_mapper import read_frame
 from avis.dataset_tools.gallery.pictures import frame_uri, sound_uri
-from avis.dataset_tools.gallery.samples import names_in
-from avis.structures import RLE, Track
+from avis.dataset_tools.gallery.samples import annotated_tracks, encode, names_in
+from avis.structures import Track
 from avis.visualization.drawing import track_color
 
 
@@ -55,7 +54,7 @@ def show_clip(clip: Mapping, record: dict, class_names: Sequence[str], image_for
     indices, instances = clip["frame_indices"], clip["instances"]
     annotated = [a for a in record["annotations"] if not a["iscrowd"]]
     place = {annotation["id"]: number for number, annotation in enumerate(annotated)}
-    original = [Track(1.0, a["category_id"], _or_none(a["segmentations"])) for a in annotated]
+    original = annotated_tracks(record)
     augmented = _tracks(instances)
     colors = [track_color(place[number]) for number in instances[0].gt_ids.tolist()]
     heard = clip.get("audio_examples", clip.get("audio_features"))
@@ -86,17 +85,9 @@ def _tracks(instances: Sequence[Instances]) -> list[Track]:
     masks = [frame.gt_masks.tensor.numpy() for frame in instances]
     classes = instances[0].gt_classes.tolist()
     return [
-        Track(1.0, category, [_encode(frame[number]) for frame in masks])
+        Track(1.0, category, [encode(frame[number]) for frame in masks])
         for number, category in enumerate(classes)
     ]
-
-
-def _encode(mask: np.ndarray) -> RLE | None:
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) if mask.any() else None
-
-
-def _or_none(segmentations: Sequence) -> list:
-    return [mask or None for mask in segmentations]
 
 
 def _describe_sound(clip: Mapping) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from pycocotools import mask as coco_mask
 
-from avis.data.clip_mapper import read_frame
+from avis.data.clip_mapper import decode_masks, read_frame
 from avis.dataset_tools.gallery import sound
 from avis.dataset_tools.gallery.pictures import PEAKS, color_of, frame_uri, interval_bar, wave
 from avis.media.video import has_audio_stream, read_peaks, read_waveform
-from avis.structures import Track, is_sounding
+from avis.structures import RLE, Track, is_sounding
 
 # Frames of a video that are shown, evenly spread, and objects that have a row.
 FRAMES, ROWS = 8, 12
@@ -107,6 +108,33 @@ def show_video(
         sound=heard,
         sound_note=note,
     )
+
+
+def annotated_tracks(record: dict) -> list[Track]:
+    """The annotated objects of a video, crowds apart, whatever form their masks have in the file.
+
+    Raises:
+        ValueError: a mask is malformed; the message names video, annotation and frame.
+    """
+    return [
+        Track(
+            1.0, entry["category_id"], [_mask_of(record, entry, frame) for frame in range(record["length"])]
+        )
+        for entry in record["annotations"]
+        if not entry["iscrowd"]
+    ]
+
+
+def _mask_of(record: dict, entry: dict, frame: int) -> RLE | None:
+    mask = entry["segmentations"][frame]
+    if not mask or (isinstance(mask, dict) and isinstance(mask["counts"], str | bytes)):
+        return mask or None
+    return encode(decode_masks(record, [(entry, frame)])[0])
+
+
+def encode(mask: np.ndarray) -> RLE | None:
+    """A mask (H, W) as run lengths; None where it is empty."""
+    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) if mask.any() else None
 
 
 def names_in(tracks: Sequence[Track], t: int, class_names: Sequence[str]) -> str:

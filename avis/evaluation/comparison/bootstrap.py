@@ -1,9 +1,9 @@
 """Paired comparison of models on the same videos, with bootstrap intervals.
 
-The percentile bootstrap of Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979: videos are drawn
-with replacement, as many as there are, and the metrics of each draw are those of a data set that holds the
-drawn videos; one that is drawn twice is two videos. All models are scored on the same draws, so that what
-makes a video easy or hard for all of them does not blur their differences.
+Follows the percentile bootstrap of Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979. Videos
+are drawn with replacement, as many as there are. The metrics of a draw are those of a data set of the drawn
+videos. A video that is drawn twice counts as two. All models are scored on the same draws. So what makes a
+video easy or hard for all of them does not blur their differences.
 
 Dimensions: R resamples, V videos, M metrics.
 """

@@ -32,9 +32,10 @@ class VideoFindings:
     Attributes:
         num_sources: the most ground-truth tracks, without crowds, that sound in one frame.
         judged: its tracks, right and wrong.
-        quality: of the predictions above the score threshold: the sum of the IoUs of those that are right,
-            over their number plus half of that of the wrong and the missing ones, as the panoptic quality of
-            Kirillov et al., "Panoptic Segmentation", CVPR 2019; NaN if nothing is to be found or is found.
+        quality: of the predictions above the score threshold, as the panoptic quality of Kirillov et al.,
+            "Panoptic Segmentation", CVPR 2019. The IoUs of the right ones are summed, and divided by their
+            number plus half the number of wrong and missing ones. NaN if there is nothing to find and
+            nothing is found.
         found: index of the ground-truth track that each of these predictions has found, by its index, if any.
     """
 

@@ -1,23 +1,22 @@
 """What kind of mistake each track is, and how much AP50 each kind costs.
 
-In the manner of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020,
-with the kinds of mistake that can be made about tracks of sounding objects. A prediction is right if it has
-found a track of its class at a spatio-temporal IoU of 0.5. One that is not makes the first of these mistakes
-that fits:
+Follows Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020, with the
+kinds of mistake that tracks of sounding objects allow. A prediction is right if it has found a track of its
+class at a spatio-temporal IoU of 0.5. Any other makes the first of these mistakes that fits:
 
 - duplicate: IoU of 0.5 with a track of its class, which a better-scored prediction has found.
 - wrong class: IoU of 0.5 with a track of another class.
 - identity switch: it follows two or more tracks at different times, each in at least a fifth of the frames in
-  which it sounds; in a frame it follows the track with the best mask IoU, if that is at least 0.5.
+  which it sounds. In a frame it follows the track with the best mask IoU, if that is at least 0.5.
 - sounding interval: IoU of 0.5 with a track of its class over the frames in which both sound, not over all.
 - poor mask: IoU of 0.1 with a track of its class.
 - false positive: nothing of all this; background, an object that is silent, or anything else.
 
 A track is missed if no prediction has found it and none has made a mistake about it other than a duplicate.
 
-What a kind costs is the AP50 gained if it alone is mended: duplicates and false positives are removed, missed
-tracks need not be found, the others find what they were about, unless that is found already (then they are
-removed). The gains do not add up to what is lost, so they are also given as shares of their sum.
+The cost of a kind is the AP50 that is gained if it alone is mended. Duplicates and false positives are
+removed then, and missed tracks need not be found. The others find what they were about, or are removed if
+that is found already. The gains do not add up to what is lost, so they are also given as shares of their sum.
 
 Dimensions: T frames, D predicted and G ground-truth tracks of a video.
 """

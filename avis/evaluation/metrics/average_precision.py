@@ -123,9 +123,9 @@ def match_tracks(
     """Assign predictions to ground-truth tracks, best score first, for each area range and IoU threshold.
 
     A prediction takes the free track with the highest IoU that reaches the threshold, of equal ones the last.
-    A track that is not to be found (a crowd, or outside the area range) is taken only for want of another,
-    and makes the prediction ignored; so does a prediction's own area outside the range if it finds none.
-    A crowd can be taken any number of times.
+    A track that need not be found (a crowd, or outside the area range) is taken only for want of another.
+    The prediction is then ignored. It is also ignored if it finds no track and its own area is outside the
+    range. A crowd can be taken any number of times.
 
     Args:
         tracks: of one video.

@@ -4,19 +4,22 @@ Follows Zhou et al., "Audio-Visual Segmentation", ECCV 2022 (J and F of one map 
 "Audio-Visual Segmentation with Semantics", arXiv 2301.13190 (mIoU and mF of a map of classes), as AVSBench's
 code computes them:
 
-- J: mean over all frames of the IoU; of a frame without any sounding object, the share of pixels left free.
-- F: F-measure with β² = 0.3 at 255 thresholds, averaged over the frames that have a sounding object, then the
-  best of the 255.
+- J (the papers' M_J): of each video the mean over its frames of the IoU, then the mean over the videos. Of a
+  frame without any sounding object, the share of pixels left free.
+- F (M_F): F-measure with β² = 0.3 at 255 thresholds, averaged over the frames of a video that have a sounding
+  object; the best of the 255, then the mean over the videos.
 - mIoU, mF: of each class the mean over the frames in which it is predicted or true, then the mean over the
   classes, background included.
 
-AVSBench's code is followed but for three things. It averages over batches of frames, so that its F depends on
-the batch size: here all frames are one batch. It counts a class that never occurs as 0: here it does not
-count. It gives F = 0 where no frame has a sounding object: here that is undefined.
+AVSBench's code gives these numbers with its batches of one video, but for four things. It gives F = 0 to a
+video without a sounding object: here such a video does not count. It counts a class that never occurs as 0:
+here it does not count. It scales maps to 224×224: here they have the size of the annotations. And it fills
+AVSS's videos of 5 s up to 10 with black frames, which count as background: here only frames that exist do.
 
 Dimensions: N frames of H×W pixels, C classes with background, D predicted and G ground-truth tracks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,24 +30,15 @@ THRESHOLDS = np.linspace(0, 1 - 1e-10, 255, dtype=np.float32)
 
 @dataclass(frozen=True)
 class BinaryScores:
-    """Sums over frames of what J and F are means of; those of two sets of frames can be added.
+    """What a map of sounding pixels scores in the N frames of a video.
 
     Attributes:
-        jaccard: sum of the IoUs.
-        num_frames: N.
-        f_measure: sum at each of the THRESHOLDS over the frames with a sounding object, (255,).
-        num_sounding: number of those frames.
+        j: mean IoU.
+        f: mean F-measure of the frames with a sounding object, at the best threshold; NaN without such.
     """
 
-    jaccard: float
-    num_frames: int
-    f_measure: np.ndarray
-    num_sounding: int
-
-    @classmethod
-    def zero(cls) -> "BinaryScores":
-        """The scores of no frame."""
-        return cls(0.0, 0, np.zeros(len(THRESHOLDS)), 0)
+    j: float
+    f: float
 
     @classmethod
     def from_pixels(
@@ -71,23 +65,14 @@ class BinaryScores:
             _ratio(chosen[0], chosen[1] + true_areas - chosen[0]),
             1 - chosen[1] / num_pixels,
         )
-        return cls(float(jaccard.sum()), len(true_areas), f_measure[sounding].sum(0), int(sounding.sum()))
+        best = float(f_measure[sounding].mean(0).max()) if sounding.any() else np.nan
+        return cls(float(jaccard.mean()), best)
 
-    def __add__(self, other: "BinaryScores") -> "BinaryScores":
-        """The scores of all frames of both."""
-        return BinaryScores(
-            self.jaccard + other.jaccard,
-            self.num_frames + other.num_frames,
-            self.f_measure + other.f_measure,
-            self.num_sounding + other.num_sounding,
-        )
 
-    def metrics(self) -> dict[str, float]:
-        """J and F as fractions, NaN where undefined."""
-        return {
-            "J": self.jaccard / self.num_frames if self.num_frames else np.nan,
-            "F": float(self.f_measure.max()) / self.num_sounding if self.num_sounding else np.nan,
-        }
+def binary_metrics(videos: Sequence[BinaryScores]) -> dict[str, float]:
+    """J and F of a data set as fractions, NaN where undefined."""
+    scores = {"J": [video.j for video in videos], "F": [video.f for video in videos if not np.isnan(video.f)]}
+    return {name: float(np.mean(values)) if values else np.nan for name, values in scores.items()}
 
 
 @dataclass(frozen=True)
@@ -145,7 +130,7 @@ class SemanticScores:
 
 
 def score_maps(probability: np.ndarray, truth: np.ndarray, score_threshold: float = 0.5) -> BinaryScores:
-    """Score maps of how likely each pixel sounds.
+    """Score a video's maps of how likely each pixel sounds.
 
     Args:
         probability: (N, H, W), within [0, 1].

@@ -18,13 +18,25 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from avis.evaluation.metrics.avs_maps import THRESHOLDS, BinaryScores, SemanticScores
+from avis.evaluation.metrics.avs_maps import (
+    THRESHOLDS,
+    BinaryScores,
+    SemanticScores,
+    binary_metrics,
+)
 from avis.formats.tracks import GroundTruth, GroundTruthTrack, PredictedTrack, Video, VideoId
 from avis.structures import RLE
 
+# What each task is scored by: maps of what sounds (S4, MS3), and maps of its classes (AVSS).
+AVS, AVSS = "avs", "avss"
+METRICS_OF = {AVS: ("J", "F"), AVSS: ("mIoU", "mF")}
+
 
 def evaluate_avs(
-    truth: GroundTruth, predictions: Mapping[VideoId, Sequence[PredictedTrack]], score_threshold: float = 0.5
+    truth: GroundTruth,
+    predictions: Mapping[VideoId, Sequence[PredictedTrack]],
+    score_threshold: float = 0.5,
+    tasks: Iterable[str] = (AVS, AVSS),
 ) -> dict[str, float]:
     """Score tracks as the maps of sounding pixels and of their classes that they make.
 
@@ -32,19 +44,24 @@ def evaluate_avs(
         truth: the data set.
         predictions: the tracks of each of its videos; read one video at a time.
         score_threshold: tracks that score more are in the maps of J, mIoU and mF.
+        tasks: among METRICS_OF.
 
     Returns:
-        J, F, mIoU and mF in percent, -1 where undefined; see `avis.evaluation.metrics.avs_maps`.
+        The metrics of the tasks in percent, -1 where undefined; see `avis.evaluation.metrics.avs_maps`.
     """
     labels = {category_id: index for index, category_id in enumerate(truth.categories, start=1)}
-    binary, semantic = BinaryScores.zero(), SemanticScores.zero(len(labels) + 1)
-    for video_id, video in tqdm(
-        truth.videos.items(), desc="maps", unit=" videos", delay=2, leave=False, disable=None
-    ):
+    binary: list[BinaryScores] = []
+    semantic = SemanticScores.zero(len(labels) + 1)
+    for video_id, video in tqdm(truth.videos.items(), "maps", unit=" videos", delay=2, disable=None):
         scores = score_tracks(predictions[video_id], truth.tracks[video_id], video, labels, score_threshold)
-        binary, semantic = binary + scores[0], semantic + scores[1]
-    metrics = binary.metrics() | semantic.metrics()
-    return {name: -1.0 if np.isnan(value) else 100 * value for name, value in metrics.items()}
+        binary.append(scores[0])
+        semantic += scores[1]
+    metrics = binary_metrics(binary) | semantic.metrics()
+    return {
+        name: -1.0 if np.isnan(metrics[name]) else 100 * metrics[name]
+        for task in tasks
+        for name in METRICS_OF[task]
+    }
 
 
 def score_tracks(

@@ -4,8 +4,9 @@ Frame-level Sound Localization Accuracy, Guo et al., "Audio-Visual Instance Segm
 text defines it. FSLAn, FSLAs and FSLAm are the shares among the frames with no, one and several sources.
 
 Predicted tracks are associated with ground-truth tracks once per video, whatever their categories. A frame is
-right at a threshold if as many predicted as ground-truth tracks sound in it, and each ground-truth track that
-does overlaps its associated one, of the same category, with an IoU above the threshold.
+right at a threshold if two things hold. As many predicted as ground-truth tracks sound in it. And each
+ground-truth track that sounds has the category of its associated track, and overlaps it with an IoU above the
+threshold.
 
 Dimensions: T frames, D predicted and G ground-truth tracks, A localisation thresholds (alpha).
 """

@@ -101,8 +101,8 @@ def hota_fields(counts: HotaCounts) -> dict[str, float]:
 def global_alignment(detections: Detections) -> np.ndarray:
     """How well each two tracks fit over the whole video, from 0 to 1, (D, G).
 
-    In each frame the IoU of two detections is set in relation to all IoUs that either of them has; the sum of
-    this over the frames takes the place of the intersection in an IoU of the two sets of detections.
+    In each frame, the IoU of two detections is divided by all IoUs that either of them has. The sum of these
+    shares over the frames takes the place of the intersection in an IoU of the two sets of detections.
     """
     iou = detections.iou
     rivals = iou.sum(1, keepdims=True) + iou.sum(2, keepdims=True) - iou

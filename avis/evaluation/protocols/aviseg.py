@@ -72,9 +72,10 @@ class AVISegProtocol(StandardProtocol):
 class _Frames:
     """The frames of one video, as the released evaluation judges them for FSLA.
 
-    It associates tracks as numbered among those with a detection, ground truth in the order of its ids, and
-    takes these numbers for others: of a ground-truth track for that among all annotations of the video in the
-    order of the file, of a prediction for that among the predictions with a mask in a frame.
+    It associates the tracks that have a detection, and numbers them: ground truth in the order of its ids. It
+    then mistakes these numbers for others. A ground-truth track's is read as its number among all annotations
+    of the video, in the order of the file. A prediction's is read as its number among those with a mask in a
+    frame.
     """
 
     def __init__(self, overlap: VideoOverlap, detections: Detections) -> None:

@@ -1,8 +1,8 @@
 """The protocol of AVTrack: speakers followed, whatever their class.
 
-Gives the numbers of `src/evaluation` of github.com/FudanCVL/AVTrack (commit f0c857f), which writes the masks
-of a frame into one picture and has TrackEval score each video as one of DAVIS: HOTA (mean over 19 alphas),
-IDF1 and MOTA. Every number of a video is at least 0, and that of a data set is the mean over its videos.
+Gives the numbers of `src/evaluation` of github.com/FudanCVL/AVTrack (commit f0c857f). It writes the masks of
+a frame into one picture, and TrackEval scores each video as one of DAVIS: HOTA (mean over 19 alphas), IDF1
+and MOTA. Every number of a video is at least 0. The number of a data set is the mean over its videos.
 
 Dimensions: T frames, D predicted and G ground-truth tracks, H×W pixels.
 """

@@ -1,7 +1,7 @@
 """The standard protocol: YouTube-VIS's AP and AR, TrackEval's HOTA, and FSLA as its paper defines it.
 
-Detections of a track, for HOTA and FSLA, are its frames with a mask that is not empty; whether a frame
-without mask is written as null or as an empty RLE makes no difference. Crowds are left out of both.
+For HOTA and FSLA, the detections of a track are its frames with a mask that is not empty. A frame without
+mask may be written as null or as an empty RLE. Crowds are left out of both.
 
 Dimensions: T frames, D predicted tracks, G ground-truth tracks.
 """

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from avis.files import read_json
+from avis.formats.categories import voc_colour
 from avis.formats.readers.common import (
     Findings,
     ReadOptions,
@@ -193,7 +194,7 @@ def _by_colour(
     files: list[Path], size: Size, labels: dict[int, str], findings: Findings
 ) -> Iterable[SourceObject]:
     """An object for each category of which there is a pixel."""
-    codes = {_code(np.array(_voc_colour(index))): index for index in labels}
+    codes = {_code(np.array(voc_colour(index))): index for index in labels}
     masks: dict[int, dict[int, Any]] = {}
     for number, file in enumerate(files):
         pixels = _code(_read(file, size, "RGB"))
@@ -225,15 +226,6 @@ def _labels(path: Path) -> dict[int, str]:
     if len(labels) < len(content) - 1 or not labels or not all(0 < index < 256 for index in labels):
         raise ValueError(f"{path}: the indices are not 0 for the background and 1 … 255, each once")
     return dict(sorted(labels.items()))
-
-
-def _voc_colour(index: int) -> tuple[int, int, int]:
-    """PASCAL VOC's colour: three bits of the index at a time go to the highest bits left of each channel."""
-    channels = [0, 0, 0]
-    for bit in range(8):
-        for channel in range(3):
-            channels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
-    return tuple(channels)
 
 
 def _code(colours: np.ndarray) -> Any:

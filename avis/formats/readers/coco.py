@@ -70,10 +70,10 @@ def read_coco(path: Path, content: Any, options: ReadOptions, findings: Findings
         raise ValueError(f"{where}: 'images' is empty")
     groups = _groups(content, list(pictures.values()), path, options.group, findings)
     videos = [_video(name, group, names, options, findings) for name, group in groups.items()]
-    return SourceSet(kept, videos, _image_roots(path))
+    return SourceSet(kept, videos, image_roots(path))
 
 
-def _image_roots(path: Path) -> tuple[Path, ...]:
+def image_roots(path: Path) -> tuple[Path, ...]:
     """The folders where pictures may lie: in COCO train2017 beside annotations, in CVAT's exports images."""
     folder, split = path.parent, path.stem.removeprefix("instances_").removeprefix("annotations_")
     named = [folder / path.stem, folder / split, folder.parent / split]

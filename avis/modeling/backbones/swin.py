@@ -1,9 +1,9 @@
 """Swin Transformer under the module names of its official code, so that its checkpoints load as they are.
 
 Follows Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021, as a
-backbone of dense prediction: images of any size, and a layer norm on each output. The layers are timm's, the
-block is not: timm shifts a map before it pads it to whole windows, the official code pads first, and where
-the map is not a multiple of the window the two give different features.
+backbone of dense prediction: images of any size, and a layer norm on each output. The layers are timm's, but
+the block is not. timm shifts a map before it pads it to whole windows, and the official code pads first. If
+the map is not a multiple of the window, the two give different features.
 
 Dimensions: B images, H×W pixels, h×w a feature map, C channels, W windows a map, S tokens a window.
 """
