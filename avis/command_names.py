@@ -19,6 +19,8 @@ TOOLS = {
     "prepare-audio": "prepare_audio",
     "validate": "validate_dataset",
     "stats": "dataset_stats",
+    "show-data": "show_data",
+    "zoo": "zoo",
     "convert-weights": "convert_weights",
     "export": "export_model",
     "ablate": "ablate",

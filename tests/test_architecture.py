@@ -16,7 +16,7 @@ PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
 # From the ground up: a room may import what is below it, and its own floor as long as there is no circle.
 FLOORS = (
     {"structures", "files", "config", "configs", "registry", "command_line", "command_names", "kernels"},
-    {"formats", "media", "weights"},
+    {"formats", "media", "weights", "zoo"},
     {"audio", "synthetic", "visualization"},
     {"data"},
     {"modeling"},
@@ -28,7 +28,7 @@ FLOORS = (
 )
 WITHOUT_TORCH = (
     "structures", "files", "command_line", "command_names", "configs", "formats", "media", "synthetic",
-    "visualization",
+    "visualization", "zoo",
 )  # fmt: skip
 MAX_LINES = 400
 

@@ -9,7 +9,6 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from detectron2.utils.file_io import PathManager
 from torch import Tensor
 
 from avis.weights.about import from_metadata
@@ -18,6 +17,8 @@ from avis.weights.parts import PARTS
 from avis.weights.pickled_objects import RefersToCode, StandIn
 from avis.weights.torch_files import read_pickle, read_torch_legacy, read_torch_zip
 from avis.weights.wrappers import plain_names
+from avis.weights.zoo_paths import PathManager
+from avis.zoo import DownloadError
 
 if TYPE_CHECKING:
     from avis.weights.sharded import Place
@@ -37,7 +38,7 @@ def read_checkpoint(path: str, place: "Place | None" = None) -> dict:
 
     Args:
         path: a file of torch.save, a pickle or a file of safetensors, whatever its name; local or as iopath
-            resolves it (https://, detectron2://). Or the folder of a checkpoint in parts.
+            resolves it (https://, detectron2://, zoo://). Or the folder of a checkpoint in parts.
         place: of a checkpoint in parts, as `read_sharded` takes it.
 
     Returns:
@@ -78,6 +79,8 @@ def _with_model(content: dict) -> dict:
 def _local_path(path: str) -> Path:
     try:
         local_path = Path(PathManager.get_local_path(path))
+    except DownloadError:  # of the zoo, and says what to do
+        raise
     except OSError as error:
         raise OSError(
             f"{path} cannot be downloaded ({error}); download it by hand and give the path of the file"
