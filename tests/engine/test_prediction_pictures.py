@@ -88,10 +88,9 @@ def test_pictures_are_of_videos_with_objects(train_json: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_training_that_is_watched_ends_with_the_same_bits(train_json: Path, tmp_path: Path, number: int):
-    launch(processes.train_with_pictures, number, args=(str(train_json), str(tmp_path)), device="cpu")
-    for rank in range(number):
+def test_a_training_that_is_watched_ends_with_the_same_bits(train_json: Path, tmp_path: Path):
+    launch(processes.train_with_pictures, 2, args=(str(train_json), str(tmp_path)), device="cpu")
+    for rank in range(2):
         plain, watched = (torch.load(tmp_path / f"{name}{rank}.pt") for name in ("plain", "watched"))
         torch.testing.assert_close(watched, plain, atol=0, rtol=0)
     events = EventAccumulator(str(tmp_path / "watched"), size_guidance={"images": 0}).Reload()

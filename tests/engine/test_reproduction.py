@@ -36,9 +36,8 @@ def data(synthavis_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_run_of_a_drawn_seed_gives_the_same_bits_again(data: Path, tmp_path: Path, processes: int):
-    flags, run = ["--num-gpus", str(processes)], tmp_path / "run"
+def test_run_of_a_drawn_seed_gives_the_same_bits_again(data: Path, tmp_path: Path):
+    flags, run = ["--num-gpus", "2"], tmp_path / "run"
     options = {"SEED": -1, "SOLVER__EMA_DECAY": 0.5, "SOLVER__CHECKPOINT_PERIOD": 0}
     first = train_net(data, flags, OUTPUT_DIR=run, **options)
     assert_succeeded(first)
@@ -55,7 +54,7 @@ def test_run_of_a_drawn_seed_gives_the_same_bits_again(data: Path, tmp_path: Pat
     assert f"Code, versions, data, weights and devices are those of {run / 'run.json'}" in again.stdout
     assert_same_weights(run, tmp_path / "run_reproduced")
     starts = json.loads((tmp_path / "run_reproduced" / "run.json").read_text())["starts"]
-    assert len(starts[0]["processes"]) == processes
+    assert len(starts[0]["processes"]) == 2
 
 
 @pytest.mark.slow
