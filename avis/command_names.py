@@ -8,7 +8,9 @@ from pathlib import Path
 TOOLS = {
     "train": "train_net",
     "predict": "predict",
+    "app": "app",
     "evaluate": "evaluate",
+    "evaluate-avs": "evaluate_avs",
     "check-listening": "check_listening",
     "compare": "compare_models",
     "visualize": "visualize_predictions",
