@@ -55,15 +55,19 @@ class _Launcher:
     def wait(self) -> None:
         """Until all have ended; where one has failed, the others are given `END_SECONDS`."""
         deadline = float("inf")
-        while alive := [process for process in self.processes if process.exitcode is None]:
-            connection.wait([process.sentinel for process in alive], POLL_SECONDS)
+        while True:
+            alive = [process for process in self.processes if process.exitcode is None]
+            # After `alive`: all may have ended by now, and the last look at them is to find who failed.
             if self._first_failure is None and (failed := self._failed()):
                 self._first_failure = failed[0]
                 deadline = time.monotonic() + END_SECONDS
                 if failed[0].exitcode != STOPPED:  # the others stop by themselves
                     self.send(signal.SIGTERM)
+            if not alive:
+                return
             if time.monotonic() > deadline:
                 self.send(signal.SIGKILL)
+            connection.wait([process.sentinel for process in alive], POLL_SECONDS)
 
     def receive(self, number: int, _frame: object) -> None:
         """Pass a signal on; after a second one nothing is waited for."""
