@@ -270,7 +270,7 @@ def _add_input_config(cfg: CfgNode) -> None:
 
 def _add_solver_config(cfg: CfgNode) -> None:
     # How much of an epoch each of TRAIN is, in any unit; (): as its videos are.
-    cfg.DATASETS.TRAIN_RATIOS = ()
+    cfg.DATASETS.RATIOS = ()
     # Of objects of TRAIN whose categories the model's classes lack: "raise": an error; "drop": they are left
     # out, and count as background.
     cfg.DATASETS.UNKNOWN_CATEGORIES = "raise"

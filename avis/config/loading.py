@@ -13,7 +13,7 @@ from avis.config.errors import ConfigError, one_line
 from avis.config.imports import import_modules
 from avis.config.keys import add_avis_config
 from avis.config.mask2former import Mask2FormerKeys
-from avis.config.tree import nested, walk
+from avis.config.tree import leaves, nested, walk
 from avis.config.unread import find_unread, unread_keys
 from avis.config.yaml_files import parse_yaml, read_yaml_files
 
@@ -138,12 +138,20 @@ def _import_modules(cfg: CfgNode, settings: Sequence[Setting]) -> None:
 
 def _merge(settings: Iterable[Setting], cfg: CfgNode) -> Iterator[str]:
     """Merge settings in their order, and yield what is wrong with them."""
+    floats = {key for key, value in leaves(cfg).items() if type(value) is float}
     for setting in settings:
-        value = RENAMED_VALUES.get(setting.key, {}).get(str(setting.value), setting.value)
+        key = RENAMED_KEYS.get(setting.key, setting.key)
+        value = RENAMED_VALUES.get(key, {}).get(str(setting.value), setting.value)
         try:
-            cfg.merge_from_other_cfg(CfgNode(nested(RENAMED_KEYS.get(setting.key, setting.key), value)))
+            cfg.merge_from_other_cfg(CfgNode(nested(key, _as_float(value) if key in floats else value)))
         except CONFIG_MISTAKES as error:
             yield f"{setting.source}: {_explain(error, setting, cfg)}"
+
+
+def _as_float(value: object) -> object:
+    """A whole number as the float that it also is, which yacs refuses to take it for."""
+    number = CfgNode._decode_cfg_value(value)
+    return float(number) if type(number) is int else value
 
 
 def _explain(error: Exception, setting: Setting, cfg: CfgNode) -> str:

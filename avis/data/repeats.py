@@ -17,7 +17,7 @@ def repeat_factors(cfg: CfgNode, records: list[dict]) -> np.ndarray:
     """How often each video comes in an epoch, on average, (V,).
 
     Args:
-        cfg: DATALOADER.SAMPLER_TRAIN, REPEAT_THRESHOLD (t) and REPEAT_SQRT, DATASETS.TRAIN and TRAIN_RATIOS.
+        cfg: DATALOADER.SAMPLER_TRAIN, REPEAT_THRESHOLD (t) and REPEAT_SQRT, DATASETS.TRAIN and RATIOS.
         records: of DATASETS.TRAIN, which know their "data_set".
 
     Raises:
@@ -32,16 +32,16 @@ def repeat_factors(cfg: CfgNode, records: list[dict]) -> np.ndarray:
     if options.SAMPLER_TRAIN == _BY_CLASS:
         by_class = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency
         factors = by_class(records, options.REPEAT_THRESHOLD, options.REPEAT_SQRT).double().numpy()
-    if not cfg.DATASETS.TRAIN_RATIOS:
+    if not cfg.DATASETS.RATIOS:
         return factors
-    return _in_ratio(factors, records, _shares(cfg.DATASETS.TRAIN, cfg.DATASETS.TRAIN_RATIOS))
+    return _in_ratio(factors, records, _shares(cfg.DATASETS.TRAIN, cfg.DATASETS.RATIOS))
 
 
 def _shares(names: tuple[str, ...], ratios: tuple[float, ...]) -> dict[str, float]:
     """Each data set's share of an epoch."""
     if len(ratios) != len(names) or min(ratios) < 0 or sum(ratios) <= 0 or len(set(names)) < len(names):
         raise ValueError(
-            f"DATASETS.TRAIN_RATIOS {tuple(ratios)} must have a number for each of DATASETS.TRAIN "
+            f"DATASETS.RATIOS {tuple(ratios)} must have a number for each of DATASETS.TRAIN "
             f"{tuple(names)}, which differ; none below 0, and one above"
         )
     return {name: ratio / sum(ratios) for name, ratio in zip(names, ratios, strict=True)}
@@ -53,6 +53,6 @@ def _in_ratio(factors: np.ndarray, records: list[dict], shares: dict[str, float]
     for name, share in shares.items():
         of_set = np.array([record["data_set"] == name for record in records])
         if share and not of_set.any():
-            raise ValueError(f"DATASETS.TRAIN_RATIOS asks for videos of {name!r}, of which none is left")
+            raise ValueError(f"DATASETS.RATIOS asks for videos of {name!r}, of which none is left")
         scaled[of_set] *= len(records) * share / factors[of_set].sum() if share else 0.0
     return scaled

@@ -22,6 +22,20 @@ def test_file_and_overrides_are_merged_in_order(tmp_path: Path):
     assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (20, 0.5)
 
 
+def test_a_whole_number_is_a_float_where_one_is_wanted(tmp_path: Path):
+    path = write_yaml(tmp_path / "c.yaml", {"VERSION": 2, "INPUT": {"FPS": 2}, "SOLVER": {"GAMMA": 1}})
+    cfg = get_avis_cfg(path, ["SOLVER.BASE_LR", "1", "SOLVER.WEIGHT_DECAY", 0])
+    values = (cfg.INPUT.FPS, cfg.SOLVER.GAMMA, cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY)
+    assert values == (2.0, 1.0, 1.0, 0.0)
+    assert {type(value) for value in values} == {float}
+
+
+@pytest.mark.parametrize("value", ["True", True, "(1,)"])
+def test_other_values_are_no_floats(value: object):
+    with pytest.raises(ConfigError, match=r"SOLVER\.BASE_LR cannot be .*: its type is float$"):
+        get_avis_cfg("", ["SOLVER.BASE_LR", value])
+
+
 @pytest.mark.parametrize(
     ("key", "right"),
     [

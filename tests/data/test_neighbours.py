@@ -140,7 +140,7 @@ def test_three_kinds_are_mixed_in_ratios_and_what_the_model_lacks_is_dropped(
     small.DATASETS.TRAIN = tuple(map(str, paths))
     with pytest.raises(ValueError, match="cat is not among violin, dog"):
         build_train_loader(small)
-    small.DATASETS.UNKNOWN_CATEGORIES, small.DATASETS.TRAIN_RATIOS = "drop", (2, 1, 1)
+    small.DATASETS.UNKNOWN_CATEGORIES, small.DATASETS.RATIOS = "drop", (2, 1, 1)
     small.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
     loader = build_train_loader(small)
     # Of COCO's three pictures the two with dogs are left, of YouTube-VIS the only video.

@@ -39,22 +39,22 @@ def test_videos_go_by_their_rarest_class():
 
 
 def test_data_sets_have_their_share_of_an_epoch():
-    assert factors("DATASETS.TRAIN_RATIOS", (1, 1)) == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
-    assert factors("DATASETS.TRAIN_RATIOS", (5, 0)) == pytest.approx([4 / 3, 4 / 3, 4 / 3, 0])
-    of_a = factors("DATASETS.TRAIN_RATIOS", (3, 1), *BY_CLASS)[:3]
+    assert factors("DATASETS.RATIOS", (1, 1)) == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert factors("DATASETS.RATIOS", (5, 0)) == pytest.approx([4 / 3, 4 / 3, 4 / 3, 0])
+    of_a = factors("DATASETS.RATIOS", (3, 1), *BY_CLASS)[:3]
     assert sum(of_a) == pytest.approx(3) and of_a[1] / of_a[0] == pytest.approx(3**0.5)
 
 
 @pytest.mark.parametrize("ratios", [(1,), (1, -1), (0, 0), (1, 2, 3)])
 def test_ratios_that_do_not_fit_are_refused(ratios: tuple):
     with pytest.raises(
-        ValueError, match=r"DATASETS\.TRAIN_RATIOS .* must have a number for each of DATASETS\.TRAIN"
+        ValueError, match=r"DATASETS\.RATIOS .* must have a number for each of DATASETS\.TRAIN"
     ):
-        factors("DATASETS.TRAIN_RATIOS", ratios)
+        factors("DATASETS.RATIOS", ratios)
 
 
 def test_a_data_set_of_which_nothing_is_left_is_named():
-    cfg = get_avis_cfg(opts=["DATASETS.TRAIN", ("a", "c"), "DATASETS.TRAIN_RATIOS", (1, 1)])
+    cfg = get_avis_cfg(opts=["DATASETS.TRAIN", ("a", "c"), "DATASETS.RATIOS", (1, 1)])
     with pytest.raises(ValueError, match="asks for videos of 'c', of which none is left"):
         repeat_factors(cfg, RECORDS)
 

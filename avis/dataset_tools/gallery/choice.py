@@ -83,7 +83,7 @@ def config_of_clips(cfg: CfgNode, names: Sequence[str], seed: int) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     if tuple(names) != tuple(cfg.DATASETS.TRAIN):
-        cfg.DATASETS.TRAIN_RATIOS = ()
+        cfg.DATASETS.RATIOS = ()
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = tuple(names), ()
     cfg.SOLVER.IMS_PER_BATCH = cfg.SOLVER.ACCUMULATE = 1
     cfg.DATALOADER.NUM_WORKERS, cfg.SEED, cfg.MODEL.DEVICE = 0, seed, "cpu"
