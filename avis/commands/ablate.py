@@ -12,10 +12,11 @@ EPILOG = """\
 example:
   python tools/ablate.py --plan configs/ablations/tiny.yaml --output output/ablation --jobs 2
 
-The plan names the config, the seeds and the variants (avis/experiments/plan.py has the format). Every run
-is one of tools/train_net.py in OUTPUT/<variant>/seed_<seed>, with its log. A run that was interrupted goes on
-where it was when the program is started again, one that has ended is kept; other seeds or variants may be
-added to the plan. OUTPUT gets, after every run:
+The plan names the config, the seeds and the variants (avis/experiments/plan.py has the format). Every run is
+one of tools/train_net.py in OUTPUT/<variant>/seed_<seed>, with its log. The same command, given again, goes
+on with interrupted runs and keeps ended ones. Seeds and variants may be added to the plan meanwhile.
+
+After every run, OUTPUT gets
   ablation.md     mean ± standard deviation over the seeds
   ablation.csv    the metrics of every run
   ablation.png    AP of every variant and seed

@@ -23,10 +23,10 @@ examples:
 Every model is a results file, the folder that an evaluation has written it to, or the folder of
 tools/predict.py. The first is the reference, unless --reference names another.
 
-All models are scored on the same resamples of the videos: as many videos as there are, drawn with
-replacement. An interval holds the middle 95 % of what a difference is in the resamples. If it contains 0,
-these videos do not show that the models differ. One interval in twenty misses 0 by chance alone, so many
-models and metrics bring some such. Intervals are about the choice of videos, not about the seed of training.
+All models are scored on the same resamples of the videos. A resample has as many videos as there are, drawn
+with replacement. An interval holds the middle 95 % of a difference over the resamples. If it contains 0,
+these videos do not show that the models differ. One interval in twenty misses 0 by chance alone. Intervals
+are about the choice of videos, not about the seed of training.
 
 OUTPUT gets
   comparison.md            what is printed

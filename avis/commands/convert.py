@@ -24,8 +24,8 @@ examples:
   python tools/convert_dataset.py instances.json --images train/JPEGImages --output datasets/ytvis
   python tools/convert_dataset.py AVSBench/Multi-sources --output datasets/ms3 --split test
 
-OUTPUT receives <split>.json and the folder <split> with JPEGImages and WAVAudios. It is checked at the end as
-tools/validate_dataset.py does, and put in place when it is whole. The same command, given again, goes on
+OUTPUT receives <split>.json and the folder <split> with JPEGImages and WAVAudios. All is checked at the end,
+as by tools/validate_dataset.py. It is put in place when it is whole. The same command, given again, goes on
 where a run was ended.
 
 formats, told by their content:
@@ -37,16 +37,21 @@ formats, told by their content:
   youtube-vis    YouTube-VIS 2019 and 2021, AVISeg; ovis: the same
   avsbench-s4, avsbench-ms3, avss, avtrack      give their folder; --split chooses their videos
 
-frames: of video files (--videos), frame t is what shows at t / FPS, as in prediction. Pictures (--images) are
-all taken, or with --image-fps those that show at t / FPS. They are copied as they are.
+frames:
+  Of video files (--videos), frame t is what shows at t / FPS, as in prediction. Pictures (--images) are all
+  taken, or with --image-fps those that show at t / FPS. They are copied as they are.
 
-sound: of --sounds, else of the format's own files, else of the video files, else none.
+sound:
+  It comes from --sounds, else from the format's own files, else from the video files.
 
-what sounds: every annotated object, unless its attribute "sounding" (--sounding-attribute) is false. With
---sounding marked, only objects and frames of which it is true. Boxes become masks of their rectangles.
+what sounds:
+  Every annotated object sounds, unless its attribute "sounding" (--sounding-attribute) is false. With
+  --sounding marked, only those sound of which it is true. Boxes become masks of their rectangles.
 
-Exit code 0 if the data set is in place; 1 if the check has found errors, and nothing was put in place; 2 if
-nothing could be done with the arguments or the annotations.
+exit codes:
+  0    the data set is in place
+  1    the check has found errors, and nothing was put in place
+  2    nothing could be done with the arguments or the annotations
 """
 
 logger = logging.getLogger("avis.commands.convert")

@@ -19,10 +19,12 @@ examples:
   python tools/convert_weights.py vggish.pth vggish.safetensors
   python tools/convert_weights.py output/model_final.pth weights.safetensors
 
-With --config-file, what fits that model is written under the model's names, and a table says what became of
-all tensors; KEY VALUE pairs change the config. MODEL.WEIGHTS takes the result as it takes the original.
-Without, all weights are written under the names that they have, and the state of training is left out; a line
-says what the names belong to. What a checkpoint says of its categories, config and version stays with it.
+With --config-file, what fits that model is written under the model's names. A table says what became of all
+tensors. KEY VALUE pairs change the config. MODEL.WEIGHTS takes the result as it takes the original.
+
+Without it, all weights are written under the names that they have, and a line says what these belong to. The
+state of training is left out. What a checkpoint says of its categories, config and version stays with it.
+
 Of a checkpoint with averaged weights (SOLVER.EMA_DECAY) these are taken, unless --trained-last or
 MODEL.EMA_WEIGHTS False is given.
 

@@ -28,24 +28,26 @@ examples:
   python tools/evaluate.py --gt datasets/val.json --predictions results.json --breakdown --report report
   python tools/evaluate.py --gt datasets/avtrack/avtrack_meta.json --predictions results.json --breakdown
 
-Both files are in the format of YouTube-VIS. Percentages; "–" where the annotations leave a metric undefined.
-AP is the mean over the IoU thresholds 0.50, 0.55 … 0.95, AP50 and AP75 are at one; APs, APm and APl are for
-tracks of up to 128², up to 256², and more pixels on average; AR1, AR10 and AR100 for so many predictions per
-video and category. HOTA rates detection (DetA) and association (AssA) together; LocA is the mean IoU of
-what is found. FSLA is the share of frames in which all that sounds is found and nothing else; FSLAn, FSLAs
-and FSLAm of frames with no, one and several sources. docs/metrics.md has the definitions.
+Both files are in the format of YouTube-VIS. Numbers are percentages, "–" where a metric is undefined.
+docs/metrics.md has the definitions.
+  AP                     mean over the IoU thresholds 0.50, 0.55 … 0.95; AP50 and AP75 are at one
+  APs, APm, APl          of tracks of up to 128², up to 256², and more pixels on average
+  AR1, AR10, AR100       with so many predictions per video and category
+  HOTA                   detection (DetA) and association (AssA) together; LocA: mean IoU of what is found
+  FSLA                   share of frames in which all that sounds is found and nothing else
+  FSLAn, FSLAs, FSLAm    the same of frames with no, one and several sources
 
-Published tables of AVISeg were made with AVISM's released evaluation: "aviseg" gives its numbers, bugs and
-all, for the predictions as they are. AVISM writes an empty mask where our results have null: "aviseg-dense"
-reads null so, and is what to compare with published tables.
+protocols:
+  aviseg         gives the numbers of AVISM's released evaluation, bugs and all
+  aviseg-dense   reads null as the empty mask that AVISM writes; compare published tables of AVISeg with this
+  AVTrack is told by its avtrack_meta.json, and scored as its release does. Classes do not matter, and numbers
+  are means over videos. Where masks overlap, the one of the best score is seen.
 
---avs collapses tracks to maps of what sounds, as for audio-visual segmentation: J and F (β² = 0.3) of one
-map, mIoU and mF of a map of classes, as AVSBench defines them. --breakdown scores parts of the data set and
-tells what each kind of mistake costs. --report DIR writes all of it, with curves, timelines and pictures of
-the best and worst videos (if the frames lie beside GT.json), as one page. Both follow the standard protocol.
-
-AVTrack is told by its avtrack_meta.json, and scored as its release does: classes do not matter, of masks that
-overlap the best-scored track's is seen, and numbers are means over videos. --breakdown is by attribute there.
+more:
+  --avs          J and F (β² = 0.3) of one map of what sounds, mIoU and mF of a map of classes, as AVSBench
+  --breakdown    scores of parts of the data set, and what each kind of mistake costs; AVTrack: by attribute
+  --report DIR   all of it as one page, with curves, timelines and pictures of the best and worst videos
+  The last two follow the standard protocol. Pictures need the frames beside GT.json.
 """
 
 

@@ -33,19 +33,24 @@ examples:
 
 Checkpoints of a training hold their config. --config-file is for weights that do not, or for another config.
 
-An input is a video file, a folder of videos, a folder of pictures with one .wav in it (the frames of a
-video), a split of a data set, whose sound lies in WAVAudios, or a pattern such as '*.mp4'. Thumbnails and
-covers are left out. Numbers in the pictures' names are time: gaps are filled.
+An input is one of
+  a video file
+  a folder of videos; thumbnails and covers are left out
+  a folder of pictures with one .wav in it, the frames of a video; numbers in their names are time
+  a split of a data set, whose sound lies in WAVAudios
+  a pattern such as '*.mp4'
 
-Masks are predicted at --fps, and held in between, while the overlay plays at the video's own rate. Marks in
-the strip below it, and "frame_times" in the JSON, say which frames were predicted. For each input, OUTPUT
-receives <name>.mp4 and <name>.json: size, frame rate, categories, and tracks with score, category, the
-intervals in which they sound (seconds) and one RLE mask per predicted frame. tools/evaluate.py reads it.
+For each input, OUTPUT receives
+  <name>.mp4     the overlay, at the video's own rate; masks are predicted at --fps and held in between
+  <name>.json    size, frame rate, categories and tracks; tools/evaluate.py reads it
+A track has a score, a category, the seconds in which it sounds, and one RLE mask per predicted frame. Marks
+in the strip below the overlay, and "frame_times" in the JSON, say which frames were predicted.
 
-An input that cannot be read is reported and the others are done; the exit code is then 1. Both files say what
-made them. An earlier prediction for the same input is made anew, or with --resume kept if weights, settings
-and input are the same. Any other file in its place is refused before the model runs, unless --overwrite is
-given. Inputs are never overwritten.
+An earlier prediction for the same input is made anew. With --resume it is kept if weights, settings and input
+are the same. Any other file in its place is refused, unless --overwrite is given. Inputs are never
+overwritten.
+
+Exit code 1 if an input cannot be read; the others are done nevertheless.
 """
 
 PROGRAM = "tools/predict.py"

@@ -27,25 +27,27 @@ examples:
       --weights vggish.pth
   torchrun --nproc-per-node 6 tools/prepare_audio.py --dataset avis_train --weights vggish.pth
 
-Beside a data set's JPEGImages appears FEATAudios, with one row a frame of the video: what the audio backbone
-of the config (VGGish if none is given) makes of the sound from that frame on. A video without sound gets
-features of silence, and a warning.
+FEATAudios appears beside a data set's JPEGImages. A file has one row for each frame of the video: what the
+audio backbone makes of the sound from that frame on. It is VGGish if no config is given. A video without
+sound gets features of silence, and a warning.
 
-Files say which backbone, weights and frame rate made them. Those that are in order (a finite row for every
-frame) and made by the same are kept. Others are made anew. AVISeg's own files do not say; they are taken for
-VGGish's, and kept unless --overwrite is given. A run can be ended at any time and started again.
+Files say which backbone, weights and frame rate made them. Those that are whole and made by the same are
+kept, others are made anew. AVISeg's own files do not say. They are taken for VGGish's, and kept unless
+--overwrite is given. A run can be ended at any time and started again.
 
-With --num-gpus N, or under torchrun, srun or Open MPI (docs/clusters.md), processes share the sounds: each
-takes the next when it is done with one. Files are those of one process. When a process fails, all end.
+With --num-gpus N, or under torchrun, srun or Open MPI (docs/clusters.md), processes share the sounds. The
+files are the same as with one process. When a process fails, all end.
 
 separated sources:
-  A config whose INPUT.AUDIO.NUM_SOURCES is S > 1 takes WAVAudios_sep/<video>/source_01.wav, … of S sources,
-  and FEATURES_DIR/<video>/source_01.npy, … appear. This program does not separate sounds. H2S's eight sources
-  are MixIT's (TensorFlow, YFCC100M checkpoint model.ckpt-3547330), of the first channel at 16 kHz, scaled to
-  a peak of 0.99. datasets/README.md says which programs make them, and how to use other separators.
+  A config whose INPUT.AUDIO.NUM_SOURCES is S > 1 takes WAVAudios_sep/<video>/source_01.wav, … of S sources.
+  Then FEATURES_DIR/<video>/source_01.npy, … appear. This program does not separate sounds. H2S's eight
+  sources are MixIT's (TensorFlow, YFCC100M checkpoint model.ckpt-3547330), of the first channel at 16 kHz,
+  scaled to a peak of 0.99. datasets/README.md says which programs make them, and how to use other separators.
 
-Exit code 0 if all is written; 1 if the sound of some videos, listed at the end, could not be read; 2 if
-nothing could be done with the arguments.
+exit codes:
+  0    all is written
+  1    the sound of some videos, listed at the end, could not be read
+  2    nothing could be done with the arguments
 """
 
 logger = logging.getLogger("avis.commands.prepare_audio")

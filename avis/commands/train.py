@@ -20,23 +20,36 @@ examples:
   torchrun --nproc-per-node 6 tools/train_net.py --config-file configs/avis_R50.yaml
   python tools/train_net.py --reproduce output/avis_R50
 
-torchrun, srun and Open MPI start the processes themselves (docs/clusters.md). Without a GPU, --num-gpus N
-starts N processes on the CPU. OUTPUT_DIR receives config.yaml, run.json, log.txt, training_metrics.json,
-TensorBoard events, checkpoints, and under inference/ what each test set gave.
-A folder that holds a training is refused without --resume; --overwrite deletes that training. Two trainings
-at once in one folder are refused, too. --eval-only writes under inference/, and a line to evaluations.jsonl.
---reproduce RUN starts the training of a folder again, by its run.json: config, SEED and number of processes.
-OUTPUT_DIR is RUN_reproduced beside it, or as given; other KEY VALUE pairs and --num-gpus win, too. What is
-not as it was then (versions, commit, data, weights, devices) is listed; missing data or weights are refused.
-An evaluation that was interrupted goes on with --eval-only --resume, if weights, config and annotations are
-the same; --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none.
---checkpoints evaluates several, each into OUTPUT_DIR/evaluations/<checkpoint>, and prints a table of them;
-with --resume those that OUTPUT_DIR/evaluations.jsonl has already are left out (docs/logs.md).
+processes:
+  --num-gpus N starts N processes, on the CPU where there is no GPU. torchrun, srun and Open MPI start the
+  processes themselves (docs/clusters.md).
 
-On SIGTERM, SIGINT (Ctrl-C), SIGUSR1 or SIGHUP, and after --max-hours, a training saves after the iteration,
-prints the command that goes on with it, and ends. A second signal ends it at once.
-Exit codes: 0 all is done; 2 bad input, said in one line; 75 stopped and saved, --resume goes on; 128 + the
-signal's number where it was ended at once; 1 any other error, with its traceback.
+OUTPUT_DIR:
+  It receives config.yaml, run.json, log.txt, training_metrics.json, TensorBoard events and checkpoints. What
+  each test set gave is under inference/. A folder that holds a training is refused without --resume, and so
+  are two trainings at once in one folder. --overwrite deletes the earlier training.
+
+going on:
+  --resume takes the last whole checkpoint in OUTPUT_DIR, or MODEL.WEIGHTS where there is none. --reproduce
+  RUN starts the training of a folder again, with its config, SEED and number of processes. It lists what is
+  not as it was then. OUTPUT_DIR is RUN_reproduced; KEY VALUE pairs and --num-gpus may change this.
+
+evaluation:
+  --eval-only writes under inference/, and a line to evaluations.jsonl. After an interruption it goes on with
+  --resume, if weights, config and annotations are the same.
+  --checkpoints evaluates several into OUTPUT_DIR/evaluations/<checkpoint>, and prints a table of them. With
+  --resume those that OUTPUT_DIR/evaluations.jsonl has already are left out (docs/logs.md).
+
+stopping:
+  On SIGTERM, SIGINT (Ctrl-C), SIGUSR1 or SIGHUP, and after --max-hours, a training saves after the iteration.
+  It prints the command that goes on with it, and ends. A second signal ends it at once.
+
+exit codes:
+  0      all is done
+  1      an error, with its traceback
+  2      bad input, said in one line
+  75     stopped and saved: --resume goes on
+  128 +  the signal's number: ended at once by a signal
 """
 
 CONFIG_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")

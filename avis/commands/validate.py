@@ -24,11 +24,13 @@ Several files are compared, too: no video may be in two splits. The first proble
 --report writes all. An error cannot be used, or gives wrong results; a warning may be meant.
 
 --fix writes a mended copy of one file: separators of Windows, masks without a pixel, wrong areas and boxes,
-duplicated objects. The original stays. Look at the copy, then put it in the original's place: the files of a
-data set lie in the folder that is named as its annotations are.
+duplicated objects. The original stays. Look at the copy, then put it in the original's place, so that its
+name is that of the data set's folder.
 
-Exit code 0 if there are no errors (warnings may be); 1 if there are; 2 if nothing could be done with the
-arguments.
+exit codes:
+  0    there are no errors; warnings may be
+  1    there are errors
+  2    nothing could be done with the arguments
 """
 # Problems of a kind that are printed.
 SHOWN = 10

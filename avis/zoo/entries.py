@@ -129,7 +129,9 @@ def _entry(name: str, group: Mapping[str, Any], file: Mapping[str, Any], where: 
 
 def _mapping(content: object, where: str) -> Mapping[str, Any]:
     if not isinstance(content, dict):
-        raise ValueError(f"{where}: it is {type(content).__name__}, not a mapping as docs/weights.md shows it")
+        raise ValueError(
+            f"{where}: it is {type(content).__name__}, not a mapping as docs/weights.md shows it"
+        )
     return content
 
 
