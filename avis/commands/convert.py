@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from avis.command_line import command_parser, exit_on_bad_input
-from avis.commands.making_splits import add_output_options, ending_cleanly, finish, positive, report_findings
+from avis.commands.making_splits import add_output_options, ending_cleanly, finish, positive, reporting
 
 FORMATS = (
     "cvat", "label-studio", "coco", "cocovid", "youtube-vis", "ovis", "avsbench-s4", "avsbench-ms3", "avss",
@@ -139,10 +139,11 @@ def _convert(args: argparse.Namespace) -> int:
     names = sorted({name for name, _ in read})
     info = {"description": f"converted from {', '.join(names)}", "fps": args.fps}
     info |= {"visual": True} if set(names) <= set(VISUAL_FORMATS) else {}
+    target.keep_apart(args.annotations)
     with target.opened():
-        if not target.only_json_is_left:
-            convert([source for _, source in read], media, target, findings, info, args.skip_missing)
-        report_findings(findings)
+        with reporting(findings):
+            if not target.only_json_is_left:
+                convert([source for _, source in read], media, target, findings, info, args.skip_missing)
         return finish(target, args.fps)
 
 

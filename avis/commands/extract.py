@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from avis.command_line import command_parser, exit_on_bad_input
-from avis.commands.making_splits import add_output_options, ending_cleanly, finish, report_findings
+from avis.commands.making_splits import add_output_options, ending_cleanly, finish, reporting
 from avis.formats.categories import AVISEG_CATEGORIES
 
 EPILOG = """\
@@ -73,9 +73,9 @@ def _extract(args: argparse.Namespace) -> int:
     source = SourceSet(dict(enumerate(args.categories, start=1)), videos)
     findings = Findings()
     with target.opened():
-        if not target.only_json_is_left:
-            convert([source], SourceMedia(options), target, findings, {"fps": args.fps})
-        report_findings(findings)
+        with reporting(findings):
+            if not target.only_json_is_left:
+                convert([source], SourceMedia(options), target, findings, {"fps": args.fps})
         return finish(target, args.fps)
 
 

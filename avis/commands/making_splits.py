@@ -64,10 +64,14 @@ def _only_errors(name: str) -> Iterator[None]:
         log.setLevel(before)
 
 
-def report_findings(findings: "Findings") -> None:
-    """Tell what was odd, a line for each kind."""
-    for line in findings.lines():
-        logger.warning("warning: %s", line)
+@contextmanager
+def reporting(findings: "Findings") -> Iterator[None]:
+    """Tell at the end what was odd, a line for each kind, also where the work ends with an error."""
+    try:
+        yield
+    finally:
+        for line in findings.lines():
+            logger.warning("warning: %s", line)
 
 
 def finish(target: "UnfinishedSplit", fps: float) -> int:
@@ -80,7 +84,7 @@ def finish(target: "UnfinishedSplit", fps: float) -> int:
         target.publish()
         return 0
     # here, as torch takes seconds to import
-    from avis.dataset_tools.problems import ERROR
+    from avis.dataset_tools.problems import ERROR, WARNING
     from avis.dataset_tools.sound_checks import SoundSettings
     from avis.dataset_tools.validation import validate_dataset
 
@@ -89,7 +93,7 @@ def finish(target: "UnfinishedSplit", fps: float) -> int:
     for kind in dict.fromkeys(problem.kind for problem in problems):
         found = [problem for problem in problems if problem.kind == kind]
         for problem in found[:_SHOWN]:
-            logger.warning("%s: %s", problem.severity, problem.message)
+            logger.warning("%s: %s", WARNING if kind in _OF_THE_SOURCE else problem.severity, problem.message)
         if len(found) > _SHOWN:
             logger.warning("… and %d more of %r", len(found) - _SHOWN, kind)
     if any(problem.severity == ERROR and problem.kind not in _OF_THE_SOURCE for problem in problems):

@@ -5,10 +5,12 @@ Dimensions: T frames of a video, N objects.
 
 import bisect
 import logging
+import math
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +24,7 @@ from avis.dataset_tools.unfinished_split import UnfinishedSplit
 from avis.files import write_json
 from avis.formats.aviseg import FRAMES, sound_file
 from avis.formats.masks import MeasuredMasks, read_masks
-from avis.formats.readers.common import Findings, SourceObject, SourceSet, SourceVideo
+from avis.formats.readers.common import Findings, Size, SourceObject, SourceSet, SourceVideo
 from avis.formats.tracks import Video
 from avis.media.pictures import read_picture
 
@@ -39,6 +41,16 @@ class _Job:
     number: int
     video: SourceVideo
     media: VideoMedia
+    _read: list[list[SourceObject]] = field(default_factory=list, init=False)
+
+    def keep_objects(self, size: Size) -> list[SourceObject]:
+        """The objects in pictures of a size, which are read once: the next call of `objects` has the same."""
+        self._read[:] = [list(self.video.objects(size))]
+        return self._read[0]
+
+    def objects(self, size: Size) -> list[SourceObject]:
+        """The objects in pictures of a size."""
+        return self._read.pop() if self._read else list(self.video.objects(size))
 
 
 def convert(
@@ -62,14 +74,25 @@ def convert(
         skip_missing: leave out videos without files, and count them.
 
     Raises:
+        FileExistsError: what is read lies where the split would be put.
         MissingMediaError: a video has no files.
         ValueError: videos of one name; or annotations or media cannot be used; the message names the place.
     """
     jobs = list(_jobs(sources, media, findings, skip_missing))
     if not jobs:
         raise ValueError("no video is left to convert")
-    states = _make_files(jobs, media.options.fps, target, findings)
-    content = _annotate(jobs, states, sources, media.options.fps, findings)
+    for job in jobs:
+        target.keep_apart([*filter(None, (job.media.video, job.media.sound)), *job.media.pictures[:1]])
+    fps, categories = media.options.fps, _categories(sources)
+    # Pictures are known before they are copied: what is wrong with their masks is told first.
+    early = [job for job in jobs if job.media.video is None]
+    masks = _annotate(early, [_state_of_pictures(job, fps) for job in early], fps, categories, findings)
+    for job in jobs:
+        _check_listed_masks(job)
+    states = _make_files(jobs, fps, target, findings)
+    late = [job for job in jobs if job.media.video is not None]
+    masks |= _annotate(late, [states[job.number] for job in late], fps, categories, findings)
+    content = _content(jobs, states, sources, categories, masks)
     write_json(target.json_file, {**target.origin.to_json(), "info": info, **content})
 
 
@@ -130,7 +153,7 @@ def _make_video(job: _Job, fps: float, target: UnfinishedSplit, advance: Callabl
     make = _copy_pictures if job.media.video is None else _cut
     state = {**make(job, folder, fps, advance), "version": version, "findings": []}
     if job.media.sound is not None:
-        seconds = job.video.extra.get("start", 0) + len(state["names"]) / fps
+        seconds = state["start"] + len(state["names"]) / fps
         found = write_sound(job.media.sound, sound_file(target.folder, job.video.name), seconds)
         told = {
             "none": "videos without sound",
@@ -149,51 +172,107 @@ def _version(media: VideoMedia) -> list[Any]:
 
 def _cut(job: _Job, folder: Path, fps: float, advance: Callable[[], Any]) -> dict[str, Any]:
     cut = cut_frames(job.media.video, folder, fps, advance)
+    kept = _annotated_part(job, cut.numbers, str(job.media.video))
+    for index in set(range(len(cut.names))) - set(kept):
+        (folder / cut.names[index]).unlink()
     annotated = job.video.size
     if annotated is not None and annotated != cut.size:
         raise ValueError(
             f"{job.video.where}: annotated at {annotated[0]}×{annotated[1]}, and {job.media.video} is "
             f"{cut.size[0]}×{cut.size[1]}"
         )
-    return {"names": cut.names, "numbers": cut.numbers, "total": cut.total, "size": list(cut.size)}
+    return {
+        "names": [cut.names[index] for index in kept],
+        "numbers": [cut.numbers[index] for index in kept],
+        "total": cut.total,
+        "size": list(cut.size),
+        "start": job.video.extra.get("start", 0) + kept[0] / fps,
+    }
 
 
-def _copy_pictures(job: _Job, folder: Path, _: float, advance: Callable[[], Any]) -> dict[str, Any]:
-    names: list[str] = []
-    size = job.video.size
-    for index in job.media.chosen:
-        file = job.media.pictures[index]
-        size = read_picture(file, size).shape[:2]
-        name = file.name
-        if (folder / name).exists():
-            raise ValueError(f"{job.video.where}: two of its pictures are called {name}")
-        shutil.copyfile(file, folder / name)
-        names.append(name)
+def _copy_pictures(job: _Job, folder: Path, fps: float, advance: Callable[[], Any]) -> dict[str, Any]:
+    state = _state_of_pictures(job, fps)
+    files = {file.name: file for file in job.media.pictures}
+    for name in state["names"]:
+        read_picture(files[name], tuple(state["size"]))
+        shutil.copyfile(files[name], folder / name)
         advance()
-    total = len(job.media.pictures)
-    return {"names": names, "numbers": list(job.media.chosen), "total": total, "size": list(size)}
+    return state
+
+
+def _state_of_pictures(job: _Job, fps: float) -> dict[str, Any]:
+    """What is known of a video of pictures, before they are copied."""
+    media = job.media
+    numbers = [media.numbers[index] for index in media.chosen]
+    kept = _annotated_part(job, numbers, str(media.pictures[0].parent))
+    files = [media.pictures[media.chosen[index]] for index in kept]
+    names = [file.name for file in files]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"{job.video.where}: two of its pictures are called {twice[0]}")
+    return {
+        "names": names,
+        "numbers": [numbers[index] for index in kept],
+        "total": media.numbers[-1] + 1,
+        "size": list(job.video.size or read_picture(files[0]).shape[:2]),
+        "start": job.video.extra.get("start", 0) + kept[0] / fps,
+    }
+
+
+def _annotated_part(job: _Job, numbers: Sequence[int], media: str) -> list[int]:
+    """Which of the frames, of these numbers, are of the part of the video that was annotated."""
+    first, last = job.video.span or (0, math.inf)
+    kept = [index for index, number in enumerate(numbers) if first <= number <= last]
+    if not kept:
+        raise ValueError(
+            f"{job.video.where}: none of the {len(numbers)} frames of {media} is one of {first} … {last}, "
+            "which are annotated: perhaps --fps is too low"
+        )
+    return kept
+
+
+def _check_listed_masks(job: _Job) -> None:
+    """Refuse malformed masks of a video's listed pictures before it is cut."""
+    video = job.video
+    if job.media.video is None or video.pictures is None or video.size is None:
+        return
+    shape = Video(job.number, *video.size, list(video.pictures))
+    objects = job.keep_objects(video.size)
+    masks = [[found.mask_at(index) for index in range(len(video.pictures))] for found in objects]
+    read_masks(masks, [f"{video.where}, an object of {found.category!r}" for found in objects], shape)
 
 
 def _annotate(
     jobs: Sequence[_Job],
     states: Sequence[dict[str, Any]],
-    sources: Sequence[SourceSet],
     fps: float,
+    categories: dict[str, int],
     findings: Findings,
-) -> dict[str, Any]:
-    """Videos, categories and annotations of the JSON."""
-    categories = _categories(sources)
-    own_ids = [job.video.id for job in jobs]
-    keeps_ids = len(sources) == 1 and None not in own_ids
-    videos, annotations, outlines = [], [], []
+) -> dict[int, list[dict[str, Any]]]:
+    """The annotations of videos by the numbers of their jobs, without the ids of videos and their own."""
+    found, outlines = {}, []
     bar = tqdm(jobs, "annotations", unit="video", delay=2, mininterval=_QUIET_SECONDS / 30)
     for job, state in zip(bar, states, strict=True):
-        video = _video(job, state, job.video.id if keeps_ids else job.number + 1)
-        videos.append(video)
-        for entry in _entries(job, state, video, fps, categories, findings, outlines):
-            annotations.append({"id": len(annotations) + 1, **entry})
+        found[job.number] = _entries(job, state, fps, categories, findings, outlines)
     for problem in percent_problems(outlines):
         raise ValueError(problem.message)
+    return found
+
+
+def _content(
+    jobs: Sequence[_Job],
+    states: Sequence[dict[str, Any]],
+    sources: Sequence[SourceSet],
+    categories: dict[str, int],
+    entries: dict[int, list[dict[str, Any]]],
+) -> dict[str, Any]:
+    """Videos, categories and annotations of the JSON."""
+    keeps_ids = len(sources) == 1 and all(job.video.id is not None for job in jobs)
+    videos, annotations = [], []
+    for job, state in zip(jobs, states, strict=True):
+        video_id = job.video.id if keeps_ids else job.number + 1
+        videos.append(_video(job, state, video_id))
+        for entry in entries[job.number]:
+            annotations.append({"id": len(annotations) + 1, "video_id": video_id, **entry})
     rows = [{"id": category_id, "name": name} for name, category_id in categories.items()]
     return {"videos": videos, "categories": rows, "annotations": annotations}
 
@@ -215,13 +294,13 @@ def _video(job: _Job, state: dict[str, Any], video_id: int | str) -> dict[str, A
         "length": len(state["names"]),
         "file_names": [(PurePosixPath(job.video.name) / name).as_posix() for name in state["names"]],
         **job.video.extra,
+        **({"start": state["start"]} if state["start"] else {}),
     }
 
 
 def _entries(
     job: _Job,
     state: dict[str, Any],
-    video: dict[str, Any],
     fps: float,
     categories: dict[str, int],
     findings: Findings,
@@ -229,7 +308,7 @@ def _entries(
 ) -> list[dict[str, Any]]:
     """The annotations of a video, without ids; `outlines` receives those of its masks that are polygons."""
     positions, end = _positions(job, state, fps, findings)
-    objects = list(job.video.objects(tuple(state["size"])))
+    objects = job.objects(tuple(state["size"]))
     for found in objects:
         beyond = sum(position >= end for position in found.positions)
         findings.add(
@@ -237,7 +316,7 @@ def _entries(
         )
     masks = [[None if at < 0 else found.mask_at(at) for at in positions] for found in objects]
     names = [f"{job.video.where}, an object of {found.category!r}" for found in objects]
-    shape = Video(video["id"], video["height"], video["width"], video["file_names"])
+    shape = Video(job.number, *state["size"], [f"{job.video.name}/{name}" for name in state["names"]])
     polygons = ([mask for mask in of_object if isinstance(mask, list)] for of_object in masks)
     outlines += [(shape, {"segmentations": listed}) for listed in polygons if listed]
     entries = []
@@ -246,7 +325,7 @@ def _entries(
         if not measured.areas.any():
             findings.add("objects that neither sound nor show in any frame, left out", job.video.where)
             continue
-        entries.append(_entry(found, measured, video, categories))
+        entries.append(_entry(found, measured, shape, categories))
     tracks = [read_track({"id": number, **entry}, shape) for number, entry in enumerate(entries)]
     twice = {track.entry["id"] for _, track in duplicates(tracks)}
     findings.add("objects that are there twice, left out", job.video.where, len(twice))
@@ -254,15 +333,14 @@ def _entries(
 
 
 def _entry(
-    found: SourceObject, measured: MeasuredMasks, video: dict[str, Any], categories: dict[str, int]
+    found: SourceObject, measured: MeasuredMasks, video: Video, categories: dict[str, int]
 ) -> dict[str, Any]:
     masks = list(measured.masks)
     return {
-        "video_id": video["id"],
         "category_id": categories[found.category],
         "iscrowd": int(found.is_crowd),
-        "height": video["height"],
-        "width": video["width"],
+        "height": video.height,
+        "width": video.width,
         "segmentations": masks,
         "bboxes": [mask and coco_mask.toBbox(mask).tolist() for mask in masks],
         "areas": [area or None for area in measured.areas.tolist()],

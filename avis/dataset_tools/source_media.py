@@ -3,9 +3,11 @@
 Dimensions: T frames.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 from avis.formats.aviseg import FRAMES, SOUNDS
@@ -44,6 +46,7 @@ class VideoMedia:
     Attributes:
         video: its file; None: it has pictures.
         pictures: its pictures, all of them; empty: it has a file.
+        numbers: of each picture, by which annotations call it.
         chosen: the indices of those that the data set takes.
         sound: the file of its sound; None: it has none.
     """
@@ -51,6 +54,7 @@ class VideoMedia:
     video: Path | None
     sound: Path | None
     pictures: Sequence[Path] = ()
+    numbers: Sequence[int] = ()
     chosen: Sequence[int] = field(default=())
 
 
@@ -62,8 +66,14 @@ class SourceMedia:
 
         Raises:
             FileNotFoundError: one is not there.
+            ValueError: more pictures a second are wanted than there are.
         """
         self.options = options
+        if options.image_fps is not None and options.image_fps < options.fps:
+            raise ValueError(
+                f"there are {options.image_fps:g} pictures a second (--image-fps), and {options.fps:g} "
+                "cannot be taken (--fps)"
+            )
         if options.images is not None and not options.images.is_dir():
             raise FileNotFoundError(f"there is no folder of pictures {options.images}")
         self._videos = options.videos and MediaFolder(options.videos)
@@ -88,22 +98,30 @@ class SourceMedia:
                     f"{self.options.videos}; --skip-missing leaves such videos out"
                 )
         root, pictures = self._pictures(video, source)
-        return VideoMedia(None, self._sound(video, root), pictures, self._choose(len(pictures)))
+        numbers = _numbers_in_names(pictures) if video.named_by_frame else None
+        return VideoMedia(
+            None,
+            self._sound(video, root),
+            pictures,
+            numbers or range(len(pictures)),
+            self._choose(len(pictures)),
+        )
 
     def _pictures(self, video: SourceVideo, source: SourceSet) -> tuple[Path, list[Path]]:
         """The folder of all pictures, and those of the video."""
         roots = source.image_roots if self.options.images is None else (self.options.images,)
         if video.pictures is None:
-            return self._listed(video, roots)
+            return self._listed(video, source, roots)
         shown = ", ".join(map(str, dict.fromkeys(roots)))
         first = video.pictures[0]
-        root = next((root for root in roots if (root / first).is_file()), None)
+        places = ((root, names) for names in (video.pictures, video.uploaded) if names for root in roots)
+        root, names = next((place for place in places if (place[0] / place[1][0]).is_file()), (None, ()))
         if root is None:
             raise MissingMediaError(
                 f"{video.where}: the picture {first!r} is not in {shown}; --images says where the "
                 "pictures lie, --skip-missing leaves such videos out"
             )
-        files = [root / name for name in video.pictures]
+        files = [root / name for name in names]
         if missing := [file for file in files if not file.is_file()]:
             raise MissingMediaError(
                 f"{video.where}: {len(missing)} of {len(files)} pictures are missing, the first is "
@@ -111,13 +129,20 @@ class SourceMedia:
             )
         return root, files
 
-    def _listed(self, video: SourceVideo, roots: Sequence[Path]) -> tuple[Path, list[Path]]:
-        """The pictures of a video whose annotations do not list them: those of the folder of its name."""
-        for root in roots:
-            for name in dict.fromkeys((*video.files, video.name)):
-                files = sorted(p for p in (root / name).glob("*") if p.suffix.lower() in picture_suffixes())
-                if files:
-                    return root, files
+    def _listed(
+        self, video: SourceVideo, source: SourceSet, roots: Sequence[Path]
+    ) -> tuple[Path, list[Path]]:
+        """The pictures of a video whose annotations do not list them: those of the folder of its name.
+
+        Those of an only video may lie in the folder of pictures itself.
+        """
+        names = [*dict.fromkeys((*video.files, video.name))]
+        if len(source.videos) == 1:
+            names.append(".")
+        for name, root in product(names, roots):
+            files = sorted(p for p in (root / name).glob("*") if p.suffix.lower() in picture_suffixes())
+            if files:
+                return root, files
         tried = "--videos or --images" if self.options.images is None else str(self.options.images)
         raise MissingMediaError(
             f"{video.where}: its frames are not in the annotations: there must be a video file, or a "
@@ -145,6 +170,12 @@ class SourceMedia:
             found = (image_root.parent / SOUNDS / f"{name}.wav" for name in names)
             return next((file for file in found if file.is_file()), None)
         return None
+
+
+def _numbers_in_names(pictures: Sequence[Path]) -> list[int] | None:
+    """The numbers of pictures that are called as CVAT calls the frames of a video; None: they are not."""
+    found = [re.fullmatch(r"frame_(\d+)", picture.stem) for picture in pictures]
+    return [int(number[1]) for number in found] if all(found) else None
 
 
 def _exact(rate: float) -> Fraction:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,21 @@ class UnfinishedSplit:
                     "--overwrite to replace it when the new one is whole"
                 )
         return False
+
+    def keep_apart(self, files: Iterable[Path]) -> None:
+        """Make sure that nothing which is read would be replaced.
+
+        Raises:
+            FileExistsError: a file or folder lies where the split belongs; the message names it.
+        """
+        places = [self.final_json.absolute().resolve(), self.final_folder.absolute().resolve()]
+        for file in files:
+            path = file.absolute().resolve()
+            if any(path == place or place in path.parents for place in places):
+                raise FileExistsError(
+                    f"{file} is read, and lies where the split would be put: choose another --output or "
+                    "--split"
+                )
 
     @contextmanager
     def opened(self) -> Iterator[None]:

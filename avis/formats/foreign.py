@@ -61,5 +61,8 @@ _FORMATS: dict[str, Callable[[Any], bool]] = {
     "a VIA project": _is_via,
     "a labelme file": lambda content: _has(content, "shapes", "imagePath"),
     "a Datumaro file": lambda content: _has(content, "items", "categories"),
+    "a Label Studio export as JSON-MIN (export it as JSON)": lambda content: _list_has(
+        content, "annotation_id", "lead_time"
+    ),
     "a Label Studio export": lambda content: _list_has(content, "data", "annotations"),
 }

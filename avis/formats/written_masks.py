@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from avis.formats.masks import UNREADABLE
+from avis.formats.readers.coco import TRACK_KEYS
 from avis.formats.readers.common import Findings, name_of_file, read_categories
 from avis.formats.tracks import Video
 
 # Texts of what is no mask, and nothing else.
 _NOTHING = (b"[]", b"{}", b"null")
+# Attributes that say more of an object than its picture does.
+_TELLING = {"sounding", *TRACK_KEYS}
 _PLAIN_PATH = re.compile(r"[^/\\:.][^/\\:]*(/[^/\\:.][^/\\:]*)*")
 
 
@@ -36,7 +39,7 @@ class _Object(msgspec.Struct, gc=False):
     category_id: int
     segmentation: msgspec.Raw
     iscrowd: int = 0
-    attributes: msgspec.Raw = msgspec.Raw()
+    attributes: dict[str, Any] | None = None
     sounding: msgspec.Raw = msgspec.Raw()
     instance_id: msgspec.Raw = msgspec.Raw()
     track_id: msgspec.Raw = msgspec.Raw()
@@ -132,10 +135,11 @@ def _by_picture(
     """The objects of each picture; None where a row is not plain."""
     objects: dict[int | str, list] = {key: [] for key in pictures}
     for row in rows:
-        given = (row.attributes, row.sounding, row.instance_id, row.track_id)
+        given = (row.sounding, row.instance_id, row.track_id)
         text = bytes(row.segmentation)
         is_known = row.image_id in objects and row.category_id in categories and row.iscrowd in (0, 1)
-        if text in _NOTHING or not is_known or any(map(_is_given, given)):
+        has_more = any(map(_is_given, given)) or not _TELLING.isdisjoint(row.attributes or ())
+        if text in _NOTHING or not is_known or has_more:
             return None
         objects[row.image_id].append((row.category_id, row.iscrowd, WrittenMask(text)))
     return list(objects.values())

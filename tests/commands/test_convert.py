@@ -104,6 +104,35 @@ def test_tasks_of_pictures_take_the_folder_of_their_name(tmp_path: Path):
     assert masks_of(tmp_path / "out/train.json") == [True] * 4 + [False]
 
 
+def test_only_the_part_of_a_video_that_was_annotated_is_taken(tmp_path: Path, videos: Path):
+    file, out = write(tmp_path / "a.xml", cvat(frames=(10, 29, 1))), tmp_path / "out"
+    assert convert(file, "--videos", videos, "--output", out) == 0
+    (video,) = json.loads((out / "train.json").read_text())["videos"]
+    assert video["file_names"] == ["concert/00001.jpg", "concert/00002.jpg"] and video["start"] == 1
+    assert sorted(path.name for path in (out / "train/JPEGImages/concert").iterdir()) == [
+        "00001.jpg", "00002.jpg",
+    ]  # fmt: skip
+    (record_,) = load_aviseg_json(out / "train.json")
+    assert shown_seconds([np.asarray(Image.open(name)) for name in record_["file_names"]]) == [1, 2]
+    assert masks_of(out / "train.json") == [True, False]
+    waveform, rate = read_waveform(record_["audio_file"])
+    assert len(waveform) / rate >= 3
+
+
+def test_a_part_without_a_frame_is_refused(tmp_path: Path, videos: Path, capsys):
+    file = write(tmp_path / "a.xml", cvat(frames=(11, 19, 1)))
+    assert convert(file, "--videos", videos, "--output", tmp_path / "out") == 2
+    assert "none of the 4 frames of" in capsys.readouterr().err
+
+
+def test_cvat_s_export_with_pictures_is_taken_as_it_is(tmp_path: Path):
+    """The frames lie in one folder beside the XML, called by their numbers in the video."""
+    write_pictures(tmp_path / "images", [f"frame_{number:06d}.PNG" for number in (5, 10, 15, 20)])
+    file = write(tmp_path / "annotations.xml", cvat(frames=(5, 20, 5)))
+    assert convert(file, "--output", tmp_path / "out") == 0
+    assert masks_of(tmp_path / "out/train.json") == [True, True, True, False]
+
+
 def test_other_formats_become_splits_that_can_be_loaded(tmp_path: Path, videos: Path):
     images = write_pictures(
         tmp_path / "images",
@@ -229,6 +258,70 @@ def test_errors_that_the_check_finds_keep_the_split_from_its_place(tmp_path: Pat
     assert convert(file, "--images", images, "--output", tmp_path / "out") == 1
     assert "nothing is put in place" in caplog.text and not (tmp_path / "out/train.json").exists()
     assert "its frames are reversed" in caplog.text and not (tmp_path / "out/train").exists()
+
+
+BAD_RLE = {"size": [HEIGHT, WIDTH], "counts": "PPP"}
+
+
+@pytest.mark.parametrize("is_video", [False, True])
+def test_malformed_masks_are_told_before_frames_are_made(
+    tmp_path: Path, videos: Path, capsys, monkeypatch, is_video: bool
+):
+    content = youtube_vis()
+    content["annotations"][0]["segmentations"][1] = BAD_RLE
+    content["videos"][0]["file_names"] = ["concert/0.png", "concert/10.png"]
+    write_pictures(tmp_path / "images", content["videos"][0]["file_names"])
+    media = ("--videos", videos) if is_video else ("--images", tmp_path / "images")
+    monkeypatch.setattr(
+        "avis.dataset_tools.conversion._make_files", lambda *_: pytest.fail("frames are made")
+    )
+    file = write(tmp_path / "a.json", content)
+    assert convert(file, *media, "--output", tmp_path / "out") == 2
+    assert "frame 1: the RLE is malformed" in capsys.readouterr().err
+
+
+def test_boxes_of_pictures_in_a_video_are_counted_once(tmp_path: Path, videos: Path, caplog):
+    content = cocovid()
+    content["videos"][0]["name"] = "concert"
+    for row in content["annotations"]:
+        del row["segmentation"]
+        row["bbox"] = [2, 2, 9, 9]
+    assert convert(write(tmp_path / "a.json", content), "--videos", videos, "--output", tmp_path / "out") == 0
+    assert "2 boxes became masks" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["annotations", "pictures"])
+def test_what_is_read_is_never_replaced(tmp_path: Path, capsys, place: str):
+    root = write_pictures(tmp_path / "images", [row["file_name"] for row in coco()["images"]])
+    file = write(tmp_path / "train.json", coco())
+    output = ("--output", tmp_path) if place == "annotations" else ("--output", tmp_path, "--split", "images")
+    assert convert(file, "--images", root, *output, "--overwrite") == 2
+    assert "is read, and lies where the split would be put" in capsys.readouterr().err
+    assert file.is_file() and len(list(root.rglob("*.png"))) == 3
+
+
+def test_more_pictures_a_second_than_there_are_is_refused(tmp_path: Path, capsys):
+    file = write(tmp_path / "a.json", cocovid())
+    assert convert(file, "--image-fps", 1, "--fps", 2, "--output", tmp_path / "out") == 2
+    assert "there are 1 pictures a second (--image-fps), and 2 cannot be taken" in capsys.readouterr().err
+
+
+def test_what_was_left_out_is_told_although_nothing_is_left(tmp_path: Path, caplog):
+    assert convert(write_s4(tmp_path / "s4"), "--split", "val", "--output", tmp_path / "out") == 2
+    assert "1 videos without pictures and masks, left out" in caplog.text
+
+
+def test_missing_sound_is_no_error(tmp_path: Path, caplog):
+    write_pictures(tmp_path / "images", [row["file_name"] for row in coco()["images"]])
+    file = write(tmp_path / "a.json", coco())
+    assert convert(file, "--output", tmp_path / "out") == 0
+    assert "warning: video 1: there is neither" in caplog.text and "error" not in caplog.text
+
+
+def test_uploaded_pictures_are_found_by_their_own_names(tmp_path: Path):
+    write_pictures(tmp_path / "images", ["yard.png"])
+    assert convert(write(tmp_path / "a.json", label_studio_picture()), "--output", tmp_path / "out") == 0
+    assert (tmp_path / "out/train/JPEGImages/yard/yard.png").is_file()
 
 
 def test_an_object_that_is_there_twice_is_left_out(tmp_path: Path, caplog):

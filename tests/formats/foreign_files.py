@@ -30,8 +30,13 @@ def cvat(
     tracks: Sequence[str] = (DOG_TRACK, CAT_TRACK),
     source: str = "concert.mp4",
     labels: Sequence[str] = ("dog", "cat"),
+    frames: tuple[int, int, int] = (0, 39, 1),
 ) -> str:
-    """CVAT for video 1.1, of a task with a video of 64×48; the tracks are of the labels, in their order."""
+    """CVAT for video 1.1, of a task with a video of 64×48; the tracks are of the labels, in their order.
+
+    The task shows the frames of the video from a first one to a last one, by steps.
+    """
+    first, last, step = frames
     listed = "".join(f"<label><name>{name}</name><attributes/></label>" for name in labels)
     shown = "".join(tracks).replace('"dog"', f'"{labels[0]}"').replace('"cat"', f'"{labels[1]}"')
     return f"""<?xml version="1.0" encoding="utf-8"?>
@@ -40,7 +45,7 @@ def cvat(
   <meta>
     <task>
       <id>5</id><name>my task</name><size>40</size><mode>interpolation</mode>
-      <start_frame>0</start_frame><stop_frame>39</stop_frame>
+      <start_frame>{first}</start_frame><stop_frame>{last}</stop_frame><frame_filter>step={step}</frame_filter>
       <labels>{listed}</labels>
       <original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size>
       <source>{source}</source>

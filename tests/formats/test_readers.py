@@ -14,6 +14,7 @@ from avis.formats.readers.detection import read_source_set
 from avis.formats.readers.label_studio import unpack_brush
 from avis.formats.segmentation import decode_segmentations
 from tests.formats.foreign_files import (
+    DOG_TRACK,
     HEIGHT,
     WIDTH,
     coco,
@@ -117,6 +118,54 @@ def test_a_project_of_cvat_has_a_video_for_each_task(tmp_path: Path):
     assert found == {"concert": ["dog"], "b": ["cat"]}
 
 
+def test_cvat_s_tasks_say_which_part_of_the_video_they_show(tmp_path: Path):
+    _, source, _ = read(write(tmp_path / "a.xml", cvat(frames=(5, 25, 10))))
+    assert source.videos[0].span == (5, 34)  # the last frame stands for those up to the next
+    whole = cvat().replace("<start_frame>0</start_frame>", "<start_frame></start_frame>")
+    assert read(write(tmp_path / "b.xml", whole))[1].videos[0].span is None
+
+
+def test_tasks_of_one_video_are_called_by_their_own_names(tmp_path: Path):
+    text = cvat([DOG_TRACK.replace("<track", '<track task_id="6"')])
+    task = text[text.index("<task>") : text.index("</task>") + len("</task>")]
+    other = task.replace("<id>5</id><name>my task", "<id>6</id><name>end")
+    _, source, _ = read(write(tmp_path / "a.xml", text.replace(task, task + other)))
+    assert [video.name for video in source.videos] == ["my task", "end"]
+    assert all(video.files[0] == "concert" for video in source.videos)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_encodings_of_unicode_are_read(tmp_path: Path, encoding: str):
+    (tmp_path / "a.xml").write_text(cvat().replace('"utf-8"', f'"{encoding[:6]}"'), encoding=encoding)
+    (tmp_path / "b.json").write_text(json.dumps(coco()), encoding=encoding)
+    assert read(tmp_path / "a.xml")[0] == "cvat" and read(tmp_path / "b.json")[0] == "coco"
+
+
+def test_whole_numbers_with_a_point_are_ids(tmp_path: Path):
+    pictures, videos = coco(), youtube_vis()
+    for content, keys in (
+        (pictures, ("id", "image_id", "category_id")),
+        (videos, ("id", "video_id", "category_id")),
+    ):
+        for row in (row for key in ("images", "videos", "annotations") for row in content.get(key, ())):
+            row.update({key: float(row[key]) for key in keys if key in row})
+    del videos["annotations"][0]["id"]
+    videos["annotations"][0]["id"] = 11
+    for content, wanted in ((pictures, [1, 2, 3]), (videos, [7])):
+        _, source, _ = read(write(tmp_path / "a.json", content))
+        assert [video.id for video in source.videos] == wanted
+        assert all(type(video.id) is int for video in source.videos)
+        assert len([found for video in source.videos for found in video.objects(SIZE)])
+
+
+def test_empty_lists_of_youtube_vis_are_of_no_frame(tmp_path: Path):
+    content = youtube_vis()
+    content["annotations"][0].update(areas=[], bboxes=[])
+    content["annotations"].append({**content["annotations"][0], "id": 12, "segmentations": []})
+    seen, unseen = objects_of(write(tmp_path / "a.json", content))
+    assert pixels(seen.mask_at(0)).sum() == 16 and list(unseen.positions) == []
+
+
 def test_coco_s_pictures_are_videos_of_one_frame_or_of_their_folder(tmp_path: Path):
     path = write(tmp_path / "coco.json", coco())
     assert [video.name for video in read(path)[1].videos] == ["a/2", "a/10", "b/1"]
@@ -186,6 +235,23 @@ def test_label_studio_s_boxes_move_by_the_second(tmp_path: Path):
     (found,) = objects_of(write(tmp_path / "ls.json", label_studio_video()))
     boxes = [box_of(found.mask_at(second)) for second in (0, 0.5, 1, 2, 2.1)]
     assert boxes == [[0, 0, 16, 12], [8, 0, 16, 12], [16, 0, 16, 12], [16, 0, 16, 12], None]
+
+
+def test_label_studio_s_labels_may_be_results_of_their_own(tmp_path: Path):
+    content = label_studio_picture()
+    results = content[0]["annotations"][0]["result"]
+    names = results[1]["value"].pop("polygonlabels")
+    results[1]["type"] = "polygon"
+    results.append({**results[1], "type": "labels", "value": {**results[1]["value"], "labels": names}})
+    assert [found.category for found in objects_of(write(tmp_path / "a.json", content))] == [
+        "dog", "cat", "dog",
+    ]  # fmt: skip
+
+
+def test_label_studio_s_local_files_keep_their_folders(tmp_path: Path):
+    tasks = [label_studio_picture()[0] | {"data": {"image": f"/data/local-files/?d={n}/0.png"}} for n in "ab"]
+    _, source, _ = read(write(tmp_path / "a.json", tasks))
+    assert [video.name for video in source.videos] == ["a/0", "b/0"]
 
 
 def test_label_studio_s_choices_of_a_region_say_whether_it_sounds(tmp_path: Path):
@@ -300,6 +366,27 @@ BAD = {
     ),
     "upload out": (change(label_studio_picture(), 0, "data", "image", "../../yard.png"), "leaves the folder"),
     "CVAT's RLE": (cvat().replace("1, 2, 3", "1, 2"), "track '1', frame 3: the rle of a mask covers 3"),
+    "one name": (
+        change(coco(), "images", 1, "file_name", "a/2.jpg"), r"images\[1\]: another picture is called 'a/2'",
+    ),
+    "half an id": (change(coco(), "images", 1, "id", 1.5), r"images\[1\]: id is 1.5, not a whole number"),
+    "rows of JSON-MIN": (
+        [{"image": "x.png", "id": 1, "annotator": 1, "annotation_id": 1, "lead_time": 2.5}],
+        r"JSON-MIN \(export it as JSON\)",
+    ),
+    "box of no numbers": (
+        change(
+            label_studio_video(),
+            0, "annotations", 0, "result", 0, "value", "sequence", 0, "x", float("nan"),
+        ),
+        r"result\[0\]: the videorectangle has coordinates that are no numbers",
+    ),
+    "CVAT's quadruples": (cvat().replace("0.0,0.0;10,0;", "0,0,10,0;"), "the points of a polygon are"),
+    "CVAT's numbers": (
+        cvat(['<track label="dog"><ellipse frame="0" cx="nan" cy="1" rx="1" ry="1"/></track>']),
+        "cx of a <ellipse> is 'nan', not a number",
+    ),
+    "CVAT's mask beyond": (cvat().replace('left="4"', 'left="62"'), "a mask reaches to column 65 and row 7"),
     "CVAT's points": (cvat().replace("10,0;", "ten,0;"), "the points of a polygon are"),
     "CVAT's frame": (cvat().replace('frame="10"', 'frame="x"'), "the frame of a <polygon> is 'x'"),
     "CVAT's source": (cvat().replace("concert.mp4", "../concert.mp4"), "the source of task"),

@@ -32,6 +32,14 @@ def test_both_ways_of_reading_give_the_same(tmp_path: Path):
             assert {**one, "segmentations": None, "video_id": video.id} == {**other, "segmentations": None}
 
 
+def test_attributes_that_say_nothing_of_tracks_or_sound_are_plain(tmp_path: Path):
+    """CVAT writes attributes to every annotation."""
+    content = coco()
+    for row in content["annotations"]:
+        row["attributes"] = {"occluded": False, "rotation": 0.0}
+    assert read_plain_coco(write(tmp_path / "a.json", content)) is not None
+
+
 def test_a_mask_is_parsed_when_it_is_asked_for():
     mask = pickle.loads(pickle.dumps(WrittenMask(b"[[0, 1, 2.5]]")))
     assert list(mask) == [[[0, 1, 2.5]]] == [mask[-1]]

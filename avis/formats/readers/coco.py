@@ -21,6 +21,7 @@ from avis.formats.readers.common import (
     SourceObject,
     SourceSet,
     SourceVideo,
+    as_id,
     by_id,
     check_key,
     image_size,
@@ -33,7 +34,7 @@ from avis.formats.readers.common import (
 )
 from avis.formats.segmentation import check_segmentation
 
-_TRACK_KEYS = ("instance_id", "track_id")
+TRACK_KEYS = ("instance_id", "track_id")
 _TRIANGLE = 6  # numbers of the smallest polygon
 
 
@@ -64,7 +65,7 @@ def read_coco(path: Path, content: Any, options: ReadOptions, findings: Findings
         )
     ):
         place = f"{where}: annotations[{position}]"
-        check_key(row, "category_id", names, place)
+        row["category_id"] = check_key(row, "category_id", names, place)
         pictures[check_key(row, "image_id", pictures, place)].annotations.append((place, row))
     if not pictures:
         raise ValueError(f"{where}: 'images' is empty")
@@ -97,14 +98,12 @@ def _groups(
     if content.get("videos") and any("video_id" in picture.row for picture in pictures):
         return _by_video(content, pictures, str(path), findings)
     tracked = any(_track_of(row) is not None for picture in pictures for _, row in picture.annotations)
+    by_folder = group == "folders" or (group == "auto" and tracked)
     found: dict[str, list[_Picture]] = defaultdict(list)
     for picture in pictures:
-        if group == "folders" or (group == "auto" and tracked):
-            name = PurePosixPath(picture.path).parent.as_posix()
-        else:
-            name = name_of_file(picture.path)
+        name = PurePosixPath(picture.path).parent.as_posix() if by_folder else name_of_file(picture.path)
         found[path.stem if name == "." else name].append(picture)
-    if group == "images":
+    if not by_folder:
         _refuse_shared_names(found)
     return {
         name: sorted(listed, key=lambda picture: _natural(picture.path)) for name, listed in found.items()
@@ -197,7 +196,7 @@ def _video(
         pictures=[picture.path for picture in pictures],
         numbers=numbers if increasing else None,
         files=(name,),
-        id=first.row["video_id"] if "video_id" in first.row else first.row["id"],
+        id=as_id(first.row["video_id"] if "video_id" in first.row else first.row["id"]),
     )
 
 
@@ -256,7 +255,7 @@ def _attributes(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _track_of(row: Mapping[str, Any]) -> Any:
     attributes = _attributes(row)
-    track = next((attributes[key] for key in _TRACK_KEYS if attributes.get(key) is not None), None)
+    track = next((attributes[key] for key in TRACK_KEYS if attributes.get(key) is not None), None)
     return track if isinstance(track, int | float | str | None) else str(track)
 
 

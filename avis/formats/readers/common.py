@@ -58,6 +58,9 @@ class SourceVideo:
         file: its video file, where that is known.
         sound: the file of its sound, where the format says so.
         id: in the annotations.
+        uploaded: what the pictures were called before they were uploaded, where that differs.
+        named_by_frame: pictures of it that are called frame_<number> are of that frame.
+        span: the first and the last position that were annotated; None: all were.
         extra: what else the data set shall say of it.
     """
 
@@ -72,6 +75,9 @@ class SourceVideo:
     file: Path | None = None
     sound: Path | None = None
     id: int | str | None = None
+    uploaded: Sequence[str] = ()
+    named_by_frame: bool = False
+    span: tuple[int, int] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -188,9 +194,12 @@ def by_id(rows: Sequence[dict], key: str, where: str) -> dict[Any, dict]:
     """
     found: dict[Any, dict] = {}
     for position, row in enumerate(rows):
-        if isinstance(row["id"], bool) or not isinstance(row["id"], int | str):
-            raise ValueError(f"{where}: {key}[{position}]: id is {row['id']!r:.40}, not a number or text")
-        if found.setdefault(row["id"], row) is not row:
+        row_id = as_id(row["id"])
+        if row_id is None:
+            raise ValueError(
+                f"{where}: {key}[{position}]: id is {row['id']!r:.40}, not a whole number or text"
+            )
+        if found.setdefault(row_id, row) is not row:
             raise ValueError(f"{where}: {key}[{position}]: the id {row['id']!r:.40} is there twice")
     return found
 
@@ -201,10 +210,17 @@ def check_key(row: Mapping[str, Any], key: str, known: Iterable[Any], where: str
     Raises:
         ValueError: there is no such id; the message says what was looked for.
     """
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | str) or value not in known:
-        raise ValueError(f"{where}: {key} is {value!r:.40}, and there is nothing of that id")
+    value = as_id(row.get(key))
+    if value is None or value not in known:
+        raise ValueError(f"{where}: {key} is {row.get(key)!r:.40}, and there is nothing of that id")
     return value
+
+
+def as_id(value: Any) -> int | str | None:
+    """A value as an id, be it a whole number with a point; None: it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def read_categories(

@@ -9,6 +9,9 @@ Dimensions: P points of an outline.
 """
 
 import bisect
+import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,6 +67,8 @@ class _Task:
     where: str
     size: Size | None
     files: tuple[str, ...]
+    span: tuple[int, int] | None
+    is_video: bool
     tracks: list[tuple[str, list[_Shape]]] = field(default_factory=list)
 
 
@@ -78,14 +83,14 @@ def read_cvat(path: Path, _: Any, options: ReadOptions, findings: Findings) -> S
     for element in _elements(path):
         if element.tag == "meta":
             labels.update(dict.fromkeys(_labels(element)))
-            tasks = {task_id: task for task_id, task in _tasks(element, path)}
+            tasks = _with_own_names(dict(_tasks(element, path)))
         elif element.tag == "image":
             raise ValueError(
                 f'{path}: this is "CVAT for images 1.1"; export as "CVAT for video 1.1" or "COCO 1.0"'
             )
         elif element.tag == "track":
             task = _task_of(element, tasks, path)
-            label, shapes = _track(element, path, options, findings)
+            label, shapes = _track(element, task.size, path, options, findings)
             labels.setdefault(label)
             task.tracks.append((label, shapes))
     if not tasks:
@@ -127,12 +132,33 @@ def _tasks(meta: ElementTree.Element, path: Path) -> Iterator[tuple[str, _Task]]
         # CVAT lets a task have any name: what separates folders is no folder there.
         name = own.replace("/", "_").replace("\\", "_")
         files = (name, name_of_file(name))
+        where = f"{path}: task {own!r}"
         if source:
             file = PurePosixPath(safe_path(source, f"{path}: the source of task {own!r}"))
             name = file.stem
             files = (name, file.with_suffix("").as_posix(), *files)
-        where = f"{path}: task {own!r}"
-        yield element.findtext("id") or str(number), _Task(safe_path(name, where), where, size, files)
+        task = _Task(safe_path(name, where), where, size, files, _span(element, where), bool(source))
+        yield element.findtext("id") or str(number), task
+
+
+def _span(task: ElementTree.Element, where: str) -> tuple[int, int] | None:
+    """The first and the last frame of the video that a task shows; None where it does not say."""
+    texts = [task.findtext(key) for key in ("start_frame", "stop_frame")]
+    if not all(texts):
+        return None
+    first, last = (_whole(text, f"{where}: start_frame or stop_frame", least=0) for text in texts)
+    step = re.fullmatch(r"\s*step\s*=\s*(\d+)\s*", task.findtext("frame_filter") or "")
+    # Each frame that was annotated stands for those up to the next.
+    return first, last + max(int(step[1]) if step else 1, 1) - 1
+
+
+def _with_own_names(tasks: dict[str, _Task]) -> dict[str, _Task]:
+    """Tasks by id; those that show parts of one video are called by their own names."""
+    shared = Counter(task.name for task in tasks.values())
+    for task in tasks.values():
+        if shared[task.name] > 1:
+            task.name = safe_path(task.files[-2], task.where)
+    return tasks
 
 
 def _size(element: ElementTree.Element | None, path: Path) -> Size | None:
@@ -153,7 +179,7 @@ def _task_of(track: ElementTree.Element, tasks: dict[str, _Task], path: Path) ->
 
 
 def _track(
-    track: ElementTree.Element, path: Path, options: ReadOptions, findings: Findings
+    track: ElementTree.Element, size: Size | None, path: Path, options: ReadOptions, findings: Findings
 ) -> tuple[str, list[_Shape]]:
     where = f"{path}: track {track.get('id')!r}"
     label = track.get("label")
@@ -171,6 +197,8 @@ def _track(
         of_track = of_track | _attributes(element)
         gone = element.get("outside") == "1"
         outline = None if gone else _OUTLINES[element.tag](element, place, findings)
+        if isinstance(outline, _Mask) and size is not None:
+            _check_reach(outline, size, place)
         shapes.append(_Shape(frame, outline, options.sounding.of(of_track, place), place))
     shapes.sort(key=lambda shape: shape.frame)
     return label, shapes
@@ -185,10 +213,9 @@ def _polygon(element: ElementTree.Element, where: str, findings: Findings) -> np
     text = element.get("points", "")
     try:
         points = np.array([[float(v) for v in pair.split(",")] for pair in text.split(";") if pair])
-        points = points.reshape(-1, 2)
     except ValueError as error:
         raise ValueError(f"{where}: the points of a polygon are 'x,y;x,y;…', not {text!r:.60}") from error
-    if not np.isfinite(points).all():
+    if points.size and (points.shape[1:] != (2,) or not np.isfinite(points).all()):
         raise ValueError(f"{where}: the points of a polygon are 'x,y;x,y;…', not {text!r:.60}")
     if len(points) < 3:
         findings.add("polygons of fewer than three points, left out", where)
@@ -245,11 +272,13 @@ def _whole(text: str | None, where: str, least: int = 1) -> int:
 def _numbers(element: ElementTree.Element, keys: Iterable[str], where: str) -> list[float]:
     found = []
     for key in keys:
+        message = f"{where}: {key} of a <{element.tag}> is {element.get(key)!r:.40}, not a number"
         try:
             found.append(float(element.get(key, "")))
         except ValueError as error:
-            message = f"{where}: {key} of a <{element.tag}> is {element.get(key)!r:.40}, not a number"
             raise ValueError(message) from error
+        if not math.isfinite(found[-1]):
+            raise ValueError(message)
     return found
 
 
@@ -262,7 +291,15 @@ def _video(task: _Task, findings: Findings) -> SourceVideo:
             at = partial(_mask_at, shapes, [shape.frame for shape in shapes], size)
             yield SourceObject(label, at, [shape.frame for shape in shapes if shape.outline is not None])
 
-    return SourceVideo(task.name, task.where, objects, task.size, files=task.files)
+    return SourceVideo(
+        task.name,
+        task.where,
+        objects,
+        task.size,
+        files=task.files,
+        named_by_frame=task.is_video,
+        span=task.span,
+    )
 
 
 def _mask_at(shapes: list[_Shape], frames: list[int], size: Size, position: float) -> Any:
@@ -280,13 +317,18 @@ def _mask_at(shapes: list[_Shape], frames: list[int], size: Size, position: floa
     return [outline.ravel().tolist()]
 
 
-def _whole_mask(mask: _Mask, size: Size, where: str) -> Any:
+def _check_reach(mask: _Mask, size: Size, where: str) -> None:
     height, width = mask.crop.shape
     if mask.top + height > size[0] or mask.left + width > size[1]:
         raise ValueError(
             f"{where}: a mask reaches to column {mask.left + width} and row {mask.top + height} of a "
             f"picture of {size[0]}×{size[1]}"
         )
+
+
+def _whole_mask(mask: _Mask, size: Size, where: str) -> Any:
+    _check_reach(mask, size, where)
+    height, width = mask.crop.shape
     whole = np.zeros(size, np.uint8)
     whole[mask.top : mask.top + height, mask.left : mask.left + width] = mask.crop
     return encode(whole)

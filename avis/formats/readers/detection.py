@@ -1,5 +1,6 @@
 """Which format annotations are in, told by their content, and the reader of each."""
 
+import codecs
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -119,7 +120,10 @@ def _file_of(path: Path) -> Path:
 
 def _kind(path: Path) -> str:
     with path.open("rb") as file:
-        head = file.read(_HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")
+        head = file.read(_HEAD)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        head = head.decode("utf-16", errors="ignore").encode()
+    head = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(b"PK\x03\x04"):
         raise ValueError(f"{path} is a ZIP archive: unpack it, and give the file of the annotations in it")
     if head.startswith(b"<"):

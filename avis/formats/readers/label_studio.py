@@ -11,7 +11,7 @@ Dimensions: H×W pictures, K keyframes of a box.
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -78,8 +78,9 @@ def read_label_studio(path: Path, content: Any, options: ReadOptions, findings: 
         if "annotations" not in task:
             raise ValueError(f"{where}: there are no 'annotations'; export as JSON, not as JSON-MIN")
         results = _results(task, where, findings)
-        videos.append(_video(task, results, where, options, findings))
-        labels.update(dict.fromkeys(label for result in results if (label := _label(result))))
+        tags = _labels_of_regions(results)
+        videos.append(_video(task, results, tags, where, options, findings))
+        labels.update(dict.fromkeys(label for result in results if (label := _label(result, tags))))
     if not labels:
         raise ValueError(f"{path}: there is no shape with a label in it")
     return SourceSet(dict(enumerate(labels, start=1)), videos, (path.parent / "images", path.parent))
@@ -95,15 +96,28 @@ def _results(task: dict, where: str, findings: Findings) -> list[dict]:
     return table(annotations[0], "result", where)
 
 
-def _label(result: dict) -> str | None:
+def _labels_of_regions(results: list[dict]) -> dict[Any, Any]:
+    """The labels of regions by their ids, where these are results of their own (<Labels> with <Polygon>)."""
+    tags = (result for result in results if result.get("type") == "labels")
+    return {tag.get("id"): tag["value"].get("labels") for tag in tags if isinstance(tag.get("value"), dict)}
+
+
+def _label(result: dict, tags: Mapping[Any, Any]) -> str | None:
     value = result.get("value") if isinstance(result.get("value"), dict) else {}
     kind = result.get("type")
-    names = value.get("labels") if kind == _VIDEO_BOX else value.get(_PICTURE_SHAPES.get(kind, ""))
+    if kind != _VIDEO_BOX and kind not in _PICTURE_SHAPES:
+        return None
+    names = value.get("labels" if kind == _VIDEO_BOX else _PICTURE_SHAPES[kind]) or tags.get(result.get("id"))
     return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
 
 
 def _video(
-    task: dict, results: list[dict], where: str, options: ReadOptions, findings: Findings
+    task: dict,
+    results: list[dict],
+    tags: Mapping[Any, Any],
+    where: str,
+    options: ReadOptions,
+    findings: Findings,
 ) -> SourceVideo:
     file = _file(task, where)
     is_video = Path(file).suffix.lower() in _VIDEO_TYPES
@@ -121,7 +135,7 @@ def _video(
             )
         if (kind == _VIDEO_BOX) != is_video:
             raise ValueError(f"{place}: a {kind} does not belong to {file}")
-        label = _label(result)
+        label = _label(result, tags)
         if label is None:
             findings.add("shapes without a label, left out", place)
         elif options.sounding.of(words.get(result.get("id"), {}), place):
@@ -138,11 +152,12 @@ def _video(
             else:
                 yield SourceObject(label, {0: shape}.get, [0])
 
-    name = name_of_file(_UPLOADED.sub("", Path(file).name))
-    names = (file, name_of_file(file), name_of_file(Path(file).name), name)
+    own = PurePosixPath(file).with_name(_UPLOADED.sub("", Path(file).name) or Path(file).name).as_posix()
+    name = name_of_file(own)
+    names = (file, name_of_file(file), name_of_file(Path(file).name), name, Path(name).name)
     if is_video:
         return SourceVideo(name, where, objects, size, by_seconds=True, files=names)
-    return SourceVideo(name, where, objects, size, pictures=[file])
+    return SourceVideo(name, where, objects, size, pictures=[file], uploaded=[own])
 
 
 def _file(task: dict, where: str) -> str:
@@ -282,6 +297,8 @@ def _moving_box(result: dict, where: str, _: Size | None, findings: Findings) ->
         raise ValueError(f"{where}: the {_VIDEO_BOX} is malformed ({error!r})") from error
     if count <= 0 or duration <= 0 or not np.isfinite([count, duration]).all():
         raise ValueError(f"{where}: framesCount and duration do not tell the rate of the frames")
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"{where}: the {_VIDEO_BOX} has coordinates that are no numbers")
     findings.add(BOXES, where, len(boxes))
     return np.array(boxes).reshape(-1, 7)
 

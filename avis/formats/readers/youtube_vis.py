@@ -17,6 +17,7 @@ from avis.formats.readers.common import (
     SourceObject,
     SourceSet,
     SourceVideo,
+    as_id,
     by_id,
     check_key,
     read_categories,
@@ -42,11 +43,12 @@ def read_youtube_vis(path: Path, content: Any, options: ReadOptions, findings: F
         for row in table({"annotations": content.get("annotations") or []}, "annotations", where)
     ]
     categories = [{"id": category_id, "name": name} for category_id, name in kept.items()]
+    videos = [{**row, "id": as_id(row["id"])} for row in content["videos"]]
     checked = check_annotations(
-        where, {"videos": content["videos"], "categories": categories, "annotations": annotations}
+        where, {"videos": videos, "categories": categories, "annotations": annotations}
     )
-    videos = [_video(checked, video, names, options, findings) for video in checked.videos]
-    return SourceSet(kept, videos, image_roots(path))
+    sources = [_video(checked, video, names, options, findings) for video in checked.videos]
+    return SourceSet(kept, sources, image_roots(path))
 
 
 def image_roots(path: Path) -> tuple[Path, ...]:
@@ -67,12 +69,15 @@ def _lengths(content: Any, where: str) -> dict[Any, int]:
 def _tidy(
     row: dict, lengths: dict[Any, int], ids: dict[Any, int], where: str, findings: Findings
 ) -> dict[str, Any]:
-    """An annotation without what is beyond the video's last frame, and with the category that is kept."""
+    """An annotation with one entry a frame, and with the category that is kept."""
     place = f"{where}: annotation {row.get('id')!r:.40}"
-    length = lengths[check_key(row, "video_id", lengths, place)]
-    tidy = {**row, "category_id": ids[check_key(row, "category_id", ids, place)]}
+    video_id = check_key(row, "video_id", lengths, place)
+    length = lengths[video_id]
+    tidy = {**row, "video_id": video_id, "category_id": ids[check_key(row, "category_id", ids, place)]}
     for key in _PER_FRAME:
         values = row.get(key)
+        if values == []:
+            tidy[key] = [None] * length
         if isinstance(values, list) and len(values) > length:
             if key == "segmentations":
                 beyond = sum(bool(value) for value in values[length:])
