@@ -55,11 +55,11 @@ def fetch(name: str) -> Path:
     """
     entry = find(name)
     path = place_of(entry)
-    if _is_known(path):
+    if _is_known(entry, path):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
-        if _is_known(path):  # by now, thanks to another process
+        if _is_known(entry, path):  # by now, thanks to another process
             return path
         if path.is_file():
             digests = _digest(path)
@@ -116,7 +116,12 @@ def _check_there(entry: Entry, path: Path, digests: Digests) -> None:
     """Refuse a file in the cache that is not the published one, or not the one that was noted."""
     if not _agrees(entry, digests):
         raise ValueError(f"{path}: {_objection(entry, digests)}; delete it, and it is downloaded again")
-    noted = _noted(path).get("sha256")
+    noted, address = (_noted(path).get(key) for key in ("sha256", "address"))
+    if not entry.digest and address not in (None, entry.address):
+        raise ValueError(
+            f"{path} is of {address}, {PREFIX}{entry.name} is now {entry.address}: delete the file to get "
+            f"that, or the note {_notes(path)} to take the file as it is"
+        )
     if not entry.digest and noted not in (None, digests["sha256"]):
         raise ValueError(
             f"{path} has changed: its SHA-256 is {digests['sha256']}, {_notes(path)} says {noted}. Delete "
@@ -167,9 +172,14 @@ def _noted(path: Path) -> dict:
     return noted if isinstance(noted, dict) else {}
 
 
-def _is_known(path: Path) -> bool:
-    """Whether a file is there, as it was when it was found in order."""
-    return path.is_file() and _state(path).items() <= _noted(path).items()
+def _is_known(entry: Entry, path: Path) -> bool:
+    """Whether a file is there, as it was when it was found in order, and is still what the zoo means."""
+    noted = _noted(path)
+    if not path.is_file() or not _state(path).items() <= noted.items():
+        return False
+    if entry.digest:
+        return noted.get(entry.algorithm, "").startswith(entry.digest)
+    return noted.get("address") == entry.address
 
 
 def _state(path: Path) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """What is in the zoo: weights.yaml beside this file, and files of the same form that $AVIS_ZOO names."""
 
 import difflib
+import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,7 +104,11 @@ def _read(path: Path) -> dict[str, Entry]:
         where = f"{path}: {title}"
         _check_keys(_mapping(group, where), where, _OF_GROUPS, {"files"})
         for name, file in _mapping(group["files"], where).items():
-            entries[name] = _entry(str(name), group, _mapping(file, f"{where}, {name}"), f"{where}, {name}")
+            if str(name) in entries:
+                raise ValueError(f"{where}, {name}: the name is there twice")
+            entries[str(name)] = _entry(
+                str(name), group, _mapping(file, f"{where}, {name}"), f"{where}, {name}"
+            )
     return entries
 
 
@@ -114,17 +120,29 @@ def _entry(name: str, group: Mapping[str, Any], file: Mapping[str, Any], where: 
     if not address.startswith(("https://", "http://")):
         raise ValueError(f"{where}: {address} is no address; it begins with https:// or http://")
     algorithm = next((algorithm for algorithm in HASHES if algorithm in file), "")
-    digest = file.get(algorithm, "")
-    if not isinstance(digest, str) or set(digest) - _DIGITS:
-        raise ValueError(
-            f"{where}: {algorithm} is {digest!r}, not small hexadecimal digits in quotation marks"
-        )
+    digest = _digest(file[algorithm], algorithm, where) if algorithm else ""
+    megabytes = file.get("megabytes")
+    if megabytes is not None and (type(megabytes) not in (int, float) or not 0 < megabytes < math.inf):
+        raise ValueError(f"{where}: megabytes is {megabytes!r:.40}, not a number above 0")
+    for key in ("file", "what", "config", "figures"):
+        if key in file and not isinstance(file[key], str | int | float):
+            raise ValueError(f"{where}: {key} is {file[key]!r:.40}, not a text")
     texts = {key: str(file[key]) for key in ("what", "config", "figures") if key in file}
     origin = {key: str(group[key]) for key in ("page", "licence") if key in group}
     return Entry(
         name, address, **texts, **origin, by_hand=bool(group.get("by_hand")),
-        algorithm=algorithm, digest=digest, megabytes=file.get("megabytes"),
+        algorithm=algorithm, digest=digest, megabytes=megabytes,
     )  # fmt: skip
+
+
+def _digest(digest: Any, algorithm: str, where: str) -> str:
+    most = 2 * hashlib.new(algorithm).digest_size
+    if not isinstance(digest, str) or set(digest) - _DIGITS or not 0 < len(digest) <= most:
+        raise ValueError(
+            f"{where}: {algorithm} is {digest!r:.80}, not 1 to {most} small hexadecimal digits in quotation "
+            "marks"
+        )
+    return digest
 
 
 def _mapping(content: object, where: str) -> Mapping[str, Any]:

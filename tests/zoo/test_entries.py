@@ -68,6 +68,12 @@ def test_own_zoos_add_names_and_win(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert find("vggish").address == "https://a.org/v.pth" and find("resnet50").digest == "0676ba61"
 
 
+def test_a_name_of_digits_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "own.yaml").write_text("g: {files: {12: {file: https://x/y, config: c, what: w}}}")
+    monkeypatch.setenv("AVIS_ZOO", str(tmp_path / "own.yaml"))
+    assert find("12").name == "12" and "12" in read_zoo()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -78,6 +84,15 @@ def test_own_zoos_add_names_and_win(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("g: {files: {n: {file: y, config: c, what: w}}}", "y is no address"),
         ("g: {files: {n: {file: https://x/y, config: c, what: w, sha: 1}}}", "'sha' is none of"),
         ("g: {files: {n: {file: https://x/y, config: c, what: w, md5: 965185}}}", "md5 is 965185, not"),
+        ("g: {files: {n: {file: https://x/y, config: c, what: w, md5: ''}}}", "md5 is '', not"),
+        (f"g: {{files: {{n: {{file: https://x/y, config: c, what: w, md5: {'a' * 33}}}}}}}", "not 1 to 32"),
+        ("g: {files: {n: {file: https://x/y, config: c, what: w, megabytes: x}}}", "megabytes is 'x', not"),
+        ("g: {files: {n: {file: https://x/y, config: , what: w}}}", "config is None, not a text"),
+        (
+            "g: {files: {1: {file: https://x/y, config: c, what: w}}}\n"
+            "h: {files: {'1': {file: https://x/y, config: c, what: w}}}",
+            "h, 1: the name is there twice",
+        ),
         ("g: {files: {a/b: {file: https://x/y, config: c, what: w}}}", "is the name of a file"),
         (None, "there is no file"),
     ],

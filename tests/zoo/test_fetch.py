@@ -176,6 +176,20 @@ def test_a_digest_that_is_not_published_is_noted_and_checked_later(cache: Path, 
     assert fetch("bare") == path
 
 
+@pytest.mark.parametrize("file", ["moved.pth", "big.pth"])
+def test_a_name_that_now_means_another_file_is_not_served_from_the_cache(
+    server: Files, cache: Path, tmp_path: Path, file: str
+):
+    server.content["/moved.pth"] = CONTENT
+    path = fetch("bare")
+    digest = {"sha256": "0" * 8} if file == "big.pth" else {}
+    write_zoo(tmp_path / "zoo.yaml", server.address, bare={"file": file, **digest})
+    with pytest.raises(ValueError, match=r"is of http.*delete the file|is not the published one.*delete it"):
+        fetch("bare")
+    write_zoo(tmp_path / "zoo.yaml", server.address, bare={"file": file, "sha256": SHA256})
+    assert fetch("bare") == path and len(server.requests) == 1
+
+
 def test_no_room_on_the_disk_shows_before_anything_is_written(cache: Path, monkeypatch):
     monkeypatch.setattr("avis.zoo.download._check_room", lambda partial, _: check(partial, 10**18))
     with pytest.raises(DownloadError, match=r"MB free, 1000000000000 MB are needed: AVIS_CACHE"):
