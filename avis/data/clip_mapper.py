@@ -276,10 +276,11 @@ def decode_masks(record: dict, wanted: Sequence[tuple[dict, int]]) -> list[np.nd
         Of each uint8 (height, width) of 0 and 1.
 
     Raises:
-        ValueError: a mask is malformed; the message names video, annotation and frame.
+        ValueError: a mask is malformed; the message names data set, video, annotation and frame.
     """
+    data_set = f"{record['data_set']}: " if "data_set" in record else ""
     names = [
-        f"video {record['video_id']!r} annotation {annotation['id']!r} frame {index}"
+        f"{data_set}video {record['video_id']!r} annotation {annotation['id']!r} frame {index}"
         for annotation, index in wanted
     ]
     segmentations = [annotation["segmentations"][index] for annotation, index in wanted]

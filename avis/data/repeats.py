@@ -39,7 +39,8 @@ def repeat_factors(cfg: CfgNode, records: list[dict]) -> np.ndarray:
 
 def _shares(names: tuple[str, ...], ratios: tuple[float, ...]) -> dict[str, float]:
     """Each data set's share of an epoch."""
-    if len(ratios) != len(names) or min(ratios) < 0 or sum(ratios) <= 0 or len(set(names)) < len(names):
+    are_numbers = all(type(ratio) in (int, float) and 0 <= ratio < np.inf for ratio in ratios)
+    if not are_numbers or not any(ratios) or len(ratios) != len(names) or len(set(names)) < len(names):
         raise ValueError(
             f"DATASETS.RATIOS {tuple(ratios)} must have a number for each of DATASETS.TRAIN "
             f"{tuple(names)}, which differ; none below 0, and one above"

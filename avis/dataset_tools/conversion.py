@@ -86,6 +86,8 @@ def convert(
     fps, categories = media.options.fps, _categories(sources)
     # Pictures are known before they are copied: what is wrong with their masks is told first.
     early = [job for job in jobs if job.media.video is None]
+    for job in early:
+        _compare_lengths(job, findings)
     masks = _annotate(early, [_state_of_pictures(job, fps) for job in early], fps, categories, findings)
     for job in jobs:
         _check_listed_masks(job)
@@ -228,6 +230,17 @@ def _annotated_part(job: _Job, numbers: Sequence[int], media: str) -> list[int]:
             "which are annotated: perhaps --fps is too low"
         )
     return kept
+
+
+def _compare_lengths(job: _Job, findings: Findings) -> None:
+    """Tell of a video annotated by its own frames, of which there are pictures at another rate."""
+    video = job.video
+    if video.named_by_frame and video.span is not None and 2 * job.media.numbers[-1] < video.span[1]:
+        findings.add(
+            "videos that were annotated frame by frame, and have pictures of few of these: their masks are of "
+            "other moments (--videos takes the video itself)",
+            f"{video.where}: frames up to {video.span[1]}, {len(job.media.pictures)} pictures",
+        )
 
 
 def _check_listed_masks(job: _Job) -> None:

@@ -119,6 +119,14 @@ def test_only_the_part_of_a_video_that_was_annotated_is_taken(tmp_path: Path, vi
     assert len(waveform) / rate >= 3
 
 
+@pytest.mark.parametrize("is_video", [True, False])
+def test_pictures_of_another_rate_than_was_annotated_are_told(tmp_path: Path, caplog, is_video: bool):
+    write_pictures(tmp_path / "images/concert", [f"{number:05d}.png" for number in range(4)])
+    text = cvat() if is_video else cvat().replace("my task", "concert").replace("concert.mp4", "")
+    assert convert(write(tmp_path / "a.xml", text), "--output", tmp_path / "out") == 0
+    assert ("1 videos that were annotated frame by frame" in caplog.text) == is_video
+
+
 def test_a_part_without_a_frame_is_refused(tmp_path: Path, videos: Path, capsys):
     file = write(tmp_path / "a.xml", cvat(frames=(11, 19, 1)))
     assert convert(file, "--videos", videos, "--output", tmp_path / "out") == 2

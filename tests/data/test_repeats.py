@@ -45,7 +45,9 @@ def test_data_sets_have_their_share_of_an_epoch():
     assert sum(of_a) == pytest.approx(3) and of_a[1] / of_a[0] == pytest.approx(3**0.5)
 
 
-@pytest.mark.parametrize("ratios", [(1,), (1, -1), (0, 0), (1, 2, 3)])
+@pytest.mark.parametrize(
+    "ratios", [(1,), (1, -1), (0, 0), (1, 2, 3), ("a", 1), (1, float("inf")), (float("nan"), 1)]
+)
 def test_ratios_that_do_not_fit_are_refused(ratios: tuple):
     with pytest.raises(
         ValueError, match=r"DATASETS\.RATIOS .* must have a number for each of DATASETS\.TRAIN"

@@ -187,6 +187,19 @@ def test_tracks_in_coco_join_annotations_to_objects(tmp_path: Path, place: str):
     assert (found[0].mask_at(1) is None) == (place == "attributes")
 
 
+def test_exports_of_cvat_are_called_by_their_folders(tmp_path: Path):
+    content = coco()
+    for row in content["images"]:
+        row["file_name"] = f"frame_{row['id']:06d}.PNG"
+    for row in content["annotations"]:
+        row["attributes"] = {"track_id": row["id"], "keyframe": True}
+    file = write(tmp_path / "concert/annotations/instances_default.json", content)
+    _, source, _ = read(file)
+    assert [video.name for video in source.videos] == ["concert"] and source.videos[0].numbers == [1, 2, 3]
+    other = write(tmp_path / "concert/train.json", content)
+    assert [video.name for video in read(other)[1].videos] == ["train"]
+
+
 def test_cocovid_s_frames_are_in_the_order_of_their_numbers(tmp_path: Path):
     _, source, lines = read(write(tmp_path / "vid.json", cocovid()))
     (video,) = source.videos

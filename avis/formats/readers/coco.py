@@ -35,6 +35,7 @@ from avis.formats.readers.common import (
 from avis.formats.segmentation import check_segmentation
 
 TRACK_KEYS = ("instance_id", "track_id")
+_CVAT_STEM = "instances_default"
 _TRIANGLE = 6  # numbers of the smallest polygon
 
 
@@ -102,12 +103,19 @@ def _groups(
     found: dict[str, list[_Picture]] = defaultdict(list)
     for picture in pictures:
         name = PurePosixPath(picture.path).parent.as_posix() if by_folder else name_of_file(picture.path)
-        found[path.stem if name == "." else name].append(picture)
+        found[_name_of_file(path) if name == "." else name].append(picture)
     if not by_folder:
         _refuse_shared_names(found)
     return {
         name: sorted(listed, key=lambda picture: _natural(picture.path)) for name, listed in found.items()
     }
+
+
+def _name_of_file(path: Path) -> str:
+    """The name of the video that a file is of: its own, or of CVAT's exports, which have one, their folder's."""
+    export = path.absolute().parent.parent
+    is_of_cvat = path.stem == _CVAT_STEM and path.absolute().parent.name == "annotations"
+    return export.name if is_of_cvat and export.name else path.stem
 
 
 def _refuse_shared_names(found: Mapping[str, list[_Picture]]) -> None:
