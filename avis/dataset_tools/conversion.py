@@ -150,8 +150,10 @@ def _make_video(job: _Job, fps: float, target: UnfinishedSplit, advance: Callabl
     if state is not None and state["version"] == version:
         return state
     folder = target.folder / FRAMES / job.video.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        if left.is_file():  # folders are of other videos
+            left.unlink()
     make = _copy_pictures if job.media.video is None else _cut
     state = {**make(job, folder, fps, advance), "version": version, "findings": []}
     if job.media.sound is not None:
@@ -237,8 +239,8 @@ def _compare_lengths(job: _Job, findings: Findings) -> None:
     video = job.video
     if video.named_by_frame and video.span is not None and 2 * job.media.numbers[-1] < video.span[1]:
         findings.add(
-            "videos that were annotated frame by frame, and have pictures of few of these: their masks are of "
-            "other moments (--videos takes the video itself)",
+            "videos that were annotated frame by frame, and have pictures of few of these: their masks are "
+            "of other moments (--videos takes the video itself)",
             f"{video.where}: frames up to {video.span[1]}, {len(job.media.pictures)} pictures",
         )
 

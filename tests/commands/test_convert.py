@@ -332,6 +332,19 @@ def test_uploaded_pictures_are_found_by_their_own_names(tmp_path: Path):
     assert (tmp_path / "out/train/JPEGImages/yard/yard.png").is_file()
 
 
+def test_a_video_may_lie_in_the_folder_of_another(tmp_path: Path):
+    content = coco()
+    names = ["a/0.png", "a.png", "b.png"]
+    for row, name in zip(content["images"], names, strict=True):
+        row["file_name"] = name
+    write_pictures(tmp_path / "images", names)
+    assert convert(write(tmp_path / "c.json", content), "--output", tmp_path / "out") == 0
+    written = (tmp_path / "out/train/JPEGImages").rglob("*.png")
+    assert sorted(path.relative_to(tmp_path / "out/train/JPEGImages").as_posix() for path in written) == [
+        "a/0/0.png", "a/a.png", "b/b.png",
+    ]  # fmt: skip
+
+
 def test_an_object_that_is_there_twice_is_left_out(tmp_path: Path, caplog):
     content = coco()
     content["annotations"].append({**content["annotations"][0], "id": 9})

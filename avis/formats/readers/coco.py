@@ -112,7 +112,7 @@ def _groups(
 
 
 def _name_of_file(path: Path) -> str:
-    """The name of the video that a file is of: its own, or of CVAT's exports, which have one, their folder's."""
+    """What to call the video of a file: as the file; CVAT's exports have all one name, so as their folder."""
     export = path.absolute().parent.parent
     is_of_cvat = path.stem == _CVAT_STEM and path.absolute().parent.name == "annotations"
     return export.name if is_of_cvat and export.name else path.stem
