@@ -68,8 +68,8 @@ class TrainingStep:
             The loss terms, their sum ``total_loss``, and ``grad_norm`` before clipping; means over processes.
 
         Raises:
-            FloatingPointError: a loss or the gradient is not finite; in every process. Nothing has changed, as
-                after any other error.
+            FloatingPointError: a loss or the gradient is not finite; in every process. Nothing has changed,
+                as after any other error.
             ValueError: the clips cannot be split into the passes.
         """
         before = [buffer.clone() for buffer in self.statistics]
