@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import preloaded
 from tests.engine.test_train_net import ROOT, assert_succeeded, run_here, train_net
 
 
 def reproduce(run: Path, *words: object) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "tools" / "train_net.py", "--reproduce", run, *words]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment
-    )
+    return preloaded.run(command, env=environment)
 
 
 def assert_same_weights(*folders: Path) -> None:
