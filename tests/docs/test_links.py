@@ -1,4 +1,4 @@
-"""Links between the pages lead somewhere."""
+"""Links between the pages lead to files: a site has no pages of folders."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_relative_links_and_anchors_resolve(page):
             continue
         name, _, anchor = link.partition("#")
         target = (ROOT / page).parent / name if name else ROOT / page
-        if not target.exists() or (anchor and anchor not in anchors(target)):
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
 
