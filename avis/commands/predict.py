@@ -291,7 +291,8 @@ def predict_videos(
         try:
             run(path, open_video(path, args.fps, args.audio_track, args.start, args.end), output)
         except Exception as error:  # whatever it is, it is said, and the other videos are done
-            expected = isinstance(error, torch.OutOfMemoryError) or is_about_input(error)
+            is_named = isinstance(error, OSError | ValueError) and is_about_input(error)
+            expected = is_named or isinstance(error, torch.OutOfMemoryError)
             logger.error("%s failed: %s", path, error, exc_info=not expected)
             failures += 1
     return failures
