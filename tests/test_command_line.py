@@ -107,7 +107,11 @@ class Broken(torch.utils.data.Dataset):
 
 
 def in_worker(action: Callable[[], object]) -> object:
-    return next(iter(torch.utils.data.DataLoader(Broken(action), num_workers=1)))
+    batches = iter(torch.utils.data.DataLoader(Broken(action), num_workers=1))
+    try:
+        return next(batches)
+    finally:
+        batches._shutdown_workers()  # or the garbage collection of another test waits for them
 
 
 @pytest.mark.parametrize("run", [lambda action: action(), in_worker], ids=["here", "in a worker"])

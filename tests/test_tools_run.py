@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from avis.config import get_avis_cfg
 from avis.modeling import build_model
+from tests import preloaded
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
@@ -22,11 +22,8 @@ SMALL = [
 
 def run(tool: str, *arguments: object) -> str:
     """What a tool prints when it succeeds without a word on stderr."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools" / tool, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
+    done = preloaded.run(
+        [sys.executable, ROOT / "tools" / tool, *arguments],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
     )
     assert (done.returncode, done.stderr) == (0, "")

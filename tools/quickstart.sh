@@ -2,7 +2,7 @@
 set -euo pipefail
 usage='usage: bash tools/quickstart.sh [OUTPUT_FOLDER]
 
-From nothing to a trained model, on a CPU: makes .venv where it is not complete (about 2 minutes, 6 GB), then
+From nothing to a trained model, on a CPU: makes .venv where it is not complete (about 2 minutes, 7 GB), then
 makes the data set SynthAVIS, trains a small AVIS model on it (configs/quickstart.yaml), draws its predictions
 on held-out videos, and evaluates it with the sound of each video, with silence and with the sound of another
 video. The last thing printed is the table of these three; it is in metrics.json too.

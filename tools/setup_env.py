@@ -31,7 +31,7 @@ APP_REQUIREMENTS = ROOT / "requirements-app.txt"
 DETECTRON2_WHEEL = ROOT / "requirements-detectron2.txt"
 DETECTRON2_UPSTREAM = "git+https://github.com/facebookresearch/detectron2"
 IMPORTS = "avis, detectron2.engine, torchvision, torchaudio, timm, scipy, pycocotools.mask, shapely, cv2, av"
-DISK_NEEDED = 10e9  # bytes: 6.2 GB stay, 3.2 GB of downloads are deleted
+DISK_NEEDED = 10e9  # bytes: 6.7 GB stay, 3.3 GB of downloads are deleted
 
 
 class SetupError(Exception):
@@ -41,7 +41,7 @@ class SetupError(Exception):
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="setup_env.sh",
-        description="Make .venv with every dependency, or bring it up to date: about 2 minutes and 6 GB the "
+        description="Make .venv with every dependency, or bring it up to date: about 2 minutes and 7 GB the "
         "first time, nothing the second. PYTHON=/path/to/python chooses the interpreter (3.11 to 3.13).",
     )
     parser.add_argument(
@@ -183,7 +183,7 @@ def install_everything(detectron2: str | None) -> None:
     if not keep_detectron2:
         run(PYTHON, "-m", "pip", "uninstall", "-qq", "--yes", "detectron2", "sal-detectron2")
     with tempfile.TemporaryDirectory(prefix=".downloads-", dir=VENV) as downloads:  # /tmp may be too small
-        print("[2/4] Installing requirements.txt (in all 3.2 GB to download, 6.2 GB on disk)", flush=True)
+        print("[2/4] Installing requirements.txt (in all 3.3 GB to download, 6.7 GB on disk)", flush=True)
         # Some come as sources: they are built with the pinned setuptools, not with whichever is newest.
         pip_install("--constraint", REQUIREMENTS, "setuptools", downloads=downloads)
         pip_install("--no-build-isolation", "--requirement", REQUIREMENTS, downloads=downloads)

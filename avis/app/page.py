@@ -19,9 +19,11 @@ CSS = """
 #status .pending { opacity: 0; }
 /* Trimming would need a program from elsewhere. */
 #video button[aria-label="Trim video to selection"], #video button[title*="rim"] { display: none; }
-#tracks table { font-family: var(--font); }
+#tracks :is(th, td, [role="gridcell"]), #tracks [role="gridcell"] * { font-family: var(--font); }
 #tracks th * { word-break: normal; overflow-wrap: normal; }
-@media (max-width: 600px) { #tracks th, #tracks td { font-size: 11px; padding-inline: 2px; } }
+@media (max-width: 600px) {
+    #tracks :is(th, td, [role="gridcell"]) { font-size: 12px; padding-inline: 2px; }
+}
 footer { display: none !important; }
 """
 INTRODUCTION = (
@@ -34,10 +36,12 @@ SOLO_INFO = "One alone: its mask and its timeline without the others. The sound 
 
 def look() -> gr.themes.Base:
     """A theme with the fonts of the system: nothing is fetched from elsewhere."""
-    return gr.themes.Default(
+    theme = gr.themes.Default(
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
     )
+    # By default the explanations are too pale to be read on white.
+    return theme.set(block_info_text_color="*neutral_500")
 
 
 def build_page(service: PredictionService, threshold: float) -> gr.Blocks:

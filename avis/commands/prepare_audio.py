@@ -156,16 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse(arguments)
     # here, as torch takes seconds to import, for which --help should not wait
-    from avis.engine import launch
+    from avis.engine import launch_command
 
     cfg = read_config(args)  # a mistake in it ends here, before processes start
-    launch(
-        run,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-        device=cfg.MODEL.DEVICE,
-        timeout=timedelta(minutes=cfg.TIMEOUT_MINUTES),
-    )
+    launch_command(run, args, cfg)

@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 
 from avis.command_line import exit_on_bad_input, training_parser
@@ -123,12 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recorded = read_run(args.reproduce) if args.reproduce else None
     if recorded and Path(recorded.start["datasets"]).is_dir():
         os.environ.setdefault("DETECTRON2_DATASETS", recorded.start["datasets"])  # before avis.data reads it
-    from avis.engine import (
-        check_inputs,
-        find_checkpoints,
-        find_member,
-        launch,
-    )
+    from avis.engine import check_inputs, find_checkpoints, find_member, launch_command
 
     if recorded:
         args.opts = recorded.options(args.opts)
@@ -141,13 +135,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.checkpoints = find_checkpoints(args.checkpoints, cfg.OUTPUT_DIR)
     if recorded and not args.resume:
         check_inputs(recorded, cfg)
-    launch(
-        run,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-        device=cfg.MODEL.DEVICE,
-        timeout=timedelta(minutes=cfg.TIMEOUT_MINUTES),
-    )
+    launch_command(run, args, cfg)

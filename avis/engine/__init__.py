@@ -6,7 +6,7 @@ from avis.engine.checkpoint_evaluation import (
     evaluate_checkpoints,
     find_checkpoints,
 )
-from avis.engine.launch import launch, was_restarted
+from avis.engine.launch import launch, launch_command, was_restarted
 from avis.engine.members import find_member
 from avis.engine.reproduction import check_inputs, report_differences
 from avis.engine.run_folder import check_output_dir, clear_output_dir, run_folder
@@ -27,6 +27,7 @@ __all__ = [
     "find_checkpoints",
     "find_member",
     "launch",
+    "launch_command",
     "listening",
     "record_start",
     "report_differences",

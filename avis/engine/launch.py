@@ -6,12 +6,14 @@ Takes Detectron2's arguments, and joins the processes that torchrun, srun or Ope
 import gc
 import os
 import socket
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from avis.command_line import parent_at_start
@@ -78,6 +80,29 @@ def launch(
         for rank in range(num_local)
     ]
     run_ranks(_run_spawned, num_local, (members, main_func, args, use_cuda, timeout))
+
+
+def launch_command(main_func: Callable[[Namespace], Any], args: Namespace, cfg: CfgNode) -> None:
+    """Run ``main_func(args)`` in every process that a command line and a config ask for.
+
+    Args:
+        main_func: a function of a module.
+        args: has what `avis.command_line.add_launch_options` adds.
+        cfg: MODEL.DEVICE and TIMEOUT_MINUTES.
+
+    Raises:
+        ValueError, SystemExit: as `launch`.
+    """
+    launch(
+        main_func,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+        device=cfg.MODEL.DEVICE,
+        timeout=timedelta(minutes=cfg.TIMEOUT_MINUTES),
+    )
 
 
 def was_restarted() -> bool:

@@ -113,7 +113,7 @@ class AVISTrainer(TrainerBase):
         self._batches: Iterator[list[dict]]
         self._rng_states: list[dict] = []
         self._results: dict = {}
-        self._step_start = StepStart(self.checkpointer.model)
+        self._step_start = StepStart()
         self._save_hook = CheckpointHook(cfg, self.checkpointer)
         self.register_hooks(self.build_hooks())
 

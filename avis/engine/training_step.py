@@ -68,13 +68,14 @@ class TrainingStep:
             The loss terms, their sum ``total_loss``, and ``grad_norm`` before clipping; means over processes.
 
         Raises:
-            FloatingPointError: a loss or the gradient is not finite; in every process. Nothing has changed.
+            FloatingPointError: a loss or the gradient is not finite; in every process. Nothing has changed,
+                as after any other error.
             ValueError: the clips cannot be split into the passes.
         """
         before = [buffer.clone() for buffer in self.statistics]
         try:
             metrics = self._gradients(batch)
-        except FloatingPointError:
+        except BaseException:  # also one that ends the run, whose checkpoint is of the step before
             for buffer, value in zip(self.statistics, before, strict=True):
                 buffer.copy_(value)
             raise

@@ -2,6 +2,8 @@
 
 Follows the RIFF/WAVE format (IBM and Microsoft, 1991) with WAVE_FORMAT_EXTENSIBLE. FFmpeg reads these files
 too, but takes milliseconds for every second of sound, and does not notice when a file is cut off.
+libsndfile finds no sound where a recorder left the sizes at 0, or where a note announces too much. It tells
+of wrong sizes in its log alone.
 
 Recorders that write to pipes, or stop early, announce more than there is: such files are read to their end,
 with a warning.

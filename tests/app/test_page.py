@@ -9,12 +9,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from tests.evaluation.chromium import find_chromium, open_browser
+from tests.evaluation.chromium import needs_chromium, open_browser
 from tests.media.recordings import record, tone
 
 pytestmark = [
@@ -26,15 +24,7 @@ pytestmark = [
 ]
 # Gradio's own, from its library of components.
 HARMLESS = "Method not implemented."
-PLAY = """(async () => {
-    const video = document.querySelector("#overlay video");
-    video.muted = true;
-    await video.play();
-})()"""
-STATE = """(() => {
-    const video = document.querySelector("#overlay video");
-    return {seconds: video.duration, now: video.currentTime, heard: video.webkitAudioDecodedByteCount};
-})()"""
+PLAY = "video => { video.muted = true; return video.play(); }"
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +59,6 @@ def status_of(address: str) -> int:
         return error.code
 
 
-def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("concert*") if path.suffix != ".crdownload"}
-
-
 def test_files_elsewhere_are_not_served(served, request):
     address, folder = served
     (work,) = folder.glob("avis-app-*")
@@ -97,54 +76,55 @@ def test_files_elsewhere_are_not_served(served, request):
     )  # so the others were refused for a reason
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium (apt-get install chromium)")
+@needs_chromium
 def test_a_video_goes_all_the_way(served, tmp_path):
     address, folder = served
     video = record(tmp_path / "concert.mp4", 2, sounds=(tone(2),), size=(96, 128))
-    with open_browser(tmp_path / "profile") as browser:
-        browser.open(address, width=1280)
-        browser.wait_for("!!document.querySelector('#video input[type=file]')")
-        browser.choose_file("#video input[type=file]", video)
-        browser.wait_for(
-            "document.querySelector('#status').innerText.includes('2.0 s, 128 × 96, with sound')"
-        )
-        browser.evaluate("document.querySelector('#start').click()")
-        browser.wait_for("/Decoding|model|Drawing/.test(document.querySelector('#status').innerText)")
-        browser.wait_for("document.querySelector('#status').innerText.includes('3 tracks')")
-        first = browser.wait_for("document.querySelector('#overlay video')?.src")
-        browser.evaluate(PLAY)
-        browser.wait_for("document.querySelector('#overlay video').currentTime > 0.5")
-        state = browser.evaluate(STATE)
-        assert state["seconds"] == pytest.approx(2, abs=0.1) and state["heard"] > 0
-        table = browser.evaluate("document.querySelector('#tracks').innerText")
+    with open_browser(width=1280) as (page, messages, requests):
+        page.goto(address)
+        page.locator("#video input[type=file]").set_input_files(video)
+        status = page.locator("#status")
+        status.get_by_text("2.0 s, 128 × 96, with sound").wait_for()
+        page.locator("#start").click()
+        status.get_by_text(re.compile("Decoding|model|Drawing")).first.wait_for()
+        status.get_by_text("3 tracks").wait_for()
+        overlay = page.locator("#overlay video")
+        first = overlay.get_attribute("src")
+        overlay.evaluate(PLAY)
+        page.wait_for_function("document.querySelector('#overlay video').currentTime > 0.5")
+        assert overlay.evaluate("video => video.duration") == pytest.approx(2, abs=0.1)
+        assert overlay.evaluate("video => video.webkitAudioDecodedByteCount") > 0
+        table = page.locator("#tracks").inner_text()
         assert "category" in table and "0–2" in table
-        browser.evaluate("document.querySelectorAll('#solo label')[2].click()")
-        browser.wait_for(f"document.querySelector('#overlay video')?.src != {first!r}")
-        browser.save_downloads(tmp_path / "downloads")
-        browser.evaluate("document.querySelectorAll('[id^=get-]').forEach(button => button.click())")
-        wanted = {"concert.json", "concert.csv", "concert_masks.zip"}
-        wait_until(
-            lambda: wanted < names_in(tmp_path / "downloads") and len(names_in(tmp_path / "downloads")) == 4
-        )
-        assert any(name.startswith("concert_2_") for name in names_in(tmp_path / "downloads"))
+        page.locator("#solo label").nth(2).click()
+        page.locator(f"#overlay video:not([src='{first}'])").wait_for()
+        names = set()
+        for button in page.locator("[id^=get-]").all():
+            with page.expect_download() as download:
+                button.click()
+            assert download.value.path().stat().st_size > 0
+            names.add(download.value.suggested_filename)
+        assert {"concert.json", "concert.csv", "concert_masks.zip"} < names and len(names) == 4
+        assert any(name.startswith("concert_2_") for name in names)
         overflow = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        assert not browser.evaluate(overflow)
-        assert all(request.startswith((address, "blob:", "data:")) for request in browser.requests)
-        said = [str(message) for message in browser.messages]
-        assert [message for message in said if HARMLESS not in message] == []
+        assert not page.evaluate(overflow)
+        assert all(url.startswith((address, "blob:", "data:")) for url in requests)
+        assert set(messages) <= {HARMLESS}
         assert [path for path in folder.glob("avis-app-*/session-*") if any(path.iterdir())]
     (work,) = folder.glob("avis-app-*")
-    wait_until(lambda: not list(work.glob("session-*")))  # the tab is closed
+    deadline = time.monotonic() + 60
+    while list(work.glob("session-*")):  # until the tab's end is noticed
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium (apt-get install chromium)")
+@needs_chromium
 def test_refusals_are_sentences_on_a_phone_too(served, tmp_path):
     address, _ = served
-    with open_browser(tmp_path / "profile") as browser:
-        browser.open(address, width=390)
-        browser.wait_for("!!document.querySelector('#video input[type=file]')")
-        browser.choose_file("#video input[type=file]", record(tmp_path / "long.mp4", 6))
-        said = browser.wait_for("document.querySelector('.toast-body')?.innerText")
+    with open_browser(width=390) as (page, _, _):
+        page.goto(address)
+        page.locator("#video input[type=file]").set_input_files(record(tmp_path / "long.mp4", 6))
+        said = page.locator(".toast-body").inner_text()
         assert "The video lasts 6.0 s. This page takes at most 5 s and 1 MB." in said
         assert "Traceback" not in said
-        assert browser.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

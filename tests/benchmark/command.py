@@ -2,10 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import preloaded
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,11 +44,8 @@ def benchmark(folder: Path, *arguments: object, code: int = 0) -> Run:
     """Run a command, whose numbers go to a folder; it has to end with an exit code."""
     output = folder / "numbers.json"
     command, *options = map(str, arguments)
-    done = subprocess.run(
+    done = preloaded.run(
         [sys.executable, ROOT / "tools" / "benchmark.py", command, "--output", output, *options],
-        capture_output=True,
-        text=True,
-        timeout=600,
         cwd=ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
     )

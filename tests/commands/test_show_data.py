@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from avis.dataset_tools.gallery.samples import ROWS
 from avis.media.video import read_waveform
 from tests.avtrack_folder import recorded, write_avtrack
 from tests.data.test_neighbours import WRITERS
-from tests.evaluation.chromium import find_chromium, open_browser
+from tests.evaluation.chromium import needs_chromium, open_browser
 from tests.evaluation.test_report import ParsedPage
 from tests.small_dataset import LENGTH, edit, tone_hz, write_split, write_wav
 
@@ -311,30 +310,27 @@ def test_bad_command_lines_are_refused(
     assert (tmp_path / "other.html").read_text() == "<html>my own page</html>"
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium or Chrome on this machine")
+@needs_chromium
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-def test_page_in_a_browser(page_file: Path, tmp_path: Path, width: int, dark: bool):
-    with open_browser(tmp_path / "profile") as browser:
-        browser.open(page_file, width, dark=dark)
-        assert browser.evaluate("document.documentElement.scrollWidth") == width
-        assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        durations = browser.evaluate("[...document.querySelectorAll('audio')].map(a => a.duration)")
+def test_page_in_a_browser(page_file: Path, width: int, dark: bool):
+    with open_browser(width, dark) as (page, messages, requests):
+        page.goto(page_file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        durations = page.evaluate("[...document.querySelectorAll('audio')].map(a => a.duration)")
         assert durations == pytest.approx([LENGTH] * 2, abs=0.1)
-        browser.evaluate("document.querySelector('audio').currentTime = 3.5")
-        position = "document.querySelector('.cursor').style.getPropertyValue('--at')"
-        deadline = time.monotonic() + 20
-        while not float(at := browser.evaluate(position)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert float(at) == pytest.approx(3.5 / LENGTH, abs=0.01)
-        shown = browser.evaluate(
+        page.evaluate("document.querySelector('audio').currentTime = 3.5")
+        position = "Number(document.querySelector('.cursor').style.getPropertyValue('--at'))"
+        assert page.wait_for_function(position).json_value() == pytest.approx(3.5 / LENGTH, abs=0.01)
+        shown = page.evaluate(
             "[...document.querySelector('.card').querySelectorAll('.now')].map(f => f.dataset.second)"
         )
         assert list(map(float, shown)) == [3.0]
         buttons = "[...document.querySelectorAll('.player button')].filter(b => b.offsetWidth > 60)"
-        assert browser.evaluate(f"{buttons}.map(b => b.textContent)") == ["Play"] * 2
-        assert browser.evaluate("document.querySelector('.clock').textContent") == f"3.5 of {LENGTH} s"
-        assert browser.messages == []
-        assert all(address.startswith(("file:", "data:")) for address in browser.requests)
+        assert page.evaluate(f"{buttons}.map(b => b.textContent)") == ["Play"] * 2
+        assert page.evaluate("document.querySelector('.clock').textContent") == f"3.5 of {LENGTH} s"
+        assert messages == []
+        assert all(address.startswith(("file:", "data:")) for address in requests)
 
 
 def test_waves_and_pictures_are_of_bounded_size(page: ParsedPage):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 
@@ -14,7 +16,7 @@ QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 def run(tool: str, *arguments: object) -> subprocess.CompletedProcess:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, ROOT / "tools" / tool, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return preloaded.run(command, env=environment)
 
 
 def assert_refused(process: subprocess.CompletedProcess, *beginnings: str) -> None:

@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from avis.dataset_tools.validation import validate_dataset, validate_datasets
 from avis.formats.aviseg import read_annotations
+from tests import preloaded
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tones, write_wav
 
 TOOL = Path(__file__).parents[2] / "tools" / "validate_dataset.py"
@@ -344,7 +344,7 @@ def test_warnings_alone_are_no_failure(train_json):
 
 
 def run_tool(*arguments):
-    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True)
+    return preloaded.run([sys.executable, TOOL, *arguments])
 
 
 def test_the_tool_prints_all_problems_and_fails(broken_json, tmp_path):

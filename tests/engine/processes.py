@@ -227,16 +227,19 @@ def _find_no_space(*_: object) -> None:
 # Of training in pieces. Each changes what may go wrong with them.
 IN_PIECES = {
     "as it is": [],
-    "averaged": ["SOLVER.EMA_DECAY", 0.5],
-    "norm of each": ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "norm", "SOLVER.OPTIMIZER", "SGD"],
-    "values": ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value", "SOLVER.OPTIMIZER", "SGD"],
+    "averaged": [
+        "SOLVER.EMA_DECAY", 0.5, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "norm", "SOLVER.OPTIMIZER", "SGD"
+    ],
     "passes": ["SOLVER.ACCUMULATE", 2, "MODEL.CHECKPOINTING", ["backbone", "encoder", "decoder"]],
     "batch norms": ["MODEL.SYNC_BN", True],
     "all losses": ALL_LOSSES,
     # Whose rounding Adam would enlarge.
     "lower precision": ["SOLVER.AMP.ENABLED", True, "SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 1e-6],
-    "frozen": ["MODEL.FREEZE", ["backbone.stem.*", "sem_seg_head.predictor.*norm*"]],
-}
+    "frozen": [
+        "MODEL.FREEZE", ["backbone.stem.*", "sem_seg_head.predictor.*norm*"],
+        "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value", "SOLVER.OPTIMIZER", "SGD",
+    ],
+}  # fmt: skip
 
 
 def train_in_pieces(output_dir: str) -> None:

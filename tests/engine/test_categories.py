@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from avis import __version__
 from avis.config import get_avis_cfg
 from avis.engine import AVISTrainer
 from avis.modeling import load_trained_model
+from tests import preloaded
 from tests.inference.conftest import OVERRIDES
 from tests.small_dataset import edit, renumber, write_split
 
@@ -179,9 +179,7 @@ def test_a_run_of_before_that_has_no_names_is_resumed(trained: Path, data: Path,
 def run_tool(name: str, folder: Path, *arguments: object) -> None:
     command = [sys.executable, ROOT / "tools" / f"{name}.py", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DETECTRON2_DATASETS": str(folder / "none")}
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, cwd=folder, env=environment
-    )
+    done = preloaded.run(command, folder, environment)
     assert done.returncode == 0, done.stderr
 
 

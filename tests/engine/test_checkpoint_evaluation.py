@@ -151,5 +151,6 @@ def test_two_processes_evaluate_several(synthavis_root: Path, tmp_path: Path):
     assert "| model_0000000 " in done.stdout and "val_loss/total_loss" in done.stdout
     training, first, final = read_evaluations(tmp_path)
     assert training["metrics"] == final["metrics"] and first["iteration"] == 0
+    patterns[2] = "1"
     again = train_net(synthavis_root, [*patterns, "--resume"], **keys)
     assert again.stdout.count("is evaluated already") == 2

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
+
 ROOT = Path(__file__).parents[2]
 CODE = """
 import logging, sys
@@ -20,7 +22,7 @@ logging.getLogger("avis.part").warning("mind \\x1b[31mred\\x1b[0m numbers")
 
 def log_something(folder: Path, *opts: str, **environment: str) -> tuple[str, str]:
     """What a process writes to a console that is no terminal, and to its log."""
-    done = subprocess.run(command(folder, *opts), capture_output=True, text=True, env=clean(**environment))
+    done = preloaded.run(command(folder, *opts), env=clean(**environment))
     assert done.returncode == 0, done.stderr
     return done.stdout, (folder / "log.txt").read_text()
 

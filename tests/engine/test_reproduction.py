@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import preloaded
 from tests.engine.test_train_net import ROOT, assert_succeeded, run_here, train_net
 
 
 def reproduce(run: Path, *words: object) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "tools" / "train_net.py", "--reproduce", run, *words]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment
-    )
+    return preloaded.run(command, env=environment)
 
 
 def assert_same_weights(*folders: Path) -> None:
@@ -44,13 +43,10 @@ def test_run_of_a_drawn_seed_gives_the_same_bits_again(data: Path, tmp_path: Pat
     (seed,) = re.findall(r"SEED (\d+) was drawn; set it to train the same again$", first.stdout, re.MULTILINE)
     assert f"\nSEED: {seed}\n" in (run / "config.yaml").read_text()
 
-    by_hand = train_net(data, flags, OUTPUT_DIR=tmp_path / "by_hand", **{**options, "SEED": seed})
-    assert_succeeded(by_hand)
-    assert "was drawn" not in by_hand.stdout
-    assert_same_weights(run, tmp_path / "by_hand")
-
-    again = reproduce(run)
+    again = reproduce(run)  # with the seed that was logged
     assert_succeeded(again)
+    assert "was drawn" not in again.stdout
+    assert f"\nSEED: {seed}\n" in (tmp_path / "run_reproduced" / "config.yaml").read_text()
     assert f"Code, versions, data, weights and devices are those of {run / 'run.json'}" in again.stdout
     assert_same_weights(run, tmp_path / "run_reproduced")
     starts = json.loads((tmp_path / "run_reproduced" / "run.json").read_text())["starts"]

@@ -1,6 +1,5 @@
 """SEED -1: a seed is drawn, said, written down, and kept when the run goes on."""
 
-import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from avis.config import get_avis_cfg
 from avis.engine import setup
 from avis.engine.seed import settle_seed
+from tests import preloaded
 from tests.engine.small_model import SmallTrainer, small_cfg
 from tests.engine.test_trainer import train, weights
 
@@ -77,7 +77,7 @@ def set_up(folder: Path, *opts: object) -> tuple[str, str]:
     """The console of a run, and the first random number and the seed."""
     opts = ("OUTPUT_DIR", folder, "MODEL.DEVICE", "cpu", *opts)
     command = [sys.executable, "-c", SET_UP, *map(str, opts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = preloaded.run(command, check=True)
     *lines, last = done.stdout.splitlines()
     return "\n".join(lines), last
 

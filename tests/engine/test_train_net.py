@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from avis.engine.run_lock import locked
+from tests import preloaded
 
 ROOT = Path(__file__).parents[2]
 OVERRIDES = {
@@ -31,20 +32,18 @@ OVERRIDES = {
 
 
 def train_net(
-    data: Path, flags: Sequence[str] = (), launcher: Sequence[str] = (sys.executable,), **overrides: object
+    data: Path, flags: Sequence[str] = (), launcher: Sequence[str] = (), **overrides: object
 ) -> subprocess.CompletedProcess:
     """Run tools/train_net.py; in the overrides' names, "__" stands for a dot."""
     keys = {name.replace("__", "."): value for name, value in overrides.items()}
     keys["DATASETS.TRAIN"], keys["DATASETS.TEST"] = f"('{data}/train.json',)", f"('{data}/val.json',)"
     pairs = [str(item) for pair in {**OVERRIDES, **keys}.items() for item in pair]
     script, config_file = ROOT / "tools" / "train_net.py", ROOT / "configs" / "quickstart.yaml"
-    return subprocess.run(
-        [*launcher, script, "--config-file", config_file, *flags, *pairs],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
-    )
+    words = [script, "--config-file", config_file, *flags, *pairs]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    if not launcher:
+        return preloaded.run([sys.executable, *words], env=environment)
+    return subprocess.run([*launcher, *words], capture_output=True, text=True, timeout=300, env=environment)
 
 
 def assert_succeeded(process: subprocess.CompletedProcess) -> None:

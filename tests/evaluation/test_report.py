@@ -25,7 +25,7 @@ from avis.evaluation.report.page import MAX_CLASSES, choose_videos, render_repor
 from avis.formats.ground_truth import load_ground_truth
 from avis.formats.results import load_predictions
 from tests.evaluation.builders import annotation, columns, ground_truth, prediction
-from tests.evaluation.chromium import find_chromium, open_browser
+from tests.evaluation.chromium import needs_chromium, open_browser
 from tests.small_dataset import CATEGORIES, HEIGHT, WIDTH, edit, write_split
 
 TOOL = Path(__file__).parents[2] / "tools/evaluate.py"
@@ -275,13 +275,11 @@ def test_the_tool_writes_the_report(
     assert f"{metrics['mIoU']:.2f}" in page.texts
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium or Chrome on this machine")
+@needs_chromium
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
 def test_page_in_a_browser(folder: Path, tmp_path: Path, width: int, dark: bool):
-    with open_browser(tmp_path / "profile") as page:
-        page.open(folder / "index.html", width, dark=dark)
-        assert page.messages == []
-        assert all(address.startswith(("file:", "data:")) for address in page.requests)
+    with open_browser(width, dark) as (page, messages, requests):
+        page.goto((folder / "index.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == width
         sizes = page.evaluate(
             "[...document.querySelectorAll('svg, img')].map(e => e.getBoundingClientRect())"
@@ -290,8 +288,10 @@ def test_page_in_a_browser(folder: Path, tmp_path: Path, width: int, dark: bool)
         assert len(sizes) == 2 + len(CATEGORIES) + 7 + 3 * FRAMES_A_VIDEO * 2
         assert all(w > 100 and h > 15 for w, h in sizes)
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-        page.screenshot(tmp_path / "page.png")
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
         picture = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
         assert picture.shape[1] == width
         assert (picture[0, 0] < 64) == dark
         assert len(np.unique(picture)) > 50
+        assert messages == []
+        assert all(address.startswith(("file:", "data:")) for address in requests)

@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from detectron2.modeling import build_model
 import avis.modeling  # noqa: F401  registers the models
 from avis.config import get_avis_cfg
 from avis.evaluation import evaluate_predictions
+from tests import preloaded
 from tests.evaluation.builders import annotation, columns, ground_truth, prediction
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def listening(synthavis_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "--config-file", config, "--weights", folder / "weights.pth", *SMALL,
         "DATASETS.TEST", f"('{synthavis_root}/val.json',)", "OUTPUT_DIR", folder / "output",
     ]  # fmt: skip
-    done = subprocess.run(map(str, command), capture_output=True, text=True, check=False)
+    done = preloaded.run(command)
     assert done.returncode == 0, done.stderr
     (folder / "stdout.txt").write_text(done.stdout)
     return folder

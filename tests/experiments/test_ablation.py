@@ -28,7 +28,6 @@ SMALL = {
 VARIANTS = {
     "full model": [],
     "silence at test": {"WEIGHTS_OF": "full model", "OPTS": ["INPUT.AUDIO.AT_TEST", "silent"]},
-    "no fusion": ["MODEL.FUSION.NAME", ""],
 }
 
 
@@ -89,8 +88,8 @@ def test_runs_are_kept_completed_and_told_from_others(synthavis_root: Path, tmp_
     more = VARIANTS | {"fusion on res5 only": ["MODEL.FUSION.IN_FEATURES", "['res5']"]}
     second = ablate(write_plan(tmp_path, VARIANTS=more), output, synthavis_root)
     assert second.returncode == 0, second.stderr
-    assert read_table(output)[:4] == rows
-    assert read_table(output)[4][:2] == ["fusion on res5 only", "3"]
+    assert read_table(output)[:3] == rows
+    assert read_table(output)[3][:2] == ["fusion on res5 only", "3"]
     assert trained.stat().st_mtime_ns == written
 
     changed = ablate(plan, output, synthavis_root, SOLVER__BASE_LR="0.5")
@@ -149,8 +148,7 @@ def test_runs_of_a_plan():
 
 def test_a_run_has_ended_when_its_final_weights_are_tested(tmp_path: Path):
     keys = ["DATASETS.TEST", "('a.json',)"]
-    variants = {name: VARIANTS[name] for name in ("full model", "silence at test")}
-    plan = read_plan(write_plan(tmp_path, OPTS=keys, VARIANTS=variants))
+    plan = read_plan(write_plan(tmp_path, OPTS=keys))
     trained, tested = plan_runs(plan, tmp_path / "out")
     clock = itertools.count(1_000_000_000)
 
@@ -227,7 +225,7 @@ def test_mistakes_in_a_plan_are_named(tmp_path: Path, change: dict, problem: str
 
 
 def test_plan_states_what_differs_from_its_base(tmp_path: Path):
-    base = write_plan(tmp_path)
+    base = write_plan(tmp_path, VARIANTS=VARIANTS | {"no fusion": ["MODEL.FUSION.NAME", ""]})
     plan = tmp_path / "other.yaml"
     changes = {"_BASE_": base.name, "SEEDS": [1, 2], "VARIANTS": {"no fusion": ["A", 0], "another": []}}
     plan.write_text(yaml.safe_dump(changes))

@@ -18,6 +18,7 @@ from avis.config import get_avis_cfg
 from avis.export import export_model
 from avis.export.tracing import TOLERANCE, compare, trace
 from avis.modeling import AV_FUSION_REGISTRY, build_model, load_trained_model
+from tests import preloaded
 from tests.docs.markdown import code_blocks
 from tests.modeling.test_avis_mask_former import SMALL
 from tests.modeling.test_swin import small_swin
@@ -220,12 +221,8 @@ def test_outputs_are_compared_relative_to_the_largest(value: float, is_close: bo
 
 
 def run_tool(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, ROOT / "tools/export_model.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
-    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    return preloaded.run([sys.executable, ROOT / "tools/export_model.py", *arguments], env=environment)
 
 
 def test_the_tool_exports_and_says_how_close(tmp_path: Path):

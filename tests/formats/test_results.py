@@ -67,7 +67,7 @@ BAD_PREDICTIONS = {
     "no category": (without("category_id"), "entry 1: the key 'category_id' is missing"),
     "no masks": (without("segmentations"), "entry 1: the key 'segmentations' is missing"),
     "unknown video": (changed(video_id=9), "entry 1: video 9 is not in the ground truth"),
-    "video as text": (changed(video_id="1"), "entry 1: video '1' is not in the ground truth"),
+    "neither id nor name": (changed(video_id="9"), "entry 1: video '9' is not in the ground truth"),
     "video as truth value": (changed(video_id=True), "entry 1: video True is not in the ground truth"),
     "video as list": (changed(video_id=[1]), "entry 1: video [1] is not in the ground truth"),
     "unknown category": (changed(category_id=3), "entry 1: category 3 is not among [2, 5]"),

@@ -1,7 +1,5 @@
 """An overlay plays in a browser, picture and sound."""
 
-import time
-
 import av
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from avis.media.shown import at_rate
 from avis.media.video import write_shown
 from avis.structures import VideoPrediction
 from avis.visualization import draw_video
-from tests.evaluation.chromium import find_chromium, open_browser
+from tests.evaluation.chromium import needs_chromium, open_browser
 from tests.small_dataset import tones, write_wav
 
 PAGE = '<video src="overlay.mp4" muted autoplay></video>'
@@ -41,15 +39,13 @@ def test_it_is_made_for_browsers(overlay):
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium (apt-get install chromium)")
+@needs_chromium
 def test_it_plays_in_chromium(overlay):
-    page = overlay.with_name("page.html")
-    page.write_text(PAGE)
-    with open_browser(overlay.parent / "profile") as browser:
-        browser.open(page, width=900)
-        deadline, state = time.monotonic() + 60, {}
-        while not state.get("ended") and not state.get("error") and time.monotonic() < deadline:
-            state = browser.evaluate(STATE)
+    overlay.with_name("page.html").write_text(PAGE)
+    with open_browser(width=900) as (page, _, _):
+        page.goto(overlay.with_name("page.html").as_uri())
+        page.wait_for_function("(video => video.ended || video.error)(document.querySelector('video'))")
+        state = page.evaluate(STATE)
         assert state["error"] is None and state["ended"]
         assert state["seconds"] == pytest.approx(1, abs=0.05)
         assert state["heard"] > 0

@@ -1,7 +1,6 @@
 """Predictions beside ground truth: colours, and the tool that draws both for a data set."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from avis.visualization import (
 )
 from avis.visualization.comparison import FRAME_HEIGHT
 from avis.visualization.drawing import track_color
+from tests import preloaded
 from tests.small_dataset import HEIGHT, LENGTH, WIDTH, edit, tracks, write_split
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize_predictions.py"
@@ -89,7 +89,7 @@ def run_tool(json_file, output, *flags):
     results = json_file.parent / "results.json"
     results.write_text(json.dumps(results_of(json_file)))
     command = [sys.executable, TOOL, "--predictions", results, "--dataset", json_file, "--output", output]
-    return subprocess.run([*map(str, command), *flags], capture_output=True, text=True)
+    return preloaded.run([*command, *flags])
 
 
 def test_the_tool_draws_a_data_set(json_file, tmp_path):

@@ -5,7 +5,6 @@ The names and shapes of the originals are in tests/recorded/family/keys.
 
 import ast
 import gzip
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -27,6 +26,7 @@ from avis.weights import (
     read_checkpoint,
     refuse_other_models,
 )
+from tests import preloaded
 from tests.engine.small_model import build_small_model
 from tests.modeling.family_case import Case
 
@@ -180,9 +180,9 @@ def test_the_convert_tool_writes_it_under_our_names(tmp_path: Path, published: t
     case, model, weights = published
     torch.save({"model": weights}, tmp_path / "AVISM_R50_IN.pth")
     given, made = tmp_path / "AVISM_R50_IN.pth", tmp_path / "avism.safetensors"
-    command = [sys.executable, "-W", "ignore", "tools/convert_weights.py", given, made]
+    command = [sys.executable, "tools/convert_weights.py", given, made]
     command += ["--config-file", "configs/avism_R50.yaml", *case.options()]
-    printed = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+    printed = preloaded.run(command, check=True).stdout
     assert "a whole model of AVISM" in printed and "not in the file" not in printed.split("|")[0]
     converted = read_checkpoint(str(made))["model"]
     assert not any(name.startswith("avism_") for name in converted)
@@ -236,12 +236,10 @@ def test_a_model_of_the_users_own_with_such_names_takes_it(tmp_path: Path):
 
 def test_the_convert_tool_refuses_to_fit_it_and_names_it(tmp_path: Path):
     path = small_file(tmp_path / "w.pth")
-    command = [sys.executable, "-W", "ignore", "tools/convert_weights.py", path, str(tmp_path / "out.pth")]
-    fitted = subprocess.run(
-        [*command, "--config-file", "configs/quickstart.yaml"], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "tools/convert_weights.py", path, tmp_path / "out.pth"]
+    fitted = preloaded.run([*command, "--config-file", "configs/quickstart.yaml"])
     assert fitted.returncode == 2
     assert "holds a whole model of AVISM" in fitted.stderr
     assert not (tmp_path / "out.pth").exists()
-    kept = subprocess.run(command, capture_output=True, text=True, check=True)
+    kept = preloaded.run(command, check=True)
     assert "a whole model of AVISM" in kept.stdout
