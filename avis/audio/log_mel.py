@@ -66,7 +66,8 @@ def log_mel_examples(
     if sample_rate <= 0 or fps <= 0:
         raise ValueError(f"sample_rate and fps must be positive, got {sample_rate} Hz and {fps} FPS")
     samples = _to_mono(torch.as_tensor(waveform))
-    samples = _resampler(int(sample_rate), samples.device)(samples)
+    if len(samples):  # torchaudio's resampler takes no empty sound
+        samples = _resampler(int(sample_rate), samples.device)(samples)
     starts = torch.round(torch.arange(num_frames, dtype=torch.float64) / fps * SAMPLE_RATE).long()
     if num_frames == 0:
         return samples.new_zeros(0, NUM_WINDOWS, NUM_BANDS)

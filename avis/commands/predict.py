@@ -35,7 +35,7 @@ Checkpoints of a training hold their config. --config-file is for weights that d
 
 An input is one of
   a video file
-  a folder of videos; thumbnails and covers are left out
+  a folder of videos; thumbnails and covers are left out, and so are overlays that avis has made
   a folder of pictures with one .wav in it, the frames of a video; numbers in their names are time
   a split of a data set, whose sound lies in WAVAudios
   a pattern such as '*.mp4'
@@ -54,7 +54,7 @@ Exit code 1 if an input cannot be read; the others are done nevertheless.
 """
 
 PROGRAM = "tools/predict.py"
-MAX_FPS = 1000
+MIN_FPS, MAX_FPS = 0.001, 1000
 
 logger = logging.getLogger("avis.commands.predict")
 
@@ -67,8 +67,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--weights", required=True, metavar="FILE", help="its trained weights")
     parser.add_argument("--input", required=True, nargs="+", metavar="VIDEO|DIR|PATTERN")
-    parser.add_argument("--output", required=True, metavar="DIR")
-    parser.add_argument("--score-threshold", type=float, default=0.5, help="default: %(default)s")
+    parser.add_argument("--output", required=True, type=_folder, metavar="DIR")
+    parser.add_argument("--score-threshold", type=_score, default=0.5, help="default: %(default)s")
     parser.add_argument(
         "--fps", type=_rate, metavar="N",
         help="frames per second to look at, and of folders of frames, default: the config's INPUT.FPS",
@@ -81,7 +81,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--end", type=_seconds, metavar="TIME", help="stop there, default: at the end")
     parser.add_argument(
-        "--audio-track", type=int, metavar="N",
+        "--audio-track", type=_track, metavar="N",
         help="of several audio tracks, counted from 0, default: the first that is not silent",
     )  # fmt: skip
     parser.add_argument(
@@ -95,8 +95,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "better score where tracks overlap, 0 elsewhere",
     )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …, default: the config's MODEL.DEVICE")
-    parser.add_argument("--num-gpus", type=_number, metavar="N", help="share the inputs among so many GPUs")
-    parser.add_argument("--jobs", type=_number, metavar="N", help="processes, default: one, or one a GPU")
+    parser.add_argument("--num-gpus", type=_count, metavar="N", help="share the inputs among so many GPUs")
+    parser.add_argument("--jobs", type=_count, metavar="N", help="processes, default: one, or one a GPU")
     parser.add_argument("--resume", action="store_true", help="keep predictions that are finished")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that are no predictions for the input"
@@ -107,6 +107,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args.format = tuple(sorted(set(given)))
     if unknown := set(args.format) - {"json", "coco", "csv"}:
         parser.error(f"--format {unknown.pop()}: it is one or more of json, coco and csv")
+    if len(args.opts) % 2:
+        parser.error(
+            f"{' '.join(args.opts)}: KEY VALUE pairs follow the options, and all inputs follow one --input"
+        )
     if args.end is not None and args.end <= args.start:
         parser.error(f"--end ({args.end:g} s) must be later than --start ({args.start:g} s)")
     if args.num_gpus and (args.device or "cuda") != "cuda":
@@ -115,17 +119,40 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= MAX_FPS:
-        raise argparse.ArgumentTypeError(f"{text} must be positive, and at most {MAX_FPS}")
+    value = _number(text)
+    if not MIN_FPS <= value <= MAX_FPS:
+        raise argparse.ArgumentTypeError(f"{text} must be positive, at least {MIN_FPS} and at most {MAX_FPS}")
     return value
 
 
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+def _score(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} must be within [0, 1], as scores are")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be 1 or more, a whole number")
+    return int(text)
+
+
+def _track(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a track, which are 0, 1, …")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    return Path(os.path.expanduser(text))
 
 
 def _seconds(text: str) -> float:
@@ -161,10 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cfg = cfg_of_checkpoint(args.weights, overrides)
     args.fps = args.fps or cfg.INPUT.FPS
     inputs = find_videos(args.input)
-    outputs = [PredictionFiles(path) for path in output_paths(inputs, Path(args.output))]
+    outputs = [PredictionFiles(path) for path in output_paths(inputs, args.output)]
     for path, output in zip(inputs, outputs, strict=True):
         output.check_replaceable(PROGRAM, os.path.realpath(path), args.overwrite)
-    open_folder(Path(args.output))
+    open_folder(args.output)
     processes = min(args.jobs or _count_gpus(args) or 1, len(inputs))
     work = partial(predict_videos, args, cfg, list(zip(inputs, outputs, strict=True)), processes)
     failures = spread(work, len(inputs), processes)
@@ -224,6 +251,8 @@ def _identities(path: Path) -> list[object]:
 
 def open_folder(folder: Path) -> None:
     """Make a folder, remove what killed runs have left there, and make sure that it can be written to."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, and --output a folder: choose another")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder}: no permission to write there; choose another --output")
@@ -261,8 +290,9 @@ def predict_videos(
         logger.info("[%d/%d] %s", index + 1, len(videos), path)
         try:
             run(path, open_video(path, args.fps, args.audio_track, args.start, args.end), output)
-        except (OSError, torch.OutOfMemoryError, ValueError) as error:
-            expected = isinstance(error, torch.OutOfMemoryError) or is_about_input(error)
+        except Exception as error:  # whatever it is, it is said, and the other videos are done
+            is_named = isinstance(error, OSError | ValueError) and is_about_input(error)
+            expected = is_named or isinstance(error, torch.OutOfMemoryError)
             logger.error("%s failed: %s", path, error, exc_info=not expected)
             failures += 1
     return failures
@@ -334,10 +364,8 @@ def _with_progress(shown: Iterator, video: "VideoSource", doing: str) -> Iterato
     """The same, while it is said how much of the video is done."""
     from avis.modeling.progress import Progress
 
-    if not video.seconds or video.seconds <= 0:  # the file does not say how long it lasts
-        yield from shown
-        return
-    with Progress(f"{video.name}: {doing}", video.seconds) as progress:
+    is_known = video.seconds is not None and video.seconds > 0  # some files do not say how long they last
+    with Progress(f"{video.name}: {doing}", video.seconds if is_known else None) as progress:
         for each in shown:
             yield each
             progress.reach(float(each.end))

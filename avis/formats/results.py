@@ -24,6 +24,8 @@ from avis.formats.tracks import GroundTruth, PredictedTrack, Video, VideoId, mea
 PREDICTION_KEYS = ("video_id", "score", "category_id", "segmentations")
 # What tools/predict.py writes of a video beside its readable JSON: the same tracks as a list.
 RESULTS_SUFFIX = ".coco.json"
+# The end of the name of the folder in which it writes the masks as pictures.
+MASKS_SUFFIX = "_masks"
 # What an evaluation writes to its folder.
 RESULTS, METRICS = EVALUATION_FILES = ("results.json", "metrics.json")
 

@@ -1,6 +1,9 @@
 """Work on many videos, spread over several processes: whichever is free takes the next one."""
 
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context, parent_process
@@ -52,14 +55,21 @@ def _take_videos(
     work: Work, rank: int, num_videos: int, following: Synchronized, failed: Synchronized
 ) -> None:
     with exit_on_bad_input():
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         number = work(rank, _next_videos(num_videos, following))
         with failed.get_lock():
             failed.value += number
 
 
+def _end_with_parent() -> None:
+    """End this process, as SIGTERM does, when the one that has started it has been killed."""
+    parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _next_videos(num_videos: int, following: Synchronized) -> Iterator[int]:
-    """Videos that no other process has taken, as long as the one that has started this one lives."""
-    while parent_process().is_alive():
+    """Videos that no other process has taken."""
+    while True:
         with following.get_lock():
             index = following.value
             following.value += 1

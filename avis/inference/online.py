@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from avis.inference.linking import LinkedTrack, Linking
-from avis.inference.sound_stream import SoundStream
+from avis.inference.sound_stream import SoundStream, as_sound
 from avis.inference.windows import TrackHistory, Windows, WindowTracker, WindowTracks
 from avis.structures import RLE, VideoPrediction
 
@@ -191,7 +191,7 @@ class OnlineSession:
         if waveform is None:
             self._sound.append_silence(num_frames / self.fps)
         else:
-            self._sound.append(np.asarray(waveform))
+            self._sound.append(waveform)
         apart = self._sound.seconds - self._num_frames / self.fps
         if abs(apart) > _MAX_APART_SECONDS:
             order = "ahead of" if apart > 0 else "behind"
@@ -268,7 +268,7 @@ def sound_of_frames(
     """
     if not isinstance(audio, np.ndarray | Tensor):
         return chain(audio or (), repeat(None))
-    return _cut(np.asarray(audio), sample_rate / fps)
+    return _cut(as_sound(audio), sample_rate / fps)
 
 
 def _cut(waveform: np.ndarray, samples: float) -> Iterator[np.ndarray | None]:

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from avis.files import fit_name, replacing, replacing_folder, write_json
-from avis.formats.results import RESULTS_SUFFIX
+from avis.formats.results import MASKS_SUFFIX, RESULTS_SUFFIX
 from avis.inference.prediction_json import prediction_from_json
 from avis.media.origin import Origin, check_replaceable, read_origin
 from avis.structures import VideoPrediction
@@ -49,7 +49,7 @@ class PredictionFiles:
     @property
     def masks(self) -> Path:
         """The folder of the masks as pictures."""
-        return self.video.with_name(fit_name(self.video.stem, "_masks"))
+        return self.video.with_name(fit_name(self.video.stem, MASKS_SUFFIX))
 
     def of(self, kind: str) -> Path:
         """The results, "coco", or the table, "csv"."""

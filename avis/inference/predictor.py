@@ -120,7 +120,7 @@ class VideoPredictor:
         Raises:
             MediaError: the video cannot be read; the message names the file.
         """
-        return self.predict(open_video(path, fps or self.fps))
+        return self.predict(open_video(path, self.fps if fps is None else fps))
 
     def stream(
         self,

@@ -21,6 +21,20 @@ _SAMPLES_BEFORE = 1600
 _AFTER_SECONDS = 0.025
 
 
+def as_sound(waveform: np.ndarray | Tensor) -> np.ndarray:
+    """The samples of a sound as an array, on the CPU.
+
+    Raises:
+        ValueError: they are neither (N,) nor (channels, N), or no numbers.
+    """
+    samples = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0):
+        raise ValueError(f"a chunk of sound is (N,) or (channels, N), not {samples.shape}")
+    if samples.dtype.kind not in "fiu":
+        raise ValueError(f"a chunk of sound is of floats or integers, not {samples.dtype}")
+    return samples
+
+
 class SoundStream:
     """Collects sound until frames can be heard."""
 
@@ -31,13 +45,15 @@ class SoundStream:
             fps: frames per second.
             sample_rate: of the sound, in Hz.
         """
-        if fps <= 0 or sample_rate <= 0:
+        if not 0 < fps < math.inf or not 0 < sample_rate < math.inf:
             raise ValueError(f"fps and sample_rate must be positive, got {fps} FPS and {sample_rate} Hz")
-        self.fps, self.sample_rate = fps, sample_rate
-        common = math.gcd(sample_rate, SAMPLE_RATE)
+        if sample_rate != int(sample_rate):
+            raise ValueError(f"sample_rate must be a whole number, got {sample_rate} Hz")
+        self.fps, self.sample_rate = fps, int(sample_rate)
+        common = math.gcd(self.sample_rate, SAMPLE_RATE)
         # The shortest stretch of whole samples at both rates. Sound that is cut at its multiples is resampled
         # as if it were not cut.
-        self._unit, self._unit_at_16_khz = sample_rate // common, SAMPLE_RATE // common
+        self._unit, self._unit_at_16_khz = self.sample_rate // common, SAMPLE_RATE // common
         self._next_frame = 0
         # Before the start is silence.
         self._first = self._piece(0)[0]
@@ -48,7 +64,7 @@ class SoundStream:
         """How much sound has come."""
         return (self._first + len(self._samples)) / self.sample_rate
 
-    def append(self, waveform: np.ndarray) -> None:
+    def append(self, waveform: np.ndarray | Tensor) -> None:
         """Take in the next chunk.
 
         Args:
@@ -57,11 +73,7 @@ class SoundStream:
         Raises:
             ValueError: it has another shape or type, or NaN.
         """
-        if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and waveform.shape[0] > waveform.shape[1] > 0):
-            raise ValueError(f"a chunk of sound is (N,) or (channels, N), not {waveform.shape}")
-        if waveform.dtype.kind not in "fiu":
-            raise ValueError(f"a chunk of sound is of floats or integers, not {waveform.dtype}")
-        samples = to_float(waveform)
+        samples = to_float(as_sound(waveform))
         samples = samples.mean(axis=0) if samples.ndim == 2 else samples
         if not np.isfinite(samples).all():
             raise ValueError(f"a chunk of {len(samples)} samples of sound holds NaN or infinity")

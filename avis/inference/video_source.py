@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ import numpy as np
 from avis.files import is_file
 from avis.formats.aviseg import FRAMES, sound_file
 from avis.media.errors import MediaError
-from avis.media.inputs import frames_in, is_stray, visible_files
+from avis.media.inputs import VIDEO_SUFFIXES, frames_in, is_stray, visible_files
 from avis.media.pictures import read_pictures
-from avis.media.shown import Shown, at_rate, clip, frame_step, repeat_long, sample
+from avis.media.shown import Shown, at_rate, clip, frame_step, repeat_long, resample, sample
 from avis.media.video import decode_video, find_track, shown_pictures, video_seconds
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class VideoSource:
     """A video, or a part of one, whose frames are decoded when they are asked for, each time anew.
 
     Attributes:
-        name: the file's name without suffix, or the folder's.
+        name: the file's name without suffix, or the folder's; of a link its own.
         fps: frames per second of `frames`.
         audio_file: the file that holds the sound; None for a silent video.
         frames: gives the frames in order, RGB uint8 (H, W, 3).
@@ -79,7 +80,7 @@ def open_video(
         MediaError: there is no such file, it cannot be read, is a single picture, has no such track, or a
             folder holds no pictures, two of one number, or several WAVs, or ends before `start`.
     """
-    path = Path(path).resolve()
+    path = Path(os.path.abspath(path))  # a link keeps its own name
     open_any = _open_folder if path.is_dir() else _open_file
     source = open_any(path, fps, start, end)
     has_sound = source.audio_file is not None and find_track(source.audio_file, audio_track) is not None
@@ -107,16 +108,15 @@ def _open_file(path: Path, fps: float, start: float, end: float | None) -> Video
 def _shown_of_file(
     path: Path, fps: float, start: float, end: float | None, shown_fps: float | None = None
 ) -> Iterator[Shown[np.ndarray]]:
-    if shown_fps is None:
-        return repeat_long(shown_pictures(path, start, end), frame_step(fps))
-    return at_rate(decode_video(path, shown_fps, start, end), shown_fps)
+    pictures = shown_pictures(path, start, end, shown_fps)
+    return repeat_long(pictures, frame_step(fps)) if shown_fps is None else pictures
 
 
 def _open_folder(path: Path, fps: float, start: float, end: float | None) -> VideoSource:
     files = visible_files(path)
     pictures = frames_in(files)
     if not pictures:
-        raise MediaError(f"{path}: the folder holds no pictures (.jpg, .png, or another format of Pillow's)")
+        raise MediaError(f"{path}: {_what_lacks(path, files)}")
     frames = list(at_rate(_without_gaps(pictures, path), fps))
     if frames[-1].end <= start:
         raise MediaError(f"{path}: the frames end at {float(frames[-1].end):.2f} s, before {start:g} s")
@@ -130,6 +130,16 @@ def _open_folder(path: Path, fps: float, start: float, end: float | None) -> Vid
     )
 
 
+def _what_lacks(folder: Path, files: list[Path]) -> str:
+    """What is said of a folder that is not of frames."""
+    videos = sorted(file.name for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+    if videos:
+        return f"a folder of videos ({videos[0]} …) and not of frames: open them one by one"
+    has_folders = any(entry.is_dir() for entry in folder.iterdir())
+    hint = f"; '{folder}/*' stands for what its folders hold" if has_folders else ""
+    return f"the folder holds no video and no pictures (.jpg, .png, or another format of Pillow's){hint}"
+
+
 def _sampled(frames: list[Shown[Path]], fps: float, start: float, end: float | None) -> Iterator[np.ndarray]:
     return read_pictures([file for file, _ in sample(frames, fps, start, end)])
 
@@ -137,9 +147,7 @@ def _sampled(frames: list[Shown[Path]], fps: float, start: float, end: float | N
 def _shown_of_folder(
     frames: list[Shown[Path]], start: float, end: float | None, shown_fps: float | None = None
 ) -> Iterator[Shown[np.ndarray]]:
-    if shown_fps is not None:
-        return at_rate(_sampled(frames, shown_fps, start, end), shown_fps)
-    part = list(clip(frames, start, end))
+    part = list(clip(frames, start, end) if shown_fps is None else resample(frames, shown_fps, start, end))
     pictures = read_pictures([file for file, _, _ in part])
     return (Shown(image, *times) for image, (_, *times) in zip(pictures, part, strict=True))
 
@@ -183,6 +191,7 @@ def _find_wav(folder: Path, files: list[Path]) -> str | None:
     if len(candidates) > 1:
         names = ", ".join(sorted(file.name for file in candidates))
         raise MediaError(f"{folder}: the folder holds several WAV files ({names}), leave one")
-    if folder.parent.name == FRAMES:
-        candidates.append(sound_file(folder.parents[1], folder.name))
+    for place in (folder, folder.resolve()):
+        if place.parent.name == FRAMES:
+            candidates.append(sound_file(place.parents[1], place.name))
     return next((str(file) for file in candidates if is_file(file)), None)

@@ -2,7 +2,7 @@
 
 A folder that holds videos stands for each of them, and a folder of pictures for the one video whose frames
 they are. A split of a data set stands for its videos. Covers, thumbnails and what file managers leave behind
-are none.
+are none, nor are the overlays and masks that our own programs have made of videos.
 """
 
 import glob
@@ -12,8 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from avis.formats.aviseg import FRAMES
 from avis.media.errors import MediaError
+from avis.media.origin import is_ours
 from avis.media.pictures import picture_suffixes
 
 logger = logging.getLogger(__name__)
@@ -39,20 +42,22 @@ def find_videos(given: Sequence[str]) -> list[str]:
 
     Files that are given by name come back as they are, whatever they are called, and so do folders in which
     nothing is found: who opens them says what is wrong. Pictures are left out with a line in the log, as a
-    shell's `videos/*` names them, too.
+    shell's `videos/*` names them, too; and so are files that programs of ours have made of videos, but for
+    one that is named alone.
 
     Raises:
-        FileNotFoundError: no file matches a pattern.
-        MediaError: a folder holds videos beside a series of pictures, or pictures are all that is given.
+        FileNotFoundError: no file, or none that is a video, matches a pattern.
+        MediaError: a folder holds videos beside a series of pictures, or all is ours, or pictures are all
+            that is given.
     """
-    found = {os.path.realpath(path): path for entry in given for path in _expand(entry)}
+    found = {os.path.realpath(path): path for entry in given for path in _expand(os.path.expanduser(entry))}
     stray = {name: path for name, path in found.items() if is_stray(Path(path))}
     if stray and len(stray) == len(found):
         path = next(iter(stray.values()))
         raise MediaError(f"{path} is no video: give a video, or the folder that holds the frames of one")
     for path in stray.values():
         logger.info("%s is no video: left out", path)
-    return [path for name, path in found.items() if name not in stray]
+    return _without_ours([path for name, path in found.items() if name not in stray])
 
 
 def is_stray(path: Path) -> bool:
@@ -85,7 +90,34 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
 
 
+def _without_ours(paths: list[str]) -> list[str]:
+    """The paths but those of files that we have made; one that is given alone is meant."""
+    ours = [path for path in paths if is_ours(Path(path))]
+    if not ours or len(paths) == 1:
+        return paths
+    if len(ours) == len(paths):
+        raise MediaError(f"{ours[0]} and all else that is given was made by avis: give the videos themselves")
+    more = f" and {len(ours) - 1} more" if len(ours) > 1 else ""
+    logger.info("%s%s: left out, as avis has made that of videos", ours[0], more)
+    return [path for path in paths if path not in ours]
+
+
+def _is_video(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in VIDEO_SUFFIXES or (suffix in _MOVING and _moves(path))
+
+
+def _moves(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except Exception:  # damaged bytes can raise anything: what cannot be read does not move
+        return False
+
+
 def _expand(entry: str) -> Iterator[str]:
+    if not entry:
+        raise FileNotFoundError("an input is an empty text, perhaps of a variable that is not set")
     if os.path.isdir(entry):
         yield from _videos_of(Path(entry))
     elif os.path.lexists(entry) or not glob.has_magic(entry):
@@ -94,19 +126,34 @@ def _expand(entry: str) -> Iterator[str]:
         matches = sorted(glob.glob(entry, recursive=True), key=natural_key)
         if not matches:
             raise FileNotFoundError(f"no file matches {entry}")
-        for match in map(Path, matches):
-            if match.is_dir():
-                yield from _videos_of(match)
-            elif match.suffix.lower() in VIDEO_SUFFIXES or len(matches) == 1:
-                yield str(match)
+        videos = list(_among(matches))
+        if not videos:
+            raise FileNotFoundError(f"{entry} matches {len(matches)} files, no video ({matches[0]} …)")
+        yield from videos
+
+
+def _among(matches: list[str]) -> Iterator[str]:
+    """The videos among what matches a pattern, in folders as well; what we have made is none."""
+    for match in map(Path, matches):
+        if is_ours(match):
+            logger.info("%s: left out, as avis has made that of a video", match)
+        elif match.is_dir():
+            yield from _videos_of(match)
+        elif _is_video(match) or len(matches) == 1:
+            yield str(match)
 
 
 def _videos_of(folder: Path) -> list[str]:
     files = visible_files(folder)
-    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [file for file in files if _is_video(file)]
     videos.sort(key=lambda file: natural_key(file.name))
-    frames = frames_in(files)
+    frames = frames_in(set(files) - set(videos))
     if videos:
+        if all(map(is_ours, videos)):
+            raise MediaError(
+                f"{folder} holds no video but those that avis has made ({videos[0].name} …): give the folder "
+                "of the videos that they were made of"
+            )
         _check_is_no_series([file for file in frames if not is_cover(file, videos)], videos, folder)
         return [str(video) for video in videos]
     if frames:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from avis.files import read_json
+from avis.formats.results import MASKS_SUFFIX, RESULTS_SUFFIX
 from avis.media.errors import MediaError
 from avis.media.video import read_comment
 
@@ -43,6 +44,15 @@ def read_origin(path: Path) -> Origin | None:
         return Origin(**content["made_by"])
     except (FileNotFoundError, KeyError, MediaError, TypeError, ValueError):
         return None
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a video or JSON says that a program of ours made it, or the JSON beside what is made of it."""
+    if path.is_file() and path.suffix in (".mp4", ".json") and read_origin(path) is not None:
+        return True
+    ends = [end for end in (MASKS_SUFFIX, RESULTS_SUFFIX, ".csv") if path.name.endswith(end)]
+    beside = [path.with_name(path.name.removesuffix(end) + ".json") for end in ends]
+    return any(read_origin(file) is not None for file in beside)
 
 
 def check_replaceable(path: Path, program: str, input: str, overwrite: bool = False) -> None:

@@ -3,6 +3,7 @@
 Times are exact seconds, so that no rounding moves a picture to another frame.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
@@ -26,8 +27,8 @@ def frame_step(fps: float | Fraction) -> Fraction:
     Raises:
         ValueError: `fps` is not positive.
     """
-    if fps <= 0:
-        raise ValueError(f"fps must be positive, got {fps}")
+    if not 0 < fps < math.inf or not exact(fps):
+        raise ValueError(f"fps must be positive, and no less than 1/{_MAX_DENOMINATOR}, got {fps}")
     return 1 / exact(fps)
 
 
@@ -68,6 +69,21 @@ def clip(
         stop = stop if end is None else min(stop, end)
         if stop > first:
             yield Shown(content, max(begin, first) - first, stop - first)
+
+
+def resample(
+    shown: Iterable[Shown[Content]], fps: float | Fraction, start: float = 0.0, end: float | None = None
+) -> Iterator[Shown[Content]]:
+    """What `sample` gives, on a clock that is 0 at `start`: each to the next, the last to the end."""
+    step, pending, reached = frame_step(fps), None, Fraction(0)
+    for content, _, reached in clip(shown, start, end):
+        while pending is None or pending.end < reached:
+            if pending is not None:
+                yield pending
+            begin = Fraction(0) if pending is None else pending.end
+            pending = Shown(content, begin, begin + step)
+    if pending is not None:
+        yield pending._replace(end=min(pending.end, reached))
 
 
 def repeat_long(shown: Iterable[Shown[Content]], longest: Fraction) -> Iterator[Shown[Content]]:

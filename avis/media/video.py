@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from avis.media.demuxing import decoded_frames, frame_duration, open_media, video_streams
 from avis.media.errors import MediaError, warn_once
-from avis.media.shown import Shown, clip, frame_step, sample
+from avis.media.shown import Shown, clip, frame_step, resample, sample
 from avis.media.sound import find_track, has_audio_stream, read_peaks, read_waveform
 from avis.media.writing import read_comment, write_shown, write_video
 
@@ -77,14 +77,15 @@ def decode_numbered(
 
 
 def shown_pictures(
-    path: str | Path, start: float = 0.0, end: float | None = None
+    path: str | Path, start: float = 0.0, end: float | None = None, fps: float | None = None
 ) -> Iterator[Shown[np.ndarray]]:
-    """Decode every frame of a video, or of a part of it, with the time for which it is shown.
+    """Decode the frames of a video, or of a part of it, each with the time for which it is shown.
 
     Args:
         path: a video file.
         start: where the part begins, in seconds; times count from there.
         end: where it ends; None: with the video.
+        fps: frames per second; None: every frame, for its own time.
 
     Yields:
         RGB uint8 (H, W, 3), as `decode_video` gives them.
@@ -93,7 +94,8 @@ def shown_pictures(
         MediaError: see `decode_video`.
     """
     with _open_frames(path, start) as (frames, screen):
-        for (_, frame), begin, stop in clip(frames, start, end):
+        part = clip(frames, start, end) if fps is None else resample(frames, fps, start, end)
+        for (_, frame), begin, stop in part:
             yield Shown(screen.show(frame, begin), begin, stop)
 
 

@@ -27,6 +27,8 @@ _CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".mov": {"movflags": "+fastst
 _USUAL_TICKS, _MAX_TICKS = 90_000, 10_000_000
 # Sample rate of sound that is encoded again, in Hz.
 _AAC_RATE = 44100
+# Encoders put no more ahead of a sound.
+_AHEAD_SECONDS = Fraction(3, 10)
 # What FFmpeg calls the colours of BT.709 (AVCOL_SPC_BT709).
 _BT709 = 1
 
@@ -175,7 +177,9 @@ def _add_video_stream(
     output: av.container.OutputContainer, shape: tuple[int, ...], rate: Fraction
 ) -> av.VideoStream:
     rate = rate.limit_denominator(100_000)
-    stream = output.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+    # Without B-frames: the file's length follows decoding times, which with them are not those of pictures.
+    options = {"crf": "20", "preset": "veryfast", "bf": "0"}
+    stream = output.add_stream("libx264", rate=rate, options=options)
     stream.pix_fmt = "yuv420p"
     stream.height, stream.width = (size + size % 2 for size in shape[:2])
     # Players take BT.709 for large pictures, BT.601 for small ones, unless they are told.
@@ -201,9 +205,10 @@ def _sound_packets(
     begin = origin(stream.container, stream) + start
     coding = stream.codec_context.name.removesuffix("float")
     if coding == "aac" and not may_restart(stream.container):
-        packets = _copied_packets(stream, output, begin)
         # What the encoder puts ahead of a sound stays where nothing is cut off.
-        return (packet for packet in packets if packet.pts >= 0) if start else packets
+        ahead = 0 if start else _AHEAD_SECONDS
+        packets = _copied_packets(stream, output, begin)
+        return (packet for packet in packets if packet.pts * packet.time_base >= -ahead)
     return _encoded_packets(stream, output, begin)
 
 

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 Listener = Callable[[float, float], object]
 
 _SECONDS_BETWEEN_LINES = 30.0
+# What a bar shows; a count where nobody knows how much there is to do.
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+_COUNT = "{desc}: {n:.0f} s done in {elapsed}"
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _with_bars: ContextVar[bool] = ContextVar("with_bars", default=True)
@@ -44,12 +47,13 @@ def show_no_bars() -> None:
 class Progress:
     """Counts work of a video that is done, in units of about the same time; a context that ends it."""
 
-    def __init__(self, name: str, work: float) -> None:
+    def __init__(self, name: str, work: float | None) -> None:
         """Begin.
 
         Args:
             name: of the video.
-            work: to do in all, which may be an estimate; more than 0.
+            work: to do in all, which may be an estimate; more than 0. None: nobody knows, and what is done is
+                said as seconds of the video.
         """
         self._name, self._work, self._done = name, work, 0.0
         self._start = self._reported = time.monotonic()
@@ -57,7 +61,7 @@ class Progress:
         self._bar = tqdm(
             desc=name,
             total=work,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+            bar_format=_BAR if work else _COUNT,
             delay=2,
             leave=False,
             disable=True if self._listener or not _with_bars.get() else None,
@@ -75,16 +79,24 @@ class Progress:
 
     def reach(self, done: float) -> None:
         """So much is done in all, and not more than there is to do."""
-        done = min(done, self._work)
+        done = min(done, self._work or done)
         if done <= self._done:
             return
         self._bar.update(done - self._done)
         self._done = done
         now = time.monotonic()
-        seconds_left = (now - self._start) / self._done * (self._work - self._done)
         if self._listener:
-            self._listener(self._done / self._work, seconds_left)
+            if self._work:
+                self._listener(self._done / self._work, self._seconds_left(now))
         elif self._bar.disable and now - self._reported >= _SECONDS_BETWEEN_LINES:
             self._reported = now
-            left = tqdm.format_interval(seconds_left)
-            logger.info("%s: %.0f %% done, %s left", self._name, 100 * self._done / self._work, left)
+            logger.info("%s: %s", self._name, self._describe(now))
+
+    def _describe(self, now: float) -> str:
+        if not self._work:
+            return f"{self._done:.0f} s done"
+        left = tqdm.format_interval(self._seconds_left(now))
+        return f"{100 * self._done / self._work:.0f} % done, {left} left"
+
+    def _seconds_left(self, now: float) -> float:
+        return (now - self._start) / self._done * (self._work - self._done)

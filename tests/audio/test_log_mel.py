@@ -114,6 +114,12 @@ def test_frames_beyond_the_end_hear_silence(num_samples):
     torch.testing.assert_close(examples[1:], torch.full((2, 96, 64), SILENCE))
 
 
+@pytest.mark.parametrize("sample_rate", [8000, 44100])
+def test_an_empty_sound_of_any_rate_is_silence(sample_rate):
+    examples = log_mel_examples(np.zeros(0, np.float32), sample_rate, 3)
+    torch.testing.assert_close(examples, torch.full((3, 96, 64), SILENCE))
+
+
 def test_no_frames_give_no_examples():
     assert log_mel_examples(np.zeros(100, np.float32), 44100, 0).shape == (0, 96, 64)
 

@@ -256,10 +256,32 @@ def test_a_prediction_needs_kept_masks_and_decided_frames(predictor):
         OnlineSession(predictor, keep_masks=True).prediction()
 
 
-@pytest.mark.parametrize("rates", [{"fps": 0.0}, {"sample_rate": 0}])
+@pytest.mark.parametrize("rates", [{"fps": 0.0}, {"fps": np.nan}, {"sample_rate": 0}])
 def test_rates_are_positive(predictor, rates):
     with pytest.raises(ValueError, match="must be positive"):
         OnlineSession(predictor, **rates)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.zeros((80000, 2), np.float32), r"\(N,\) or \(channels, N\), not \(80000, 2\)"),
+        (np.ones(()), r"not \(\)"),
+        (torch.zeros(3, 1, 16000), r"not \(3, 1, 16000\)"),
+        ([0.1, 0.2], r"not \(\)"),
+    ],
+)
+def test_what_is_no_sound_of_a_stream_is_refused(predictor, audio, message):
+    with pytest.raises(ValueError, match=message):
+        list(predictor.stream(noise(2), audio, fps=1))
+
+
+def test_sound_that_is_being_trained_on_is_heard_as_any(predictor):
+    sound = torch.ones(2, 32000, requires_grad=True)
+    found = list(predictor.stream(noise(2), sound, fps=1, sample_rate=16000.0))
+    assert found == list(predictor.stream(noise(2), sound.detach().numpy(), fps=1))
+    with pytest.raises(ValueError, match=r"whole number, got 16000\.5 Hz"):
+        next(predictor.stream(noise(2), sound, sample_rate=16000.5))
 
 
 # The sound of streams

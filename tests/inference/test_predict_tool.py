@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from avis.commands.predict import output_paths, parse
+from avis.commands.predict import PredictionRun, output_paths, parse
 from avis.evaluation import evaluate_predictions
 from avis.media.video import read_waveform, shown_pictures, write_video
 from tests.inference.conftest import CONFIG, OVERRIDES
@@ -96,6 +96,39 @@ def test_good_inputs_are_done_and_bad_ones_reported(start, json_file, tmp_path):
         assert container.streams.video[0].frames == LENGTH
         assert container.streams.audio
         assert container.duration / 1e6 == pytest.approx(LENGTH, abs=0.1)
+
+
+def test_one_input_that_goes_wrong_in_any_way_does_not_end_the_others(predict, film, tmp_path, monkeypatch):
+    other = shutil.copy(film, tmp_path / "other.mp4")
+    as_it_is = PredictionRun.__call__
+
+    def fail(self, path, *args):
+        if path == str(film):
+            raise RuntimeError("a mistake of the program")
+        as_it_is(self, path, *args)
+
+    monkeypatch.setattr(PredictionRun, "__call__", fail)
+    code, said = predict(tmp_path / "out", film, other)
+    assert code == 1 and "film.mp4 failed: a mistake of the program" in said and "Traceback" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["other.json", "other.mp4"]
+
+
+@pytest.mark.parametrize("sound", ["ends before the pictures begin", "ends before the part"])
+def test_a_sound_that_is_over_is_silence(predict, tmp_path, sound):
+    late = sound == "ends before the pictures begin"
+    path = film_of(tmp_path / "film.mp4", [Fraction(3 * late) + Fraction(k, 4) for k in range(16)], 1)
+    code, said = predict(tmp_path / "out", path, *([] if late else ["--start", "2"]))
+    assert code == 0, said
+    with av.open(str(tmp_path / "out" / "film.mp4")) as container:
+        assert not any(packet.size for packet in container.demux() if packet.stream.type == "audio")
+    assert lasts(tmp_path / "out" / "film.mp4") == pytest.approx(3.75 - 2 * (not late) + 1 / 30, abs=0.001)
+
+
+@pytest.mark.parametrize("where", ["a file", "below a file"])
+def test_an_output_that_cannot_be_a_folder_is_refused(predict, film, tmp_path, where):
+    (tmp_path / "out").write_text("mine")
+    code, said = predict(tmp_path / "out" / ("" if where == "a file" else "deep"), film)
+    assert code == 2 and str(tmp_path / "out") in said and said.count("\n") == 1
 
 
 def test_finished_predictions_are_kept_and_others_made_anew(predict, json_file, tmp_path):
@@ -194,6 +227,19 @@ def test_ctrl_c_ends_all_processes(start, film, tmp_path):
     assert not list((tmp_path / "out").glob(".unfinished~*.mp4"))
 
 
+def test_processes_end_with_the_one_that_has_started_them(start, film, tmp_path):
+    other, output = shutil.copy(film, tmp_path / "other.mp4"), tmp_path / "out"
+    process = start(output, film, other, "--fps", "2", "--overlay-fps", "1000", "--jobs", "2")
+    try:
+        wait_for(lambda: list(output.glob(".unfinished~*.mp4")), process)
+        process.kill()
+        _, said = process.communicate(timeout=60)  # until all have closed the pipe
+    finally:
+        process.kill()
+    assert "Traceback" not in said
+    assert not list(output.glob("*.mp4"))  # nor unfinished ones
+
+
 def test_processes_share_a_folder_of_videos(start, film, tmp_path):
     videos, output = tmp_path / "videos", tmp_path / "out"
     videos.mkdir()
@@ -267,6 +313,12 @@ def shown(path):
     return [(picture.begin, float(np.median(picture.content[:400]))) for picture in shown_pictures(path)]
 
 
+def lasts(path):
+    """How long players say that a video lasts."""
+    with av.open(str(path)) as container:
+        return float(container.streams.video[0].duration * container.streams.video[0].time_base)
+
+
 NOTHING = ("MODEL.MASK_FORMER.TEST.SCORE_THRESHOLD", "1.0")  # so that pictures stay as they are
 
 
@@ -285,6 +337,7 @@ def test_the_overlay_plays_as_the_video_does(predict, tmp_path, name, sound_seco
         assert grey == pytest.approx(level(index), abs=4)
     sound, rate = read_waveform(tmp_path / "out" / "film.mp4")
     end = float(times[-1]) + 1 / 30  # of the rate that the encoder was told
+    assert lasts(tmp_path / "out" / "film.mp4") == pytest.approx(end, abs=0.001)
     assert len(sound) / rate == pytest.approx(min(end, sound_seconds), abs=0.06)
     assert onset(sound, rate) == pytest.approx(0.5, abs=0.03)
 
@@ -298,6 +351,7 @@ def test_a_part_of_a_video_at_a_rate_of_ones_own(predict, tmp_path):
     assert content["frame_times"] == pytest.approx([1.2, 1.7, 2.2, 2.7, 3.2])
     seen = shown(tmp_path / "out" / "film.mp4")
     assert [time for time, _ in seen] == [Fraction(k, 5) for k in range(11)]
+    assert lasts(tmp_path / "out" / "film.mp4") == pytest.approx(2.1, abs=0.001)
     assert [grey for _, grey in seen] == pytest.approx([level(12 + 2 * k) for k in range(11)], abs=4)
     sound, rate = read_waveform(tmp_path / "out" / "film.mp4")
     assert onset(sound, rate) == pytest.approx(0.3, abs=0.03)
@@ -313,8 +367,14 @@ def test_a_part_of_a_video_at_a_rate_of_ones_own(predict, tmp_path):
         (["--start", "2", "--end", "1:00"], ""),
         (["--start", "2", "--end", "2"], r"--end \(2 s\) must be later than --start \(2 s\)"),
         (["--fps", "0"], "0 must be positive"),
+        (["--fps", "1e-9"], "at least 0.001"),
+        (["--fps", "fast"], "'fast' is no number"),
+        (["--score-threshold", "nan"], r"nan must be within \[0, 1\]"),
+        (["--audio-track", "-1"], "'-1' is no number of a track"),
+        (["two.mp4"], "two.mp4: KEY VALUE pairs follow the options, and all inputs follow one --input"),
         (["--overlay-fps", "nan"], "nan must be positive"),
         (["--jobs", "0"], "0 must be 1 or more"),
+        (["--jobs", "x"], "x must be 1 or more, a whole number"),
         (["--format", "xml"], "--format xml: it is one or more of json, coco and csv"),
         (["--num-gpus", "2", "--device", "cpu"], "--device says cpu"),
     ],
@@ -344,6 +404,28 @@ def test_progress_is_said_off_a_terminal(predict, film, tmp_path, monkeypatch):
     for doing in ("film: decoding", "video 'film'", "film: writing"):
         shares = [int(share) for share in re.findall(rf"{doing}: (\d+) % done, \d+:\d+ left", said)]
         assert len(shares) > 2 and shares == sorted(shares) and shares[-1] == 100
+
+
+def test_progress_is_said_where_nobody_knows_how_long_a_video_lasts(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr("avis.modeling.progress._SECONDS_BETWEEN_LINES", 0.0)
+    write_live(tmp_path / "live.mkv")
+    code, said = predict(tmp_path / "out", tmp_path / "live.mkv")
+    assert code == 0, said
+    for doing, last in (("decoding", 3), ("writing", 3)):
+        counted = [int(seconds) for seconds in re.findall(rf"live: {doing}: (\d+) s done", said)]
+        assert len(counted) > 2 and counted == sorted(counted) and counted[-1] == last
+
+
+def write_live(path):
+    """A video of 3 s as it is streamed: its header does not say how long it lasts."""
+    with av.open(str(path), "w", options={"live": "1"}) as output:
+        video = output.add_stream("libx264", rate=2, options={"bf": "0"})
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        for index in range(6):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * index, np.uint8), format="rgb24")
+            frame.pts = index
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
 
 
 def test_inputs_of_one_name_are_refused(tmp_path):

@@ -70,11 +70,33 @@ def test_what_cannot_be_opened_is_named(folder, tmp_path):
     with pytest.raises(MediaError, match=r"notes\.mp4: cannot be decoded"):
         open_video(tmp_path / "notes.mp4", 1.0)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MediaError, match=r"empty: the folder holds no pictures"):
+    with pytest.raises(MediaError, match=r"empty: the folder holds no video and no pictures"):
         open_video(tmp_path / "empty", 1.0)
     write_wav(folder / "other.wav", tones(1, 1))
     with pytest.raises(MediaError, match=r"several WAV files \(other\.wav, sound\.wav\)"):
         open_video(folder, 1.0)
+
+
+def test_a_folder_of_videos_or_folders_is_told_from_one_of_frames(tmp_path):
+    (tmp_path / "deep").mkdir()
+    with pytest.raises(MediaError, match=r"no pictures .*'.*/\*' stands for what its folders hold"):
+        open_video(tmp_path, 1.0)
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(MediaError, match=r"a folder of videos \(a\.mp4 …\)"):
+        open_video(tmp_path, 1.0)
+
+
+def test_a_link_has_its_own_name_and_the_sound_of_either_place(tmp_path, json_file):
+    split, clip = json_file.with_suffix(""), "JPEGImages/clip1"
+    for place in ("other/JPEGImages", "elsewhere"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "elsewhere" / "linked").symlink_to(split / clip)
+    kept = shutil.copytree(split / clip, tmp_path / "store" / "0f3a")
+    (tmp_path / "other" / clip).symlink_to(kept)
+    sound = shutil.copytree(split / "WAVAudios", tmp_path / "other" / "WAVAudios") / "clip1.wav"
+    out, own = open_video(tmp_path / "elsewhere" / "linked", 1.0), open_video(tmp_path / "other" / clip, 1.0)
+    assert (out.name, out.audio_file) == ("linked", str((split / "WAVAudios" / "clip1.wav").resolve()))
+    assert (own.name, own.audio_file) == ("clip1", str(sound))
 
 
 def test_a_broken_picture_is_named(folder):

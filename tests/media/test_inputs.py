@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from avis.files import write_json
 from avis.media.errors import MediaError
 from avis.media.inputs import find_videos
+from avis.media.origin import Origin
+from avis.media.writing import write_video
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -97,3 +101,58 @@ def test_folders_in_which_nothing_is_found_come_back(tmp_path):
     make(tmp_path, "empty/notes.txt", "covers/cover.jpg")
     given = [str(tmp_path / name) for name in ("empty", "covers")]
     assert find_videos(given) == given
+
+
+def predicted(folder: Path, stem: str) -> list[Path]:
+    """The files of a prediction, of an overlay of one picture."""
+    made = Origin("tools/predict.py", "/videos/clip.mov")
+    write_video(folder / f"{stem}.mp4", [np.zeros((16, 16, 3), np.uint8)], 1, comment=made.to_comment())
+    write_json(folder / f"{stem}.json", made.to_json())
+    make(folder, f"{stem}_masks/00000.png", f"{stem}_masks/00001.png", f"{stem}.csv", f"{stem}.coco.json")
+    return sorted(folder.glob(f"{stem}[._]*"))
+
+
+def test_what_our_own_programs_have_made_is_no_input(tmp_path, caplog):
+    caplog.set_level("INFO")
+    made = predicted(tmp_path, "clip")
+    assert len(made) == 5
+    with pytest.raises(MediaError, match=r"holds no video but those that avis has made \(clip\.mp4"):
+        find_videos([str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="matches 5 files, no video"):
+        find_videos([f"{tmp_path}/*"])
+    make(tmp_path, "clip.mov", "other.mp4", "other_masks/0.png")
+    videos = ["clip.mov", "other.mp4"]
+    assert names(find_videos([str(tmp_path)])) == videos
+    assert names(find_videos([f"{tmp_path}/*.mp4"])) == ["other.mp4"]
+    assert names(find_videos([f"{tmp_path}/*"])) == [*videos, "other_masks"]
+    assert names(find_videos([str(path) for path in (*made, tmp_path / "other.mp4")])) == ["other.mp4"]
+    assert "left out, as avis has made that of videos" in caplog.text
+    with pytest.raises(MediaError, match="give the videos themselves"):
+        find_videos(list(map(str, made)))
+    assert names(find_videos([str(tmp_path / "clip.mp4")])) == ["clip.mp4"]
+
+
+def test_pictures_that_move_are_videos_of_their_own_and_others_frames(tmp_path):
+    black, white = (Image.new("L", (8, 8), level) for level in (0, 255))
+    for name in ("a1.gif", "a2.gif"):
+        black.save(tmp_path / name, save_all=True, append_images=[white])
+    for given in (tmp_path, f"{tmp_path}/*.gif"):
+        assert names(find_videos([str(given)])) == ["a1.gif", "a2.gif"]
+    for name in ("a1.gif", "a2.gif"):
+        black.save(tmp_path / name)
+    assert find_videos([str(tmp_path)]) == [str(tmp_path)]
+
+
+def test_a_pattern_that_matches_no_video_is_refused(tmp_path):
+    make(tmp_path, "a.txt", "b.txt")
+    with pytest.raises(FileNotFoundError, match=r"\*\.txt matches 2 files, no video \(.*a\.txt …\)"):
+        find_videos([f"{tmp_path}/*.txt"])
+    with pytest.raises(FileNotFoundError, match="an input is an empty text"):
+        find_videos([""])
+
+
+def test_home_is_a_folder(tmp_path, monkeypatch):
+    make(tmp_path, "a.mp4", "b.mp4")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("~", "~/*.mp4"):
+        assert names(find_videos([given])) == ["a.mp4", "b.mp4"]

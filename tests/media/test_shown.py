@@ -1,13 +1,15 @@
 """What is shown when."""
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avis.media.shown import Shown, at_rate, clip, exact, repeat_long, sample
+from avis.media.shown import Shown, at_rate, clip, exact, frame_step, repeat_long, resample, sample
 
 DURATIONS = st.lists(
     st.fractions(min_value=Fraction(1, 100), max_value=3, max_denominator=100), min_size=1, max_size=12
@@ -41,6 +43,23 @@ def test_samples_are_what_is_seen(durations, fps, start, end):
     number = max(ceil((end_of(shown, end) - Fraction(start)) / step), 0)
     assert [time for _, time in found] == [Fraction(start) + k * step for k in range(number)]
     assert all(seen_at(shown, time) == content for content, time in found)
+
+
+@settings(deadline=None)
+@given(DURATIONS, st.sampled_from([0.25, 1, 3, 29.97]), TIMES, st.none() | TIMES)
+def test_samples_are_shown_until_the_next_comes_and_to_the_end(durations, fps, start, end):
+    shown, first = timeline(durations), Fraction(start)
+    samples = list(sample(shown, fps, start, end))
+    pieces = list(resample(shown, fps, start, end))
+    assert [(content, first + begin) for content, begin, _ in pieces] == samples
+    assert all(before.end == after.begin for before, after in pairwise(pieces))
+    assert not pieces or first + pieces[-1].end == end_of(shown, end)
+
+
+@pytest.mark.parametrize("fps", [0, -1, math.nan, math.inf, 1e-9])
+def test_a_rate_is_positive(fps):
+    with pytest.raises(ValueError, match="fps must be positive"):
+        frame_step(fps)
 
 
 @settings(deadline=None)
