@@ -79,10 +79,14 @@ def _next_videos(num_videos: int, following: Synchronized) -> Iterator[int]:
 
 
 def _wait_for(processes: list[BaseProcess]) -> None:
-    while any(process.is_alive() for process in processes):
-        time.sleep(_POLL_SECONDS)
+    while True:
+        is_one_alive = any(process.is_alive() for process in processes)
+        # After that: all may have ended by now, and the last look at them is to find who failed.
         if code := next((process.exitcode for process in processes if process.exitcode), 0):
             sys.exit(code if code > 0 else 128 - code)
+        if not is_one_alive:
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 def _end(processes: list[BaseProcess]) -> None:
