@@ -77,7 +77,8 @@ class SourceMedia:
         if options.images is not None and not options.images.is_dir():
             raise FileNotFoundError(f"there is no folder of pictures {options.images}")
         self._videos = options.videos and MediaFolder(options.videos)
-        self._sounds = options.sounds and MediaFolder(options.sounds, SOUND_SUFFIXES + VIDEO_SUFFIXES)
+        with_sound = SOUND_SUFFIXES + VIDEO_SUFFIXES
+        self._sounds = options.sounds and MediaFolder(options.sounds, with_sound, "sound files")
 
     def find(self, video: SourceVideo, source: SourceSet) -> VideoMedia:
         """Find the files of a video of a set.

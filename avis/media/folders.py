@@ -10,15 +10,17 @@ SOUND_SUFFIXES = (".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus")
 class MediaFolder:
     """The media files of a folder and those below it, by their path in it without suffix."""
 
-    def __init__(self, folder: str | Path, suffixes: Iterable[str] = VIDEO_SUFFIXES) -> None:
-        """Look for files of these suffixes; hidden ones are left out.
+    def __init__(
+        self, folder: str | Path, suffixes: Iterable[str] = VIDEO_SUFFIXES, kind: str = "videos"
+    ) -> None:
+        """Look for files of these suffixes, which are of a kind; hidden ones are left out.
 
         Raises:
             FileNotFoundError: there is no such folder.
         """
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"there is no folder of videos {folder}")
+            raise FileNotFoundError(f"there is no folder of {kind} {folder}")
         wanted = tuple(suffixes)
         self.files: dict[str, list[Path]] = {}
         for path in sorted(self.folder.rglob("*")):

@@ -218,9 +218,9 @@ def test_missing_files_are_told_or_left_out(tmp_path: Path, videos: Path, capsys
     assert "2 videos whose files are missing, left out" in caplog.text
     xml = write(tmp_path / "a.xml", cvat(source="other.mp4"))
     assert "no video 'other'" in refused(capsys, xml, "--videos", videos, "--output", tmp_path / "b")
-    assert "no folder of videos" in refused(
-        capsys, xml, "--videos", tmp_path / "x", "--output", tmp_path / "b"
-    )
+    for option, kind in (("--videos", "videos"), ("--sounds", "sound files")):
+        message = refused(capsys, xml, option, tmp_path / "x", "--output", tmp_path / "b")
+        assert f"there is no folder of {kind} {tmp_path / 'x'}" in message
     assert "no annotations at" in refused(capsys, tmp_path / "x.xml", "--output", tmp_path / "b")
     assert not (tmp_path / "b" / "train.json").exists()
 
