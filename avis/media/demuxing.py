@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -19,6 +20,10 @@ from avis.media.errors import MediaError, warn_once
 _JUMP_SECONDS = Fraction(10)
 # Formats whose headers state how long they last; what FFmpeg says of others is an estimate.
 _FORMATS_WITH_LENGTH = {"mov", "matroska", "flv", "asf"}
+# Of packets that may not be needed; more are decoded, needed or not.
+_MOST_HELD = 2000
+# Some codings need a while after a point of entry before pictures are as they should be.
+_SETTLING_SECONDS = 1
 # The last packet may lack its duration, or end a little before what the header says.
 _MISSING_SECONDS = Fraction(1, 2)
 
@@ -83,28 +88,72 @@ def steady_packets(container: av.container.InputContainer, path: str | Path) -> 
 
 
 def decoded_frames(
-    container: av.container.InputContainer, stream: av.stream.Stream, path: str | Path
+    container: av.container.InputContainer, stream: av.stream.Stream, path: str | Path, start: float = 0.0
 ) -> Iterator[av.frame.Frame]:
     """The frames of a stream from here on; those that are damaged are left out, with a warning.
+
+    Args:
+        container: an open file.
+        stream: of pictures or sound.
+        path: of the file, for messages.
+        start: seconds after the first frame up to which pictures may be left out, to save the time.
 
     Raises:
         MediaError: none can be decoded.
     """
-    found, failure = False, None
-    for packet in steady_packets(container, path):
-        if packet.stream.index != stream.index:
-            continue
+    found, failure, ahead = False, None, _Ahead(stream, start)
+    own = (packet for packet in steady_packets(container, path) if packet.stream.index == stream.index)
+    for packet in chain.from_iterable(map(ahead.needed, own)):
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
             failure, frames = error, []
         for frame in frames:
             found = True
+            ahead.begin(frame)
             yield frame
     if failure is not None and not found:
         raise MediaError(f"{path}: its {stream.type} cannot be decoded ({failure.strerror})") from failure
     if failure is not None:
         warn_once(f"{path}: parts of its {stream.type} are damaged ({failure.strerror}) and left out")
+
+
+class _Ahead:
+    """Of the pictures before a time, all but the first are left out that no later picture needs.
+
+    The file is read from its beginning nevertheless: the clock may have jumped anywhere.
+    """
+
+    def __init__(self, stream: av.stream.Stream, start: float) -> None:
+        self._stream, self._start = stream, start
+        self._held: list[av.Packet] = []
+        self._begin: Fraction | None = None
+        self._is_apart = False  # from all that was decoded
+        self._is_over = stream.type != "video"
+
+    def begin(self, frame: av.frame.Frame) -> None:
+        """Count seconds from a frame, if it is the first."""
+        if self._begin is None and frame.pts is not None:
+            self._begin = frame.pts * frame.time_base
+
+    def needed(self, packet: av.Packet) -> list[av.Packet]:
+        """The packets to decode now, when one more has come."""
+        if self._is_over or self._begin is None:
+            return [packet]
+        time = None if packet.pts is None else packet.pts * packet.time_base - self._begin
+        if time is None or time > self._start:
+            self._is_over = True
+            return [*self._release(), packet]
+        if packet.is_keyframe and time <= self._start - _SETTLING_SECONDS:
+            self._held, self._is_apart = [], True
+        self._held.append(packet)
+        return self._release() if len(self._held) == _MOST_HELD else []
+
+    def _release(self) -> list[av.Packet]:
+        if self._is_apart:
+            self._stream.codec_context.flush_buffers()
+        held, self._held, self._is_apart = self._held, [], False
+        return held
 
 
 def _shift(packet: av.Packet, clock: SteadyClock) -> None:

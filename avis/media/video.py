@@ -34,7 +34,7 @@ __all__ = [
     "write_video",
 ]
 
-# A frame with its number in the file, from 0.
+# A frame with its number in the file, from 0, if all are decoded.
 _Numbered = tuple[int, av.VideoFrame]
 
 
@@ -59,20 +59,21 @@ def decode_video(
     Raises:
         MediaError: the file is missing, cannot be decoded, holds no video, or ends before `start`.
     """
-    return (picture for _, picture in decode_numbered(path, fps, start, end))
+    frame_step(fps)  # before the file is opened
+    with _open_frames(path, start) as (frames, screen):
+        for (_, frame), time in sample(frames, fps, start, end):
+            yield screen.show(frame, time)
 
 
-def decode_numbered(
-    path: str | Path, fps: float = 1.0, start: float = 0.0, end: float | None = None
-) -> Iterator[tuple[int, np.ndarray]]:
+def decode_numbered(path: str | Path, fps: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
     """What `decode_video` gives, each picture with the number, from 0, of the video's frame that it is.
 
     Raises:
         MediaError: see `decode_video`.
     """
-    frame_step(fps)  # before the file is opened
-    with _open_frames(path, start) as (frames, screen):
-        for (number, frame), time in sample(frames, fps, start, end):
+    frame_step(fps)
+    with _open_frames(path, 0) as (frames, screen):
+        for (number, frame), time in sample(frames, fps):
             yield number, screen.show(frame, time)
 
 
@@ -153,9 +154,9 @@ def _open_frames(path: str | Path, start: float) -> Iterator[tuple[Iterator[Show
 def _shown_frames(
     container: av.container.InputContainer, stream: av.VideoStream, path: str | Path, start: float
 ) -> Iterator[Shown[_Numbered]]:
-    """The frames that are shown; an error if there are none after `start`."""
+    """The frames that are shown, before `start` not all of them; an error if there are none after it."""
     shown, begin, time = None, Fraction(0), Fraction(0)
-    for number, (frame, time) in enumerate(_timed_frames(container, stream, path)):
+    for number, (frame, time) in enumerate(_timed_frames(container, stream, path, start)):
         if shown is not None and time > begin:
             yield Shown(shown, begin, time)
         shown, begin = (number, frame), max(begin, time)
@@ -180,11 +181,11 @@ def _video_stream(container: av.container.InputContainer, path: str | Path) -> a
 
 
 def _timed_frames(
-    container: av.container.InputContainer, stream: av.VideoStream, path: str | Path
+    container: av.container.InputContainer, stream: av.VideoStream, path: str | Path, until: float
 ) -> Iterator[tuple[av.VideoFrame, Fraction]]:
     """Frames with their presentation times, the first at 0; those without one follow their predecessors."""
     first, following = None, Fraction(0)
-    for frame in decoded_frames(container, stream, path):
+    for frame in decoded_frames(container, stream, path, until):
         if frame.pts is None:
             start = following
         else:
