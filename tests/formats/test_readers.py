@@ -369,10 +369,6 @@ BAD = {
     ),
     "length": (change(youtube_vis(), "annotations", 0, "segmentations", [None]), "1 segmentations for"),
     "JSON-MIN": ([{"data": {"image": "x.png"}, "label": []}], "not as JSON-MIN"),
-    "keypoints": (
-        change(label_studio_picture(), 0, "annotations", 0, "result", 0, "type", "keypointlabels"),
-        r"result\[0\]: shapes of the type 'keypointlabels' are not read",
-    ),
     "brush": (
         change(label_studio_picture(), 0, "annotations", 0, "result", 0, "value", "rle", [0, 0, 1, 0, 9]),
         "the rle of a brush has 64 pixels, the",
@@ -428,6 +424,15 @@ def test_odd_annotations_are_counted(tmp_path: Path):
         "1 polygons of fewer than three points, left out",
         "1 boxes became masks of their rectangles",
     ]
+
+
+def test_shapes_of_label_studio_that_are_no_masks_are_left_out(tmp_path: Path):
+    content = change(label_studio_picture(), 0, "annotations", 0, "result", 0, "type", "keypointlabels")
+    findings = Findings()
+    _, source = read_source_set(write(tmp_path / "a.json", content), DEFAULTS, findings)
+    assert [found.category for video in source.videos for found in video.objects(SIZE)] == ["cat", "dog"]
+    (line,) = findings.lines()
+    assert line.startswith("1 shapes of the type 'keypointlabels', which are no masks, left out")
 
 
 def test_compressed_and_uncompressed_rle_are_the_same(tmp_path: Path):

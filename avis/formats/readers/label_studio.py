@@ -129,10 +129,8 @@ def _video(
         if kind in _WORDS:
             continue
         if kind != _VIDEO_BOX and kind not in _PICTURE_SHAPES:
-            raise ValueError(
-                f"{place}: shapes of the type {kind!r:.40} are not read; there are {_VIDEO_BOX} for videos, "
-                f"and for pictures {', '.join(sorted(set(_PICTURE_SHAPES.values())))}"
-            )
+            findings.add(f"shapes of the type {kind!r:.40}, which are no masks, left out", place)
+            continue
         if (kind == _VIDEO_BOX) != is_video:
             raise ValueError(f"{place}: a {kind} does not belong to {file}")
         label = _label(result, tags)
