@@ -109,10 +109,8 @@ def _together(action: Callable[[], object]) -> None:
     except (OSError, RuntimeError) as raised:
         error = raised
     told = [text for text in comm.all_gather("" if error is None else str(error)) if text]
-    if error is not None:
-        raise error
     if told:
-        raise OSError(told[0])
+        raise OSError(told[0]) from error
 
 
 def _tensors(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Tensor]]:

@@ -24,6 +24,7 @@ from torch import nn
 from torch.distributed import checkpoint
 from torch.nn.parallel import DistributedDataParallel
 
+from avis.audio.weights import audio_backbone_of
 from avis.command_line import exit_on_bad_input
 from avis.config import get_avis_cfg
 from avis.data import build, build_test_loader, build_train_loader
@@ -210,7 +211,10 @@ def go_on_from_parts(folder: str, number: int) -> None:
 
 def fail_to_write_a_part(folder: str) -> None:
     """Find the disk full in the second checkpoint, in one of the processes."""
-    checkpointer = AVISCheckpointer(DistributedDataParallel(build_small_model()), folder)
+    model = build_small_model()
+    checkpointer = AVISCheckpointer(DistributedDataParallel(model), folder)
+    for buffer in model.buffers():
+        buffer.fill_(comm.get_rank() + 1)
     checkpointer.save("model_0000001", sharded=True, iteration=1)
     if comm.get_rank() == 1:
         checkpoint.FileSystemWriter.write_data = _find_no_space
@@ -236,7 +240,7 @@ IN_PIECES = {
     # Whose rounding Adam would enlarge.
     "lower precision": ["SOLVER.AMP.ENABLED", True, "SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 1e-6],
     "frozen": [
-        "MODEL.FREEZE", ["backbone.stem.*", "sem_seg_head.predictor.*norm*"],
+        "MODEL.AUDIO.FREEZE", True, "MODEL.FREEZE", ["backbone.stem.*", "sem_seg_head.predictor.*norm*"],
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value", "SOLVER.OPTIMIZER", "SGD",
     ],
 }  # fmt: skip
@@ -271,7 +275,9 @@ def three_steps(folder: Path, options: list, in_pieces: bool) -> dict:
     trainer.checkpointer.save("model_final", iteration=2)
     kinds = Counter(type(module).__name__ for module in trainer.model.modules())
     blocks = sum(number for kind, number in kinds.items() if kind.startswith("FSDP"))
-    return {"metrics": metrics, "blocks": blocks, "evaluated": evaluated}
+    backbone = audio_backbone_of(distribution.unwrapped(trainer.model))
+    digest = backbone.weights_digest() if trainer.cfg.MODEL.AUDIO.FREEZE else ""
+    return {"metrics": metrics, "blocks": blocks, "evaluated": evaluated, "digest": digest}
 
 
 def trainer_of_clips(options: list) -> AVISTrainer:

@@ -30,6 +30,7 @@ def test_pieces_learn_what_copies_learn(folder: Path, case: str):
         seen = torch.load(folder / f"seen{rank}.pt", weights_only=False)
         copies, pieces = (seen[case, in_pieces] for in_pieces in (False, True))
         assert pieces["blocks"] > 10 and copies["blocks"] == 0
+        assert pieces["digest"] == copies["digest"]  # of the audio backbone, if it is frozen
         for one, other in zip(pieces["metrics"], copies["metrics"], strict=True):
             assert one == pytest.approx(other, rel=1e-5)
         torch.testing.assert_close(pieces["evaluated"], copies["evaluated"], atol=1e-5, rtol=1e-5)

@@ -167,3 +167,6 @@ def test_process_that_cannot_write_its_part_leaves_the_older_one(tmp_path: Path)
         assert "no space left to write" in (tmp_path / f"told{rank}").read_text()
     assert not (tmp_path / "model_0000003").exists() and not list(tmp_path.glob(".unfinished*"))
     assert newest_checkpoint(tmp_path) == str(tmp_path / "model_0000001")
+    weights = read_checkpoint(str(tmp_path / "model_0000001"))["model"]
+    buffers = [name for name, _ in build_small_model().named_buffers()]
+    assert all((weights[name] == 1).all() for name in buffers)  # those of the main process
