@@ -98,18 +98,23 @@ def test_good_inputs_are_done_and_bad_ones_reported(start, json_file, tmp_path):
         assert container.duration / 1e6 == pytest.approx(LENGTH, abs=0.1)
 
 
-def test_one_input_that_goes_wrong_in_any_way_does_not_end_the_others(predict, film, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "mistake", [lambda: next(iter(())), lambda: int("x")], ids=["unnamed", "a conversion"]
+)
+def test_one_input_that_goes_wrong_in_any_way_does_not_end_the_others(
+    predict, film, tmp_path, monkeypatch, mistake
+):
     other = shutil.copy(film, tmp_path / "other.mp4")
     as_it_is = PredictionRun.__call__
 
     def fail(self, path, *args):
         if path == str(film):
-            raise RuntimeError("a mistake of the program")
+            mistake()
         as_it_is(self, path, *args)
 
     monkeypatch.setattr(PredictionRun, "__call__", fail)
     code, said = predict(tmp_path / "out", film, other)
-    assert code == 1 and "film.mp4 failed: a mistake of the program" in said and "Traceback" in said
+    assert code == 1 and "film.mp4 failed: " in said and "Traceback" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["other.json", "other.mp4"]
 
 

@@ -11,6 +11,7 @@ from pycocotools import mask as mask_utils
 from avis.data import ClipMapper, get_dataset_records
 from avis.inference import VideoPredictor, open_video
 from avis.media.video import write_video
+from tests.media.recordings import record
 from tests.small_dataset import LENGTH, tones, write_wav
 
 
@@ -56,6 +57,12 @@ def test_a_model_that_does_not_listen_takes_videos_as_well(cfg, tmp_path, folder
     cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
     torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
     assert VideoPredictor(cfg)(folder).length == LENGTH
+
+
+def test_a_rate_of_0_is_none(predictor, tmp_path):
+    record(tmp_path / "a.mp4", 1)
+    with pytest.raises(ValueError, match="fps must be positive"):
+        predictor(tmp_path / "a.mp4", fps=0)
 
 
 def test_weights_are_needed(cfg):

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from avis.media.errors import MediaError
+from avis.media.shown import Shown
 from avis.media.video import (
     decode_video,
     has_audio_stream,
     read_comment,
     read_peaks,
     read_waveform,
+    write_shown,
     write_video,
 )
 from tests.small_dataset import write_wav
@@ -222,6 +224,28 @@ def test_unknown_containers_are_refused(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(MediaError, match=r"none/out\.mp4: there is no folder"):
         write_video(tmp_path / "none" / "out.mp4", [np.zeros((8, 8, 3), np.uint8)], 1)
+
+
+def test_a_file_lasts_as_long_as_its_pictures_are_shown(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 88, 3), np.uint8)
+    moving = [np.ascontiguousarray(noise[:, 2 * index :][:, :64]) for index in range(12)]
+    ends = np.cumsum([0.1, 0.4, 0.1, 0.1, 0.7, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1, 1.0]).round(1)
+    times = [Fraction(str(end)) for end in (0.0, *ends)]
+    write_shown(tmp_path / "a.mp4", [Shown(*each) for each in zip(moving, times, times[1:], strict=False)])
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.duration / av.time_base == pytest.approx(3.1, abs=0.01)
+        shown = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(shown, list(map(float, times[:-1])), atol=1e-4)
+
+
+def test_aac_is_copied_with_what_its_encoder_has_put_ahead(tmp_path, clip):
+    write_video(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * SECONDS, 1.0, audio_from=clip)
+    packets = []
+    for path in (clip, tmp_path / "a.mp4"):
+        with av.open(str(path)) as container:
+            packets.append([(p.pts, bytes(p)) for p in container.demux(audio=0) if p.pts is not None])
+    assert packets[0][0][0] < 0
+    assert packets[1] == packets[0][: len(packets[1])] and len(packets[1]) >= len(packets[0]) - 2
 
 
 def test_sound_that_starts_later_is_cut_to_the_frames(tmp_path):
