@@ -3,6 +3,7 @@
 import argparse
 import ast
 import logging
+import math
 import os
 import re
 import signal
@@ -10,10 +11,10 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from avis.command_names import as_typed, program_name
 
@@ -170,7 +171,7 @@ def training_parser(description: str | None, epilog: str) -> argparse.ArgumentPa
         help="with --eval-only: evaluate each of these files or patterns, or 'all' of OUTPUT_DIR",
     )
     parser.add_argument(
-        "--max-hours", type=_hours, default=0.0, metavar="H", help="stop after H hours, as on SIGTERM"
+        "--max-hours", type=POSITIVE, default=0.0, metavar="H", help="stop after H hours, as on SIGTERM"
     )
     add_launch_options(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
@@ -189,8 +190,26 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 hours")
-    return hours
+def number_type(wanted: str, is_wanted: Callable[[Any], bool], kind: type = float) -> Callable[[str], Any]:
+    """The type of an option that takes some numbers only, for argparse.
+
+    Args:
+        wanted: ends the message about another one, which begins "… must be".
+        is_wanted: tells of a finite number.
+        kind: float or int.
+    """
+
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            value = kind(text)
+            if math.isfinite(value) and is_wanted(value):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} must be {wanted}")
+
+    return read
+
+
+POSITIVE = number_type("a number above 0", lambda value: value > 0)
+SHARE = number_type("a number from 0 to 1", lambda value: 0 <= value <= 1)
+WHOLE = number_type("a whole number of 0 or more", lambda value: value >= 0, int)
+COUNT = number_type("a whole number of 1 or more", lambda value: value >= 1, int)

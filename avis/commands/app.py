@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import POSITIVE, SHARE, exit_on_bad_input, number_type
 
 EPILOG = """\
 examples:
@@ -26,6 +26,8 @@ It needs Gradio: bash tools/setup_env.sh --app, or pip install 'avis[app]'.
 
 logger = logging.getLogger("avis.commands.app")
 
+PORT = number_type("a whole number from 0 to 65535", lambda port: 0 <= port < 65536, int)
+
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, by default that of this process."""
@@ -43,50 +45,29 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="the models' config, default: what each file holds",
     )
     parser.add_argument(
-        "--score-threshold", type=_share, default=0.5, metavar="S", help="at first, default: %(default)s"
+        "--score-threshold", type=SHARE, default=0.5, metavar="S", help="at first, default: %(default)s"
     )
     parser.add_argument(
         "--fps",
-        type=_positive,
+        type=POSITIVE,
         metavar="N",
         help="frames a second to look at, default: the config's INPUT.FPS",
     )
     parser.add_argument(
         "--max-seconds",
-        type=_positive,
+        type=POSITIVE,
         default=120.0,
         metavar="N",
         help="longest video, default: %(default)g s",
     )
     parser.add_argument(
-        "--max-mb", type=_positive, default=200.0, metavar="N", help="largest file, default: %(default)g MB"
+        "--max-mb", type=POSITIVE, default=200.0, metavar="N", help="largest file, default: %(default)g MB"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: %(default)s")
-    parser.add_argument("--port", type=_port, default=7860, help="default: %(default)s; 0: any that is free")
+    parser.add_argument("--port", type=PORT, default=7860, help="default: %(default)s; 0: any that is free")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …, default: the config's MODEL.DEVICE")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} must be more than 0")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} must be from 0 to 1")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"{text} must be from 0 to 65535")
-    return value
 
 
 @exit_on_bad_input()

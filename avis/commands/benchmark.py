@@ -12,7 +12,7 @@ from avis.benchmark.clone import check_clone
 from avis.benchmark.clone import note as note_of_clone
 from avis.benchmark.random_tracks import Scale
 from avis.benchmark.tables import Table
-from avis.command_line import command_parser, exit_on_bad_input
+from avis.command_line import COUNT, command_parser, exit_on_bad_input
 from avis.files import write_json
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, EPILOG)
     commands = parser.add_subparsers(required=True, dest="command")
     parts = commands.add_parser("parts", help="what is computed otherwise than it is defined: both forms")
-    parts.add_argument("--frames", type=positive, nargs="+", default=[2, 5], help="default: 2 5")
+    parts.add_argument("--frames", type=COUNT, nargs="+", default=[2, 5], help="default: 2 5")
     parts.add_argument("--size", **pair((45, 80), "h w", "of the features at stride 8"))
-    parts.add_argument("--channels", type=positive, default=256, help="default: %(default)s")
+    parts.add_argument("--channels", type=COUNT, default=256, help="default: %(default)s")
     parts.set_defaults(measure=measure_parts)
     train = commands.add_parser("train", help="a training step: ours, plain, and the original's")
     add_config_files(train)
-    train.add_argument("--frames", type=positive, nargs="+", default=[2, 5], help="of a clip, default: 2 5")
+    train.add_argument("--frames", type=COUNT, nargs="+", default=[2, 5], help="of a clip, default: 2 5")
     train.add_argument(
-        "--clips", type=positive, nargs="+", default=[1, 2],
+        "--clips", type=COUNT, nargs="+", default=[1, 2],
         help="of a batch, default: 1 2; the first of --frames with each, and each of --frames with the first",
     )  # fmt: skip
     train.add_argument("--size", **pair((360, 640), "H W", "of frames"))
@@ -77,33 +77,33 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     inference = commands.add_parser("inference", help="whole videos: seconds a frame, and peak memory")
     add_config_files(inference)
     inference.add_argument(
-        "--video-frames", type=positive, nargs="+", default=[5, 15, 30], help="default: 5 15 30"
+        "--video-frames", type=COUNT, nargs="+", default=[5, 15, 30], help="default: 5 15 30"
     )
     inference.add_argument("--size", **pair((360, 640), "H W", "of frames"))
     inference.set_defaults(measure=measure_inference)
     data = commands.add_parser("data", help="loading of training clips, against plain mappers")
     data.add_argument("--config-file", default="avis_R50", metavar="FILE", help="%(default)s")
     data.add_argument("--size", **pair((360, 640), "H W", "of frames on disk"))
-    data.add_argument("--video-frames", type=positive, default=30, help="of a video, default: %(default)s")
-    data.add_argument("--clips", type=positive, default=40, help="in each case, default: %(default)s")
+    data.add_argument("--video-frames", type=COUNT, default=30, help="of a video, default: %(default)s")
+    data.add_argument("--clips", type=COUNT, default=40, help="in each case, default: %(default)s")
     data.set_defaults(measure=measure_data)
     evaluation = commands.add_parser("evaluation", help="scoring of a results file, against TrackEval")
     default = Scale()
-    evaluation.add_argument("--videos", type=positive, default=default.videos, help="default: %(default)s")
-    evaluation.add_argument("--frames", type=positive, default=default.length, help="default: %(default)s")
+    evaluation.add_argument("--videos", type=COUNT, default=default.videos, help="default: %(default)s")
+    evaluation.add_argument("--frames", type=COUNT, default=default.length, help="default: %(default)s")
     evaluation.add_argument("--size", **pair(default.size, "H W", "of frames"))
     evaluation.add_argument(
-        "--predictions", type=positive, nargs="+", default=[10, 100], help="for each video, default: 10 100"
+        "--predictions", type=COUNT, nargs="+", default=[10, 100], help="for each video, default: 10 100"
     )
     evaluation.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     evaluation.add_argument(
-        "--jobs", type=positive, nargs="+", default=[1], metavar="N", help="processes of ours, default: 1"
+        "--jobs", type=COUNT, nargs="+", default=[1], metavar="N", help="processes of ours, default: 1"
     )
     evaluation.set_defaults(measure=measure_evaluation)
     everything = commands.add_parser("all", help="all of these, as they are by default")
     everything.add_argument("--quick", action="store_true", help="at the smallest sizes, to try it out")
     for command in (parts, train, inference, evaluation):
-        command.add_argument("--repeats", type=positive, default=3, help="default: %(default)s")
+        command.add_argument("--repeats", type=COUNT, default=3, help="default: %(default)s")
     for command in (train, inference, data, everything):
         command.add_argument(
             "--peer", type=Path, metavar="PATH", help="a clone of Mask2Former to compare with"
@@ -122,6 +122,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def add_config_files(command: argparse.ArgumentParser) -> None:
+    """Add --config-file, of which there may be several."""
     command.add_argument(
         "--config-file",
         action="append",
@@ -133,16 +134,11 @@ def add_config_files(command: argparse.ArgumentParser) -> None:
 def pair(default: tuple[int, int], names: str, what: str) -> dict:
     """An option of two numbers."""
     shown = f"{what}, default: {default[0]} {default[1]}"
-    return {"type": positive, "nargs": 2, "default": default, "metavar": tuple(names.split()), "help": shown}
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return int(text)
+    return {"type": COUNT, "nargs": 2, "default": default, "metavar": tuple(names.split()), "help": shown}
 
 
 def measure_parts(args: argparse.Namespace) -> Table:
+    """Compare parts of the model with their definitions."""
     # here, as torch takes seconds to import, for which --help should not wait
     import torch
 
@@ -158,6 +154,7 @@ def measure_parts(args: argparse.Namespace) -> Table:
 
 
 def measure_train(args: argparse.Namespace) -> Table:
+    """Measure training steps, of the original as well where its clone is given."""
     from avis.benchmark.train import COLUMNS, NOTES, cases, compare_training
 
     configs, peer = model_options(args)
@@ -170,6 +167,7 @@ def measure_train(args: argparse.Namespace) -> Table:
 
 
 def measure_inference(args: argparse.Namespace) -> Table:
+    """Measure predictions of whole videos, of the original as well where its clone is given."""
     from avis.benchmark.inference import COLUMNS, NOTES, compare_inference
 
     configs, peer = model_options(args)
@@ -179,6 +177,7 @@ def measure_inference(args: argparse.Namespace) -> Table:
 
 
 def measure_data(args: argparse.Namespace) -> Table:
+    """Measure the loader, and that of the original where its clone is given."""
     from avis.benchmark.data import COLUMNS, NOTES, PEER_COLUMNS, PEER_NOTE, compare_loading
     from avis.benchmark.synthetic_videos import make_videos
 
@@ -193,6 +192,7 @@ def measure_data(args: argparse.Namespace) -> Table:
 
 
 def measure_evaluation(args: argparse.Namespace) -> Table:
+    """Measure evaluations, of TrackEval as well where it is installed."""
     from avis.benchmark.evaluation import COLUMNS, NOTES, compare_evaluation, has_trackeval
 
     scale, rows = Scale(args.videos, args.frames, tuple(args.size)), []
@@ -212,12 +212,14 @@ def model_options(args: argparse.Namespace) -> tuple[list[str], tuple[Path, int]
 
 
 def read_config(config_file: str, opts: list[str]) -> "CfgNode":
+    """The config of a file with overrides."""
     from avis.config import get_avis_cfg
 
     return get_avis_cfg(config_file, opts)
 
 
 def peer_notes(args: argparse.Namespace) -> list[str]:
+    """What is said below tables that have rows of the original."""
     return [note_of_clone()] if args.peer else []
 
 

@@ -38,6 +38,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def evaluate(cfg: "CfgNode", model: "nn.Module", sound: str) -> dict[str, float]:
+    """The metrics of a model that hears one kind of sound."""
     from avis.engine import AVISTrainer
 
     cfg = cfg.clone()

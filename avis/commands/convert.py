@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from avis.command_line import command_parser, exit_on_bad_input
-from avis.commands.making_splits import add_output_options, ending_cleanly, finish, positive, reporting
+from avis.command_line import POSITIVE, command_parser, exit_on_bad_input
+from avis.commands.making_splits import add_output_options, finish, reporting, run
 
 FORMATS = (
     "cvat", "label-studio", "coco", "cocovid", "youtube-vis", "ovis", "avsbench-s4", "avsbench-ms3", "avss",
@@ -74,7 +73,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--image-fps",
-        type=positive,
+        type=POSITIVE,
         metavar="N",
         help="pictures a second, of which --fps are taken; default: all",
     )
@@ -102,10 +101,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 @exit_on_bad_input()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with ending_cleanly():
-        sys.exit(_convert(args))
+    run(_convert, parse(arguments))
 
 
 def _convert(args: argparse.Namespace) -> int:

@@ -155,6 +155,7 @@ def explain(
     predictions: Mapping[VideoId, Sequence[PredictedTrack]],
     maps: dict[str, float],
 ) -> None:
+    """Print and write what --breakdown and --report ask for."""
     breakdown = break_down(analysis)
     if args.breakdown:
         print("", breakdown_tables(breakdown, analysis.mistakes), sep="\n")

@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from avis.command_line import exit_on_bad_input
+from avis.command_line import exit_on_bad_input, number_type
 
 EPILOG = """\
 examples:
@@ -34,14 +33,6 @@ Exit code 0 if all is scored; 2 if the files cannot be used.
 logger = logging.getLogger("avis.commands.evaluate_avs")
 
 
-def _score(text: str) -> float:
-    """A finite number, for argparse."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is no finite number")
-    return value
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(
@@ -57,7 +48,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--task", choices=("avs", "avss"), default="avs", help="default: %(default)s")
     parser.add_argument(
-        "--score-threshold", type=_score, default=0.5, metavar="S",
+        "--score-threshold", type=number_type("a number", lambda _: True), default=0.5, metavar="S",
         help="tracks that score more are in the maps (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--save-maps", type=Path, metavar="DIR", help="gets a picture for each frame")

@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from avis.command_line import command_parser, exit_on_bad_input
-from avis.commands.making_splits import add_output_options, ending_cleanly, finish, reporting
+from avis.commands.making_splits import add_output_options, finish, reporting, run
 from avis.formats.categories import AVISEG_CATEGORIES
 
 EPILOG = """\
@@ -42,10 +41,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 @exit_on_bad_input()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with ending_cleanly():
-        sys.exit(_extract(args))
+    run(_extract, parse(arguments))
 
 
 def _extract(args: argparse.Namespace) -> int:

@@ -52,6 +52,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def add_option(group: argparse._ArgumentGroup, option: Field) -> None:
+    """Add the option of a field; its help has the defaults of all presets."""
     is_several = isinstance(option.default, tuple)
     defaults = "; ".join(f"{name}: {shown(getattr(preset, option.name))}" for name, preset in PRESETS.items())
     group.add_argument(
@@ -64,12 +65,14 @@ def add_option(group: argparse._ArgumentGroup, option: Field) -> None:
 
 
 def shown(value: object) -> str:
+    """A default as help shows it."""
     if not isinstance(value, tuple):
         return f"{value}"
     return f"all {len(value)}" if value == AVISEG_CATEGORIES else " ".join(map(str, value))
 
 
 def read_options(args: argparse.Namespace) -> SynthOptions:
+    """The preset with what the command line changes."""
     given = {option.name: getattr(args, option.name) for option in fields(SynthOptions)}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
@@ -79,6 +82,7 @@ def read_options(args: argparse.Namespace) -> SynthOptions:
 
 
 def as_range(name: str, ends: list[float]) -> tuple[float, float]:
+    """The ends of a range of which one or both are given."""
     if len(ends) > 2:
         raise ValueError(f"{name} takes one number or two, got {ends}")
     return ends[0], ends[-1]

@@ -2,12 +2,13 @@
 
 import argparse
 import logging
-import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from avis.command_line import POSITIVE
 
 if TYPE_CHECKING:
     from avis.dataset_tools.unfinished_split import UnfinishedSplit
@@ -21,20 +22,12 @@ _OF_THE_SOURCE = ("no sound", "silence under sounding masks")
 _SHOWN = 3
 
 
-def positive(text: str) -> float:
-    """A number above 0, for argparse."""
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """--output, --split, --fps, --overwrite."""
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", default="train", metavar="NAME", help="default: %(default)s")
     parser.add_argument(
-        "--fps", type=positive, default=1.0, metavar="N",
+        "--fps", type=POSITIVE, default=1.0, metavar="N",
         help="frames a second of the data set, the config's INPUT.FPS (default %(default)g)",
     )  # fmt: skip
     parser.add_argument(
@@ -42,11 +35,11 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@contextmanager
-def ending_cleanly() -> Iterator[None]:
-    """End with one line when the user interrupts."""
+def run(make: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> NoReturn:
+    """Make a split, and end with the exit code that comes of it; with one line when the user interrupts."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        yield
+        sys.exit(make(args))
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command goes on from here\n")
         sys.exit(130)

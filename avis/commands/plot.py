@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from avis.command_line import command_parser, exit_on_bad_input
+from avis.command_line import command_parser, exit_on_bad_input, number_type
 from avis.files import replacing
 
 EPILOG = """\
@@ -37,20 +37,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--smooth",
-        type=smoothing,
+        type=number_type("a number of 0 or more, and less than 1", lambda weight: 0 <= weight < 1),
         default=0.0,
         metavar="W",
         help="moving average, 0 to below 1 as TensorBoard's",
     )
     parser.add_argument("--list", action="store_true", help="name the metrics of the runs, and draw nothing")
     return parser.parse_args(arguments)
-
-
-def smoothing(text: str) -> float:
-    weight = float(text)
-    if not 0 <= weight < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no weight; give 0, or more but less than 1")
-    return weight
 
 
 @exit_on_bad_input()

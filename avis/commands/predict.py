@@ -12,7 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avis.command_line import command_parser, exit_on_bad_input, is_about_input
+from avis.command_line import (
+    COUNT,
+    SHARE,
+    WHOLE,
+    command_parser,
+    exit_on_bad_input,
+    is_about_input,
+    number_type,
+)
 from avis.files import fit_name, remove_leftovers
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ Exit code 1 if an input cannot be read; the others are done nevertheless.
 """
 
 PROGRAM = "tools/predict.py"
-MIN_FPS, MAX_FPS = 0.001, 1000
+RATE = number_type("a number from 0.001 to 1000", lambda fps: 0.001 <= fps <= 1000)
 
 logger = logging.getLogger("avis.commands.predict")
 
@@ -68,20 +76,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", required=True, metavar="FILE", help="its trained weights")
     parser.add_argument("--input", required=True, nargs="+", metavar="VIDEO|DIR|PATTERN")
     parser.add_argument("--output", required=True, type=_folder, metavar="DIR")
-    parser.add_argument("--score-threshold", type=_score, default=0.5, help="default: %(default)s")
+    parser.add_argument("--score-threshold", type=SHARE, default=0.5, help="default: %(default)s")
     parser.add_argument(
-        "--fps", type=_rate, metavar="N",
+        "--fps", type=RATE, metavar="N",
         help="frames per second to look at, and of folders of frames, default: the config's INPUT.FPS",
     )  # fmt: skip
     parser.add_argument(
-        "--overlay-fps", type=_rate, metavar="N", help="of the overlay, default: the video's own rate"
+        "--overlay-fps", type=RATE, metavar="N", help="of the overlay, default: the video's own rate"
     )
     parser.add_argument(
         "--start", type=_seconds, default=0.0, metavar="TIME", help="begin there: seconds or h:m:s"
     )
     parser.add_argument("--end", type=_seconds, metavar="TIME", help="stop there, default: at the end")
     parser.add_argument(
-        "--audio-track", type=_track, metavar="N",
+        "--audio-track", type=WHOLE, metavar="N",
         help="of several audio tracks, counted from 0, default: the first that is not silent",
     )  # fmt: skip
     parser.add_argument(
@@ -95,8 +103,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "better score where tracks overlap, 0 elsewhere",
     )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …, default: the config's MODEL.DEVICE")
-    parser.add_argument("--num-gpus", type=_count, metavar="N", help="share the inputs among so many GPUs")
-    parser.add_argument("--jobs", type=_count, metavar="N", help="processes, default: one, or one a GPU")
+    parser.add_argument("--num-gpus", type=COUNT, metavar="N", help="share the inputs among so many GPUs")
+    parser.add_argument("--jobs", type=COUNT, metavar="N", help="processes, default: one, or one a GPU")
     parser.add_argument("--resume", action="store_true", help="keep predictions that are finished")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that are no predictions for the input"
@@ -116,39 +124,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if args.num_gpus and (args.device or "cuda") != "cuda":
         parser.error(f"--num-gpus takes the GPUs from cuda:0 on, and --device says {args.device}: leave one")
     return args
-
-
-def _rate(text: str) -> float:
-    value = _number(text)
-    if not MIN_FPS <= value <= MAX_FPS:
-        raise argparse.ArgumentTypeError(f"{text} must be positive, at least {MIN_FPS} and at most {MAX_FPS}")
-    return value
-
-
-def _score(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} must be within [0, 1], as scores are")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more, a whole number")
-    return int(text)
-
-
-def _track(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of a track, which are 0, 1, …")
-    return int(text)
 
 
 def _folder(text: str) -> Path:

@@ -86,6 +86,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def read_config(args: argparse.Namespace) -> "CfgNode":
+    """The config that the command line asks for, whose audio backbone makes the features."""
     from avis.config import get_avis_cfg
 
     fps = [] if args.fps is None else ["INPUT.FPS", args.fps]
@@ -100,6 +101,7 @@ def read_config(args: argparse.Namespace) -> "CfgNode":
 
 
 def find(args: argparse.Namespace, cfg: "CfgNode") -> "list[VideoSound]":
+    """The sounds of the data sets."""
     from avis.data.catalog import json_file_of
     from avis.dataset_tools.sound_files import find_sounds, find_sources
 
@@ -111,6 +113,7 @@ def find(args: argparse.Namespace, cfg: "CfgNode") -> "list[VideoSound]":
 
 
 def report(summary: "Summary") -> None:
+    """Say how many files were written, and what failed."""
     logger.info(
         "%d files written, %d of them of silence; %d kept; %d videos failed",
         summary.written, summary.silent, summary.kept, len(summary.failed),

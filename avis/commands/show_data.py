@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from avis.command_line import command_parser, exit_on_bad_input
+from avis.command_line import POSITIVE, WHOLE, command_parser, exit_on_bad_input
 
 EPILOG = """\
 examples:
@@ -34,14 +34,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset", nargs="+", metavar="NAME|FILE.json", help="default: DATASETS.TRAIN")
     parser.add_argument("--config-file", default="", metavar="FILE", help="whose clips are shown")
     parser.add_argument("--output", required=True, type=Path, metavar="PAGE.html")
-    parser.add_argument("--videos", type=_count, default=6, metavar="N", help="default: %(default)s")
+    parser.add_argument("--videos", type=WHOLE, default=6, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--names", nargs="+", default=[], metavar="VIDEO", help="show these, by their folders or ids"
     )
-    parser.add_argument("--clips", type=_count, default=6, metavar="N", help="default: %(default)s")
-    parser.add_argument("--seed", type=_count, default=0, help="draws videos and clips, default: %(default)s")
+    parser.add_argument("--clips", type=WHOLE, default=6, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seed", type=WHOLE, default=0, help="draws videos and clips, default: %(default)s")
     parser.add_argument(
-        "--max-mb", type=float, default=25.0, metavar="MB",
+        "--max-mb", type=POSITIVE, default=25.0, metavar="MB",
         help="of the page; sounds are cut, and what does not fit is left out, default: %(default)s",
     )  # fmt: skip
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
@@ -53,13 +53,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
-    return number
-
-
 @exit_on_bad_input()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page."""
@@ -69,8 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from avis.config import get_avis_cfg
     from avis.dataset_tools.gallery.page import check_replaceable
 
-    if not args.max_mb > 0:
-        raise ValueError(f"--max-mb is {args.max_mb:g}, it must be more than 0")
     if not (args.videos or args.names or args.clips):
         raise ValueError("--videos 0 --clips 0: there is nothing to show")
     check_replaceable(args.output)

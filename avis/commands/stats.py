@@ -45,6 +45,7 @@ def summarize(statistics: DatasetStatistics) -> dict[str, dict[str, float]]:
 
 
 def summary_table(columns: dict[str, dict[str, float]]) -> str:
+    """The table of all numbers, a column for each split."""
     names = next(iter(columns.values()))
     rows = [[name, *(_shown(column[name]) for column in columns.values())] for name in names]
     return tabulate(rows, ["", *columns], tablefmt="github", disable_numparse=True)

@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    """Evaluate one checkpoint or several, in this process of the run."""
     from avis.engine import evaluate_checkpoint, evaluate_checkpoints, setup
 
     cfg = setup(args)
@@ -79,6 +80,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    """Train, in this process of the run."""
     from avis.config import read_run
     from avis.engine import AVISTrainer, clear_output_dir, record_start, report_differences, setup
 

@@ -81,6 +81,7 @@ def print_problems(name: str, problems: "list[Problem]") -> None:
 
 
 def print_counts(problems: "list[Problem]") -> None:
+    """Print how many problems there are of each kind."""
     # here, as dataset_tools and what it imports takes seconds, for which --help should not wait
     from avis.dataset_tools.problems import ERROR, WARNING, count_kinds
 
@@ -91,6 +92,7 @@ def print_counts(problems: "list[Problem]") -> None:
 
 
 def write_report(path: str, found: "dict[str, list[Problem]]") -> None:
+    """Write all problems of all files."""
     keys = ("severity", "kind", "where", "message")
     content = {
         name: [{key: getattr(problem, key) for key in keys} for problem in problems]
@@ -100,6 +102,7 @@ def write_report(path: str, found: "dict[str, list[Problem]]") -> None:
 
 
 def write_mended(json_file: str, output: str) -> None:
+    """Write a mended copy of a file, and print what was mended."""
     from avis.dataset_tools.mending import mend
     from avis.formats.aviseg import parse_annotations
 

@@ -134,6 +134,7 @@ def overlay_paths(records: list[dict], truth: GroundTruth, output: Path) -> list
 
 
 def frames_folder(record: dict) -> str:
+    """The folder of a video that its overlay is said to be made of."""
     return os.path.realpath(os.path.dirname(record["file_names"][0]))
 
 
@@ -161,6 +162,7 @@ def draw(
 def write_overlay(
     record: dict, path: Path, prediction: VideoPrediction, class_names: list[str], fps: float
 ) -> None:
+    """Write the overlay video of a prediction."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = at_rate(read_pictures(record["file_names"]), fps)
     drawn = draw_video(pictures, prediction, class_names, fps, read_sound(record, prediction.length / fps))
@@ -178,5 +180,6 @@ def read_sound(record: dict, seconds: float) -> np.ndarray | None:
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB picture (H, W, 3)."""
     with replacing(path) as unfinished:
         cv2.imwrite(str(unfinished), picture[..., ::-1])

@@ -57,4 +57,4 @@ def test_table_and_numbers(tmp_path: Path):
 
 def test_scale_of_nothing_is_refused(tmp_path: Path):
     run = benchmark(tmp_path, "evaluation", "--videos", "0", code=2)
-    assert "'0' is no positive number" in run.errors
+    assert "'0' must be a whole number of 1 or more" in run.errors

@@ -293,9 +293,9 @@ def test_damaged_data_sets_are_named(damage, message: str, tmp_path: Path, capsy
         (["--output", "missing/page.html"], "there is no folder"),
         (["--output", "other.html"], "exists and is not such a page"),
         (["--output", "p.html", "--videos", "0", "--clips", "0"], "there is nothing to show"),
-        (["--output", "p.html", "--max-mb", "0"], "it must be more than 0"),
+        (["--output", "p.html", "--max-mb", "0"], "'0' must be a number above 0"),
         (["--output", "p.html", "--max-mb", "0.01"], "not one video or clip fits"),
-        (["--output", "p.html", "--videos", "-1"], "-1 must be 0 or more"),
+        (["--output", "p.html", "--videos", "-1"], "'-1' must be a whole number of 0 or more"),
         (["--output", "p.html", "--dataset", "avis_tain"], "unknown data set 'avis_tain'"),
     ],
 )

@@ -324,7 +324,7 @@ def test_command_that_goes_on(monkeypatch: pytest.MonkeyPatch):
 def test_hours_are_a_time(hours: str, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit):
         training_parser("", "").parse_args(["--max-hours", hours])
-    assert "--max-hours" in capsys.readouterr().err
+    assert f"--max-hours: '{hours}' must be a number above 0" in capsys.readouterr().err
 
 
 def test_trainer_alone_does_not_listen(tmp_path: Path):

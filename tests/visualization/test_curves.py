@@ -102,8 +102,8 @@ def test_the_suffix_says_the_format(trained: Path, tmp_path: Path, suffix: str):
         (["{run}/.."], "is no run"),
         (["{run}/absent"], "there is no run"),
         (["{run}", "--metrics", "nothing"], "there are avis/AP, lr, total_loss"),
-        (["{run}", "--smooth", "1"], "1 is no weight"),
-        (["{run}", "--smooth", "nan"], "nan is no weight"),
+        (["{run}", "--smooth", "1"], "'1' must be a number of 0 or more"),
+        (["{run}", "--smooth", "nan"], "'nan' must be a number of 0 or more"),
         ([], "required: RUN"),
     ],
 )

@@ -6,12 +6,12 @@ Its style is that of the evaluation report. A short script moves the cursor of a
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from avis.dataset_tools.gallery.clips import Clip
 from avis.dataset_tools.gallery.samples import Sample
 from avis.evaluation.report.page import TEMPLATES as REPORT
+from avis.evaluation.report.page import open_templates
 from avis.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -81,13 +81,7 @@ def write_page(
         clips: training clips.
         notes: what is left out, and why.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(TEMPLATES)
     environment.filters["short"] = _short
     styles = (REPORT / "page.css", TEMPLATES / "gallery.css")
     page = environment.get_template("gallery.html").render(

@@ -100,6 +100,17 @@ def choose_videos(analysis: Analysis, number: int) -> tuple[list[VideoId], list[
     return rated[: number - num_best], rated[len(rated) - num_best :][::-1]
 
 
+def open_templates(folder: Path) -> Environment:
+    """The templates of a folder for pages of HTML: texts are escaped, and what is not given is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render_report(
     analysis: Analysis,
     metrics: Mapping[str, float],
@@ -109,13 +120,7 @@ def render_report(
     subtitle: str,
 ) -> str:
     """Make the page's HTML; see `write_report`."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(TEMPLATES)
     environment.filters["number"] = _number
     truth, curves = analysis.truth, analysis.evaluation.curves()
     return environment.get_template("page.html").render(
